@@ -1,0 +1,120 @@
+"""zenwatch at work: a control plane, some vulnerability reports, and the records it makes of them.
+
+zenwatch runs as its own service account, with the rights that deployments/ gives it and no others.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.controlplane.cluster import TRIVY_CRDS, ControlPlane
+from tests.controlplane.errors import ControlPlaneError, StartError
+from tests.controlplane.foreground import LOOK_EVERY_SECS, say_how_to_reach
+from tests.controlplane.processes import Child
+from tests.controlplane.recipe import HERE
+from tests.controlplane.say import Say
+
+ROOT = HERE.parents[1]
+DEPLOYMENT = ROOT / "deployments" / "base"
+EXAMPLES = ROOT / "examples"
+NAMESPACE = SERVICE_ACCOUNT = "zenwatch"
+RECORDS = "zenagentevents"
+REPORTS = "vulnerabilityreports"
+# The count is called stable after so many looks with the same number.
+SAME_LOOKS = 4
+FIRST_RECORD_WITHIN_SECS = 60.0
+# Longer than zenwatch's own deadline for draining.
+ZENWATCH_STOPS_WITHIN_SECS = 40.0
+
+
+def demo(say: Say) -> None:
+    """Return never; KeyboardInterrupt is the way out."""
+    with ControlPlane.start(say=say) as control_plane:
+        _prepare(control_plane, say)
+        identity = control_plane.service_account(NAMESPACE, SERVICE_ACCOUNT)
+        say(f"Starting zenwatch as service account {NAMESPACE}/{SERVICE_ACCOUNT}; its log follows.")
+        kubeconfig = control_plane.kubeconfig(identity)
+        command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(kubeconfig)]
+        zenwatch = Child("zenwatch", command, log=None)
+        try:
+            _watch_records(control_plane, zenwatch, say)
+            _say_what_next(control_plane, say)
+            while True:
+                _look(control_plane, zenwatch)
+        except KeyboardInterrupt:
+            say("Stopping zenwatch, then the control plane ...")
+            raise
+        finally:
+            zenwatch.stop(deadline_secs=ZENWATCH_STOPS_WITHIN_SECS)
+
+
+def _prepare(control_plane: ControlPlane, say: Say) -> None:
+    say("Applying zenwatch's own kinds (zenwatch crds) and its deployment (deployments/base) ...")
+    control_plane.apply_crds(_zenwatch_crds())
+    control_plane.kubectl("apply", "-k", DEPLOYMENT)
+    say("Applying Trivy's kinds and the reports in examples/ ...")
+    control_plane.apply_crds(TRIVY_CRDS)
+    control_plane.kubectl("apply", "-f", f"{EXAMPLES}{os.sep}")
+
+
+def _zenwatch_crds() -> str:
+    told = subprocess.run([sys.executable, "-m", "zenwatch", "crds"], capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        raise ControlPlaneError(f"zenwatch crds ended with {told.returncode}:\n{told.stderr.strip()}")
+    return told.stdout
+
+
+def _look(control_plane: ControlPlane, zenwatch: Child) -> None:
+    """Raise if zenwatch or the control plane ended by itself; otherwise take half a second."""
+    told = zenwatch.failure() or control_plane.failure()
+    if told is not None:
+        raise StartError(told)
+    time.sleep(LOOK_EVERY_SECS)
+
+
+def _names(control_plane: ControlPlane, kind: str) -> list[tuple[str, str]]:
+    columns = "-o=custom-columns=A:.metadata.namespace,B:.metadata.name"
+    lines = control_plane.kubectl("get", kind, "-A", "--no-headers", columns).splitlines()
+    return [(line.split()[0], line.split()[1]) for line in lines]
+
+
+def _watch_records(control_plane: ControlPlane, zenwatch: Child, say: Say) -> None:
+    """Return when there are some and no more are coming, or when we have waited long enough."""
+    deadline = time.monotonic() + FIRST_RECORD_WITHIN_SECS
+    counts = [0]
+    while counts[-1] == 0 or len(counts) < SAME_LOOKS or len(set(counts[-SAME_LOOKS:])) > 1:
+        _look(control_plane, zenwatch)
+        counts.append(len(_names(control_plane, RECORDS)))
+        if counts[-1] != counts[-2]:
+            say(f"  {counts[-1]} {RECORDS}")
+        if counts[-1] == 0 and time.monotonic() > deadline:
+            say(f"No {RECORDS} after {FIRST_RECORD_WITHIN_SECS:.0f} s: the log above says why.")
+            return
+    say("")
+    say(control_plane.kubectl("get", RECORDS, "-A").rstrip())
+    say("")
+
+
+def _say_what_next(control_plane: ControlPlane, say: Say) -> None:
+    say_how_to_reach(control_plane, say)
+    say(f"kubectl get {RECORDS} -A")
+    say("kubectl get zae -A --field-selector spec.severity=CRITICAL")
+    for namespace, name in _names(control_plane, RECORDS)[:1]:
+        say(f"kubectl describe zae -n {namespace} {name}")
+        say(f"kubectl get zae -n {namespace} {name} -o yaml")
+    say(f"kubectl explain {RECORDS}.spec")
+    for namespace, name in _names(control_plane, REPORTS)[:1]:
+        say("# change a report, for example a severity, and see what zenwatch makes of it:")
+        say(f"kubectl edit {REPORTS} -n {namespace} {name}")
+    for path in _example_with_high():
+        say("# or apply a changed one:")
+        say(f"sed 's/severity: HIGH/severity: CRITICAL/' {path} | kubectl apply -f -")
+    say("")
+    say("Ctrl-C ends it and removes everything in it.")
+
+
+def _example_with_high() -> list[Path]:
+    found = sorted(path for path in EXAMPLES.glob("*.y*ml") if "severity: HIGH" in path.read_text())
+    return [path.relative_to(ROOT) for path in found[:1]]

@@ -1,0 +1,1 @@
+"""One file per security tool: a frozen declaration and one pure parse()."""
