@@ -1,0 +1,27 @@
+"""`zenwatch crds`: print the CRDs, for `kubectl apply -f -`."""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    command = commands.add_parser(
+        "crds",
+        help="print the custom resource definitions",
+        description="Print the CRDs of ZenAgentEvent and ZenAgentRemediation as YAML: zenwatch crds | kubectl apply -f -",
+    )
+    command.set_defaults(call=_call)
+
+
+def _call(_parsed: argparse.Namespace) -> int:
+    print("---\n".join(path.read_text(encoding="utf-8") for path in crd_files()), end="")
+    return 0
+
+
+def crd_files() -> list[Path]:
+    """In a wheel they lie beside the code, in a checkout in deployments/crds."""
+    packaged = Path(str(files("zenwatch"))) / "crds"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "deployments" / "crds"
+    return sorted(folder.glob("*.yaml"))

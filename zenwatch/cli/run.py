@@ -1,0 +1,74 @@
+"""`zenwatch run`: watch the tools of one cluster and store what they find, until a signal."""
+
+import argparse
+import asyncio
+import os
+import signal
+from typing import Any
+
+import structlog
+
+from zenwatch import log as logging
+from zenwatch.app import run_loop, run_until
+from zenwatch.errors import ConfigError
+from zenwatch.kube import access
+from zenwatch.settings import Settings
+
+log = structlog.get_logger(room="run")
+
+_DESCRIPTION = """Watch the security tools of one cluster and store what they find as ZenAgentEvents.
+
+In a pod the pod's service account is used. Outside, name the cluster: --kubeconfig, --context, or the
+environment variable KUBECONFIG. Settings are environment variables; README.md lists them."""
+
+
+def add_to(commands: Any) -> None:
+    command = commands.add_parser(
+        "run",
+        help="watch the tools and store what they find",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig to use (default: KUBECONFIG; in a pod its account)")
+    command.add_argument("--context", metavar="NAME", help="the kubeconfig's context (default: its current one)")
+    command.set_defaults(call=_call)
+
+
+def _call(parsed: argparse.Namespace) -> int:
+    settings = Settings.from_environment(os.environ)
+    logging.configure(level=settings.log_level, style=settings.log_format)
+    cluster = _cluster(parsed)
+    if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
+        settings = settings.model_copy(update={"own_namespace": cluster.own_namespace})
+    log.info("cluster_chosen", cluster=cluster.describe)
+    return 0 if run_loop(lambda: _until_signal(settings, cluster)) else 1
+
+
+def _cluster(parsed: argparse.Namespace) -> access.Access:
+    """Never by accident into a cluster: outside a pod it must have been named."""
+    if parsed.kubeconfig or parsed.context:
+        return access.from_kubeconfig(parsed.kubeconfig, parsed.context)
+    if access.is_in_pod(os.environ):
+        return access.in_pod(os.environ)
+    if os.environ.get("KUBECONFIG"):
+        return access.from_kubeconfig(None, None)
+    raise ConfigError(
+        "No cluster was named. Use --kubeconfig FILE, --context NAME or the environment variable KUBECONFIG; "
+        "in a pod the service account is used. (~/.kube/config alone is not enough: --context says that you mean it.)"
+    )
+
+
+async def _until_signal(settings: Settings, cluster: access.Access) -> bool:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def receive(number: signal.Signals) -> None:
+        if stop.is_set():
+            # The second signal: whoever sends it does not want to wait. Nothing is lost that the tools do not still report.
+            os._exit(128 + number)
+        log.info("signal_received", signal=number.name)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, receive, number)
+    return await run_until(stop, settings, cluster)

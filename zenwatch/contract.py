@@ -1,0 +1,207 @@
+"""What the rooms promise each other, and all that a plug-in author has to read.
+
+A watcher yields findings; a source hands them to an Intake; the Intake decides against the Index and submits
+envelopes to a RecordWriter; the writer calls the Store; the receipt comes back through the envelope. An Inbox stands before
+the Intake where events are pushed, a Destination behind the store where records are delivered.
+Each of these has one suite in tests/contract that every implementation passes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from zenwatch.model.envelope import Envelope, Outcome
+from zenwatch.model.event import Event
+from zenwatch.model.finding import Finding
+from zenwatch.model.record import Stored
+
+# ---------------------------------------------------------------- what a tool says
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResource:
+    """A kind that the API server may serve, as it stands in a URL."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def full_name(self) -> str:
+        """As kubectl and RBAC write it: vulnerabilityreports.aquasecurity.github.io."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """The declaration of one tool. Made once, at import, and never changed.
+
+    name: the record's `source`, and the word by which settings and logs call it. Lower case.
+    reads: the kinds that hold its reports. Needs list and watch on each; a kind that is not served is no error.
+    parse: one object of those kinds, as the API server sent it, to what the tool says in it. Pure: no I/O, no clock, no state.
+        Yields all findings, whatever their severity: what is kept is the user's choice and made later.
+        Raises BadInput if the object cannot be understood; what it yielded before is then not used.
+    """
+
+    name: str
+    reads: tuple[ApiResource, ...]
+    parse: Callable[[Mapping[str, Any]], Iterator[Finding]]
+
+
+# ---------------------------------------------------------------- on the way in
+
+
+class Intake(Protocol):
+    """Takes what the reports of one source say and sees to it that the records follow.
+
+    A report is named by its reference (resource/namespace/name) and has a version. Taking and forgetting are memory only;
+    settle() writes. A report that could not be read is neither taken nor forgotten: unknown is never empty.
+    """
+
+    def version_of(self, report: str) -> str | None:
+        """The version that was taken last; None for a report that is not held."""
+        ...
+
+    def take(self, report: str, version: str, findings: Sequence[Finding]) -> None:
+        """This is all that the report says now; it replaces what it said before."""
+        ...
+
+    def forget(self, report: str) -> None:
+        """The report was deleted."""
+        ...
+
+    def keep_only(self, resource: str, reports: Collection[str]) -> None:
+        """A complete list of the resource holds just these: forget its other ones."""
+        ...
+
+    async def settle(self) -> None:
+        """Write what is not settled yet and return when all of it is. Transient: some is left; call again later."""
+        ...
+
+
+class Inbox(Protocol):
+    """Between a webhook and the worker: bounded, in memory or on disk."""
+
+    def offer(self, events: Sequence[Any]) -> bool:
+        """Take all or none. False: full; the caller answers so that a sender who retries comes back."""
+        ...
+
+    async def receive(self) -> tuple[Any, Callable[[Outcome], None]]:
+        """The next event and the call that settles it. Raises Closed once it is closed and empty."""
+        ...
+
+    def close(self) -> None:
+        """Take nothing more; what is in it can still be received."""
+        ...
+
+
+# ---------------------------------------------------------------- the store
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A record is stored like this."""
+
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A record was deleted. version: of the deletion, higher than any that the record had."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """All records that were stored when follow() began have been told."""
+
+
+class Store(Protocol):
+    """Where records live. Knows records by name; names are unique over all namespaces, because they are made of the content.
+
+    All methods raise Transient (try again), Forbidden (a permission is missing) or Invalid (this record, never).
+    """
+
+    async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
+        """Create the record and return it with True; or return the one of that name that was there, with False.
+
+        A namespace that does not exist or is going away is no error: the record then goes to the store's own namespace.
+        """
+        ...
+
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
+        """Replace what was found (all of the spec but detectedAt and what is immutable); the status stays. NotFound: it is gone."""
+        ...
+
+    async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
+        """Write status.count, and seen_at as status.lastSeen. NotFound: it is gone."""
+        ...
+
+    def follow(self) -> AsyncIterator[Put | Gone | Synced]:
+        """Tell every stored record of this cluster_id as Put, then one Synced, then each change as it happens, ours included.
+
+        Ends only by an error: Expired (call it again at once) or another Transient. What the next call tells up to Synced is the
+        whole truth; a record that it does not name is gone.
+        """
+        ...
+
+
+class Index(Protocol):
+    """The one memory of what is stored."""
+
+    async def wait_until_synced(self) -> None:
+        """Return once the store was read completely. Until then nothing may be concluded from a name that is missing."""
+        ...
+
+    def get(self, name: str) -> Stored | None: ...
+
+    def put(self, stored: Stored) -> None:
+        """Remember it, unless something newer is known of that record."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Forget it: the store said that it is gone."""
+        ...
+
+
+class RecordWriter(Protocol):
+    """The only way to the store."""
+
+    async def submit(self, envelope: Envelope) -> None:
+        """Return once it is queued; waits while the queue is full. Raises Closed when the process is stopping."""
+        ...
+
+
+# ---------------------------------------------------------------- on the way out
+
+
+class Destination(Protocol):
+    """Where copies of records are delivered to (a bucket, a log service). At least once, in order per record."""
+
+    async def deliver(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Return once all are safe there. Transient: the same batch comes again. Permanent: it goes to dead letters."""
+        ...
+
+
+# ---------------------------------------------------------------- time
+
+
+class Clock(Protocol):
+    """Time as the rooms see it, so that a test can move it."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC."""
+        ...
+
+    def monotonic_secs(self) -> float:
+        """Only differences mean something."""
+        ...
+
+    async def wait(self, event: asyncio.Event, *, timeout_secs: float) -> bool:
+        """True as soon as event is set; False after timeout_secs."""
+        ...

@@ -1,0 +1,65 @@
+"""Every error that crosses a room's door. Foreign exceptions become one of these at the edge (kube/)."""
+
+from typing import Any
+
+
+class ZenwatchError(Exception):
+    """The root of the tree; never raised itself."""
+
+
+class ConfigError(ZenwatchError):
+    """A setting is wrong or a credential is missing. At start-up: print the sentence, exit with 2."""
+
+
+class BadInput(ZenwatchError):  # noqa: N818  the architecture's word
+    """A tool sent something that cannot be read. Count it as rejected, name the object, go on with the others."""
+
+
+class Transient(ZenwatchError):  # noqa: N818
+    """It may work later: retry with jitter. retry_after_secs is what the other side asked for, if it did."""
+
+    def __init__(self, message: str, *, retry_after_secs: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_secs = retry_after_secs
+
+
+class Expired(Transient):
+    """The place in a list or watch is too old (410). Start with a fresh list, at once."""
+
+
+class Permanent(ZenwatchError):  # noqa: N818
+    """It will not work however often it is tried."""
+
+
+class NotFound(Permanent):
+    """The object is not there; or, with missing_kind 'namespaces', its namespace is not (404)."""
+
+    def __init__(self, message: str, *, missing_kind: str = "") -> None:
+        super().__init__(message)
+        self.missing_kind = missing_kind
+
+
+class AlreadyExists(Permanent):
+    """An object of that name is there (409 on a create)."""
+
+
+class Forbidden(Permanent):
+    """The account may not do this (403). The message names the permission: verb resource.group in namespace."""
+
+
+class NamespaceTerminating(Permanent):
+    """Nothing new may be created in a namespace that is going away (403 with that cause)."""
+
+
+class Invalid(Permanent):
+    """The store refuses this very object: too large, or against the schema (400, 413, 422)."""
+
+
+class Closed(ZenwatchError):  # noqa: N818
+    """The room takes nothing more: the process is stopping."""
+
+
+def first_line(error: BaseException, limit_chars: int = 300) -> str:
+    """The error as one bounded line for the log's `error` key."""
+    text: Any = str(error) or type(error).__name__
+    return " ".join(text.split())[:limit_chars]

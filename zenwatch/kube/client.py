@@ -1,0 +1,245 @@
+"""One HTTP session to one API server: raw JSON in and out, every failure as one of our errors.
+
+In: calls from kube/watch and store/crd.  Out: decoded JSON.
+Owns: the connection pool.
+Stops: close() ends every request.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from zenwatch.contract import ApiResource
+from zenwatch.errors import (
+    AlreadyExists,
+    Expired,
+    Forbidden,
+    Invalid,
+    NamespaceTerminating,
+    NotFound,
+    Permanent,
+    Transient,
+    ZenwatchError,
+    first_line,
+)
+from zenwatch.kube.access import Access
+from zenwatch.metrics import api_requests
+
+JSON = "application/json"
+# 20 objects (the first page of a list) of 3 MiB, the most that an API server takes for one object.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. verb is RBAC's word for it: it names the missing permission when the answer is 403."""
+
+    verb: str
+    resource: ApiResource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def path(self) -> str:
+        kind = self.resource
+        parts = ["/apis", kind.group, kind.version] if kind.group else ["/api", kind.version]
+        if self.namespace:
+            parts += ["namespaces", quote(self.namespace, safe="")]
+        parts.append(kind.plural)
+        parts += [quote(part, safe="") for part in (self.name, self.subresource) if part]
+        return "/".join(parts)
+
+    @property
+    def permission(self) -> str:
+        """verb resource.group in namespace, as a Role would grant it."""
+        plural = f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+        full = f"{plural}.{self.resource.group}" if self.resource.group else plural
+        where = f"in namespace {self.namespace}" if self.namespace else "in all namespaces"
+        return f"{self.verb} {full} {where}"
+
+
+_METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+
+
+class KubeClient:
+    def __init__(self, access: Access, *, timeout_secs: float, connections: int) -> None:
+        self._access = access
+        self._timeout_secs = timeout_secs
+        # Answers are small or come from the same machine room: compressing them costs the API server more than it saves.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "zenwatch"}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, ssl=access.tls, ttl_dns_cache=60),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
+            auto_decompress=False,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def send(
+        self,
+        call: Call,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> Any:
+        """The decoded answer. Raises Transient, Expired, NotFound, AlreadyExists, Forbidden, NamespaceTerminating or Invalid."""
+        answer, _ = await self.send_sized(call, query=query, body=body, content_type=content_type, accept=accept)
+        return answer
+
+    async def send_sized(
+        self,
+        call: Call,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> tuple[Any, int]:
+        """send(), and how many bytes the answer had."""
+        sent = None if body is None else orjson.dumps(body)
+        try:
+            async with asyncio.timeout(self._timeout_secs), self._open(call, query, sent, content_type, accept) as answer:
+                received = await _read(answer, call)
+                return _decode(received, call), len(received)
+        except TimeoutError as exc:
+            raise Transient(f"no answer within {self._timeout_secs:g} s: {call.verb} {call.path}") from exc
+
+    async def stream(self, call: Call, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
+        """The lines of a watch, each one JSON value. Ends when the server ends it; Transient when idle_secs pass without a byte."""
+        try:
+            async with self._open(call, query, None, JSON, accept, deadline_secs=self._timeout_secs) as answer:
+                async for line in _lines(answer, call, idle_secs):
+                    yield line
+        except TimeoutError as exc:
+            raise Transient(f"nothing came for {idle_secs:g} s: {call.verb} {call.path}") from exc
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        call: Call,
+        query: Mapping[str, str] | None,
+        sent: bytes | None,
+        content_type: str,
+        accept: str,
+        *,
+        deadline_secs: float | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = self._access.server + call.path
+        headers = {"Accept": accept} if sent is None else {"Accept": accept, "Content-Type": content_type}
+        try:
+            for refused in (False, True):
+                if authorization := await self._access.authorization(refused=refused):
+                    headers["Authorization"] = authorization
+                async with asyncio.timeout(deadline_secs):
+                    answer = await self._session.request(
+                        _METHODS[call.verb],
+                        url,
+                        params=query,
+                        data=sent,
+                        headers=headers,
+                        proxy=self._access.proxy,
+                        server_hostname=self._access.server_name,
+                        allow_redirects=False,
+                    )
+                async with answer:
+                    if answer.status == 401 and not refused:
+                        continue
+                    api_requests(_METHODS[call.verb], answer.status).inc()
+                    if answer.status >= 300:
+                        raise _error_of(answer.status, await _read(answer, call), answer.headers.get("Retry-After"), call)
+                    yield answer
+                    return
+        except aiohttp.ClientError as exc:
+            raise Transient(f"{call.verb} {call.path}: {first_line(exc)}") from exc
+
+
+async def _read(answer: aiohttp.ClientResponse, call: Call) -> bytes:
+    if answer.content_length is not None and answer.content_length <= MAX_ANSWER_BYTES:
+        return await answer.read()
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in answer.content.iter_any():
+        size += len(piece)
+        if size > MAX_ANSWER_BYTES:
+            raise Invalid(f"the answer is larger than {MAX_ANSWER_BYTES} bytes: {call.verb} {call.path}")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _lines(answer: aiohttp.ClientResponse, call: Call, idle_secs: float) -> AsyncIterator[bytes]:
+    rest = bytearray()
+    pieces = answer.content.iter_any()
+    while True:
+        async with asyncio.timeout(idle_secs):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        scanned = len(rest)
+        rest += piece
+        if len(rest) > MAX_ANSWER_BYTES:
+            raise Transient(f"a line is larger than {MAX_ANSWER_BYTES} bytes: {call.verb} {call.path}")
+        if b"\n" not in piece:
+            continue
+        end = rest.rindex(b"\n", scanned)
+        whole, rest = bytes(rest[:end]), rest[end + 1 :]
+        for line in whole.split(b"\n"):
+            yield line
+
+
+def _decode(body: bytes, call: Call) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise Transient(f"the answer to {call.verb} {call.path} is not JSON: {exc}") from exc
+
+
+def _error_of(code: int, body: bytes, retry_after: str | None, call: Call) -> ZenwatchError:
+    """The meaning of a Status (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/)."""
+    status = _status_of(body)
+    message = first_line(ValueError(status.get("message") or f"{call.verb} {call.path} answered {code}"))
+    if code == 500 and "request is too large" in message:
+        # etcd's limit comes back as a server error, but the object will not shrink.
+        return Invalid(f"{code}: {message}")
+    details = status.get("details") or {}
+    causes = {cause.get("reason") for cause in details.get("causes") or ()}
+    if code in (408, 429) or code >= 500:
+        asked = retry_after if retry_after and retry_after.isdigit() else details.get("retryAfterSeconds")
+        return Transient(f"{code}: {message}", retry_after_secs=float(asked) if asked else None)
+    if code == 404:
+        return NotFound(message, missing_kind=str(details.get("kind", "")))
+    if code == 403:
+        return NamespaceTerminating(message) if "NamespaceTerminating" in causes else Forbidden(f"missing permission: {call.permission}")
+    if code == 409 and status.get("reason") != "AlreadyExists":
+        return Transient(f"409: {message}")
+    return _KINDS.get(code, Permanent)(f"{code}: {message}")
+
+
+_KINDS: dict[int, type[ZenwatchError]] = {
+    400: Invalid,
+    401: Forbidden,
+    409: AlreadyExists,
+    410: Expired,
+    413: Invalid,
+    415: Invalid,
+    422: Invalid,
+}
+
+
+def _status_of(body: bytes) -> dict[str, Any]:
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {"message": body[:200].decode(errors="replace")}
+    return status if isinstance(status, dict) else {}

@@ -1,0 +1,162 @@
+"""Follow one kind of object: list it whole, then watch, and take up the thread again after every break.
+
+In: a KubeClient and a kind.  Out: pages and changes as the API server sends them.
+Owns: the place (resourceVersion) up to which the consumer has seen everything.
+Stops: with the task that iterates it.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import orjson
+import structlog
+
+from zenwatch.contract import ApiResource
+from zenwatch.errors import Expired, Invalid, Transient, first_line
+from zenwatch.kube.client import JSON, Call, KubeClient
+from zenwatch.supervise import backoff_secs
+
+log = structlog.get_logger(room="watch")
+
+# Table rows carry the object's metadata and the printer columns: all that the index needs of a record, without its spec.
+AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+# A page is asked for by number of objects but meant in bytes: a report can be 1.5 MB, most are 20 KB.
+PAGE_TARGET_BYTES = 4 * 1024 * 1024
+PAGE_FIRST_OBJECTS = 20
+PAGE_MOST_OBJECTS = 500
+# The server ends each watch after about this time, so that connections spread over its replicas; it sends a bookmark every minute.
+WATCH_SECS = 300
+WATCH_IDLE_SECS = 130.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list: the decoded answer (a List or a Table) and its size."""
+
+    answer: Mapping[str, Any]
+    bytes_held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """All pages of the list were told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """kind: ADDED, MODIFIED or DELETED. object: as it is now, or was last."""
+
+    kind: str
+    object: Mapping[str, Any]
+    bytes_held: int
+
+
+class Follower:
+    """signals() tells pages, Complete, then changes without end.
+
+    A watch that breaks is taken up where it was. What signals() raises is for the consumer: Expired (what it knows is
+    out of date; iterate again at once and be told everything anew), NotFound (the kind is not served), Forbidden, and
+    Transient while listing.
+    """
+
+    def __init__(
+        self, client: KubeClient, resource: ApiResource, *, list_accept: str = JSON, selectors: Mapping[str, str] | None = None
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._list_accept = list_accept
+        self._selectors = dict(selectors or {})
+        self._place: str | None = None
+
+    async def signals(self) -> AsyncIterator[Page | Complete | Change]:
+        self._forget_place()
+        async for page in self._pages():
+            yield page
+        yield Complete()
+        attempt = 0
+        while True:
+            place, started = self._place, monotonic()
+            broken_by: Transient | None = None
+            try:
+                async for change in self._changes():
+                    yield change
+            except Expired:
+                raise
+            except Transient as exc:
+                broken_by = exc
+            if self._place != place or monotonic() - started > 1.0:
+                attempt = 0
+            if broken_by is None and attempt == 0:
+                continue
+            attempt += 1
+            level = log.warning if attempt == 1 else log.debug
+            level(
+                "watch_interrupted",
+                resource=self._resource.full_name,
+                error=first_line(broken_by or Transient("it ended at once")),
+                attempt=attempt,
+            )
+            await asyncio.sleep(backoff_secs(attempt, broken_by))
+
+    def _forget_place(self) -> None:
+        self._place = None
+
+    async def _pages(self) -> AsyncIterator[Page]:
+        call = Call("list", self._resource)
+        limit, token = PAGE_FIRST_OBJECTS, ""
+        while True:
+            query = self._selectors | {"limit": str(limit)} | ({"continue": token} if token else {})
+            try:
+                answer, size = await self._client.send_sized(call, query=query, accept=self._list_accept)
+            except Invalid:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)
+                continue
+            metadata = answer.get("metadata") or {}
+            yield Page(answer, size)
+            if not (token := metadata.get("continue") or ""):
+                self._place = metadata.get("resourceVersion")
+                return
+            limit = _next_limit(limit, size)
+
+    async def _changes(self) -> AsyncIterator[Change]:
+        query = self._selectors | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._place or "",
+            # Spread, so that all our watches do not end in the same second.
+            "timeoutSeconds": str(int(WATCH_SECS * random.uniform(0.8, 1.2))),  # noqa: S311  guards nothing
+        }
+        lines = self._client.stream(Call("watch", self._resource), query=query, accept=JSON, idle_secs=WATCH_IDLE_SECS)
+        async for line in lines:
+            event = _decoded(line)
+            kind, told = event.get("type"), event.get("object") or {}
+            if kind == "ERROR":
+                if told.get("code") == 410:
+                    raise Expired(str(told.get("message")))
+                raise Transient(f"the watch of {self._resource.full_name} was ended: {told.get('message')}")
+            if kind != "BOOKMARK":
+                yield Change(str(kind), told, len(line))
+            # Only after the consumer came back for more: what it did not finish is told again.
+            self._place = (told.get("metadata") or {}).get("resourceVersion") or self._place
+
+
+def _next_limit(limit: int, size: int) -> int:
+    wanted = limit * PAGE_TARGET_BYTES // max(size, 1)
+    return max(1, min(wanted, limit * 4, PAGE_MOST_OBJECTS))
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError as exc:
+        raise Transient(f"a watch sent a line that is not JSON: {exc}") from exc
+    if not isinstance(event, dict):
+        raise Transient("a watch sent a line that is not an object")
+    return event

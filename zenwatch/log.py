@@ -1,0 +1,36 @@
+"""How zenwatch logs: a constant snake_case name, then keys of one list. JSON lines, or readable text on a terminal."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+# A new key is added here first; tests/structure holds every log call to it.
+KEYS = frozenset(
+    {
+        *("cluster", "cluster_id", "source", "room", "namespace", "resource", "task", "name", "setting"),
+        *("count", "reason", "error", "attempt", "duration_secs", "wait_secs", "signal", "version"),
+        *("reports", "received", "stored", "repeated", "filtered", "rejected", "dead_lettered", "lost", "in_flight"),
+    }
+)
+
+
+def configure(*, level: str, style: str) -> None:
+    """level: debug, info, warning or error. style: json, text, or auto for text on a terminal only. Lines go to stderr."""
+    readable = style == "text" or (style == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    final: list[Any] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24, sort_keys=False)]
+        if readable
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *final],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,1 @@
+"""The nouns of the flow as pure data: finding, event, record, envelope. Nothing here reads or writes anything."""

@@ -1,0 +1,1 @@
+"""Where findings come in: objects (list and watch) and poll (the round)."""

@@ -1,0 +1,124 @@
+"""Follow one kind of report and tell the intake what each report says.
+
+In: a Follower over the kind.  Out: take, forget and keep_only on the intake; findings are parsed as they arrive and objects let go.
+Owns: what is known of the kind: not read yet, followed, not served, refused, out of reach.
+Stops: with its task; nothing to drain, the reports are still in the API server.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from zenwatch.contract import ApiResource, Clock, Intake, Watcher
+from zenwatch.errors import BadInput, Expired, Forbidden, NotFound, Transient, first_line
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.watch import Change, Complete, Follower, Page
+from zenwatch.metrics import REPORTS_REJECTED
+from zenwatch.supervise import backoff_secs, contained
+
+log = structlog.get_logger(room="objects")
+
+# How often a kind is asked for again that is not served, or that we may not read. A guess: tools are installed by people.
+ASK_AGAIN_SECS = 30.0
+# Parsing a page of small reports takes tens of milliseconds: let others have the loop in between.
+REPORTS_AT_A_TIME = 20
+
+
+class State(StrEnum):
+    UNREAD = "unread"
+    FOLLOWED = "followed"
+    NOT_SERVED = "not_served"
+    FORBIDDEN = "forbidden"
+    UNREACHABLE = "unreachable"
+
+
+class Reports:
+    """All reports of one kind. on_read: called whenever the state changes."""
+
+    def __init__(self, client: KubeClient, resource: ApiResource, watcher: Watcher, intake: Intake, clock: Clock) -> None:
+        self._follower = Follower(client, resource)
+        self._resource = resource
+        self._watcher = watcher
+        self._intake = intake
+        self._clock = clock
+        self._listed: set[str] = set()
+        self._was_read = False
+        self._never = asyncio.Event()
+        self.state = State.UNREAD
+        self.on_read: Callable[[], None] = lambda: None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a round may conclude anything: the kind was read whole once, or there is nothing in it for us."""
+        return self._was_read or self.state in (State.NOT_SERVED, State.FORBIDDEN)
+
+    async def follow(self) -> None:
+        attempt = 0
+        while True:
+            self._listed = set()
+            try:
+                async for signal in self._follower.signals():
+                    attempt = 0
+                    await self._receive(signal)
+            except Expired:
+                continue
+            except NotFound:
+                self._become(State.NOT_SERVED)
+            except Forbidden as exc:
+                self._become(State.FORBIDDEN, exc)
+            except Transient as exc:
+                attempt += 1
+                self._become(State.UNREACHABLE, exc)
+                await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
+                continue
+            await self._clock.wait(self._never, timeout_secs=ASK_AGAIN_SECS)
+
+    async def _receive(self, signal: Page | Complete | Change) -> None:
+        match signal:
+            case Page(answer):
+                async for report in _in_turns(answer.get("items") or []):
+                    self._listed.add(self._take(report))
+            case Complete():
+                self._intake.keep_only(self._resource.full_name, self._listed)
+                self._listed = set()
+                self._was_read = True
+                self._become(State.FOLLOWED)
+            case Change("DELETED", report):
+                self._intake.forget(self._reference(report))
+            case Change(_, report):
+                self._take(report)
+
+    def _take(self, report: Mapping[str, Any]) -> str:
+        reference, version = self._reference(report), str(report["metadata"].get("resourceVersion", ""))
+        if self._intake.version_of(reference) == version:
+            return reference
+        try:
+            with contained(f"the watcher {self._watcher.name}"):
+                findings = list(self._watcher.parse(report))
+            self._intake.take(reference, version, findings)
+        except BadInput as exc:
+            REPORTS_REJECTED.labels(self._watcher.name).inc()
+            log.warning("report_rejected", source=self._watcher.name, name=reference, error=first_line(exc))
+        return reference
+
+    def _reference(self, report: Mapping[str, Any]) -> str:
+        metadata = report["metadata"]
+        return f"{self._resource.full_name}/{metadata.get('namespace', '')}/{metadata['name']}"
+
+    def _become(self, state: State, error: Exception | None = None) -> None:
+        if state is not self.state:
+            say = log.info if error is None else log.warning
+            keys = {"error": first_line(error)} if error else {}
+            say(f"reports_{state}", source=self._watcher.name, resource=self._resource.full_name, **keys)
+            self.state = state
+            self.on_read()
+
+
+async def _in_turns(reports: list[Any]) -> AsyncIterator[Any]:
+    for place, report in enumerate(reports):
+        if place % REPORTS_AT_A_TIME == REPORTS_AT_A_TIME - 1:
+            await asyncio.sleep(0)
+        yield report

@@ -1,0 +1,137 @@
+"""Records as ZenAgentEvent custom resources in the cluster's API server: contract.Store over HTTP.
+
+In: events to create or update.  Out: what the API server has now.
+Owns: nothing; the API server does.
+Stops: with its client.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from zenwatch.contract import ApiResource, Gone, Put, Synced
+from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient
+from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.watch import AS_TABLE, Change, Complete, Follower, Page
+from zenwatch.metrics import RECORD_WRITES
+from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.record import (
+    CLUSTER_LABEL,
+    GROUP,
+    KIND,
+    PLURAL,
+    SPEC_HASH_ANNOTATION,
+    VERSION,
+    Phase,
+    Stored,
+    object_of,
+    spec_of,
+)
+
+RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
+_JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+# Immutable (CEL in the CRD), or of the first sighting.
+_NEVER_UPDATED = frozenset({"source", "clusterID", "key", "detectedAt"})
+_OPTIONAL = ("remediation", "references", "resource")
+
+
+class CrdStore:
+    def __init__(self, client: KubeClient, *, cluster_id: str, own_namespace: str) -> None:
+        self._client = client
+        self._cluster_id = cluster_id
+        self._own_namespace = own_namespace
+
+    async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
+        wanted = event.resource.namespace or self._own_namespace
+        try:
+            return await self._create_in(wanted, event, spec_hash)
+        except (NotFound, NamespaceTerminating) as exc:
+            if isinstance(exc, NotFound) and exc.missing_kind != "namespaces":
+                raise Transient(f"{PLURAL}.{GROUP} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`") from exc
+            if wanted == self._own_namespace:
+                raise Transient(f"zenwatch's own namespace {wanted} cannot take records: create it, or set POD_NAMESPACE") from exc
+        return await self._create_in(self._own_namespace, event, spec_hash)
+
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
+        # A merge patch would leave what is no longer said in details; this replaces field by field.
+        spec = spec_of(event)
+        changes = [_put(f"/spec/{field}", value) for field, value in spec.items() if field not in _NEVER_UPDATED]
+        for field in _OPTIONAL:
+            if field not in spec:
+                # `remove` alone fails where there is nothing to remove.
+                changes += [_put(f"/spec/{field}", {} if field == "resource" else ""), {"op": "remove", "path": f"/spec/{field}"}]
+        changes.append(_put("/metadata/labels/severity", event.severity))
+        changes.append(_put(f"/metadata/annotations/{SPEC_HASH_ANNOTATION.replace('/', '~1')}", spec_hash))
+        call = Call("patch", RECORDS, stored.namespace, stored.name)
+        try:
+            answer = await self._client.send(call, body=changes, content_type=_JSON_PATCH)
+        except Invalid:
+            # JSON Patch cannot add below a map that is missing: somebody took all labels or annotations away.
+            metadata = object_of(event, namespace=stored.namespace, hash_of_spec="")["metadata"]
+            await self._client.send(call, body={"metadata": metadata}, content_type=_MERGE_PATCH)
+            answer = await self._client.send(call, body=changes, content_type=_JSON_PATCH)
+        RECORD_WRITES.labels("update").inc()
+        return _stored_of_object(answer)
+
+    async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
+        call = Call("patch", RECORDS, stored.namespace, stored.name, "status")
+        status = {"count": count, "lastSeen": rfc3339(seen_at)}
+        answer = await self._client.send(call, body={"status": status}, content_type=_MERGE_PATCH)
+        RECORD_WRITES.labels("status").inc()
+        return _stored_of_object(answer)
+
+    async def follow(self) -> AsyncIterator[Put | Gone | Synced]:
+        selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={self._cluster_id}"
+        follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, selectors={"labelSelector": selector})
+        async for signal in follower.signals():
+            match signal:
+                case Page(table):
+                    for stored in _rows_of(table):
+                        yield Put(stored)
+                case Complete():
+                    yield Synced()
+                case Change(kind, record):
+                    stored = _stored_of_object(record)
+                    yield Gone(stored.name, stored.version) if kind == "DELETED" else Put(stored)
+
+    async def _create_in(self, namespace: str, event: Event, spec_hash: str) -> tuple[Stored, bool]:
+        body = object_of(event, namespace=namespace, hash_of_spec=spec_hash)
+        try:
+            answer = await self._client.send(Call("create", RECORDS, namespace), body=body)
+        except AlreadyExists:
+            # Another replica, or we before a restart, already stored it. Success, not an error.
+            answer = await self._client.send(Call("get", RECORDS, namespace, event.name))
+            return _stored_of_object(answer), False
+        RECORD_WRITES.labels("create").inc()
+        return _stored_of_object(answer), True
+
+
+def _put(path: str, value: Any) -> dict[str, Any]:
+    """JSON Patch's `add` replaces what is there and adds what is not (RFC 6902, section 4.1)."""
+    return {"op": "add", "path": path, "value": value}
+
+
+def _stored_of_object(answer: Mapping[str, Any]) -> Stored:
+    status = answer.get("status") or {}
+    return _stored(answer["metadata"], phase=status.get("phase"), count=status.get("count"))
+
+
+def _rows_of(table: Mapping[str, Any]) -> Iterator[Stored]:
+    columns = {column["name"]: place for place, column in enumerate(table["columnDefinitions"])}
+    for row in table.get("rows") or ():
+        cells: Sequence[Any] = row["cells"]
+        yield _stored(row["object"]["metadata"], phase=cells[columns["Phase"]], count=cells[columns["Count"]])
+
+
+def _stored(metadata: Mapping[str, Any], *, phase: Any, count: Any) -> Stored:
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    return Stored(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        spec_hash=annotations.get(SPEC_HASH_ANNOTATION, ""),
+        severity=labels.get("severity", ""),
+        phase=phase or Phase.OPEN,
+        count=int(count or 1),
+        version=int(metadata["resourceVersion"]),
+    )

@@ -1,0 +1,104 @@
+"""The one way to the store: a bounded queue and a fixed number of workers.
+
+In: envelopes.  Out: calls to the store; a receipt through every envelope.
+Owns: the queue. Full means that submit() waits.
+Stops: drain() takes nothing more and returns when the queue is empty and every receipt was given.
+"""
+
+import asyncio
+
+import structlog
+
+from zenwatch.contract import Clock, Store
+from zenwatch.errors import Closed, Forbidden, NotFound, Permanent, Transient, first_line
+from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS
+from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
+from zenwatch.model.record import Stored
+from zenwatch.supervise import backoff_secs
+
+log = structlog.get_logger(room="writer")
+
+# Tries per write before the receipt says "not settled": with back-off about 4 s, so that a restarting API server is noticed
+# by few writes and a short 429 by none. The source tries again at its next round.
+TRIES = 4
+
+
+class Writer:
+    def __init__(self, store: Store, *, queue_writes: int, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=queue_writes)
+        self._closed = False
+        self._told: set[str] = set()
+        self._never = asyncio.Event()
+
+    async def submit(self, envelope: Envelope) -> None:
+        if self._closed:
+            raise Closed("the writer takes nothing more")
+        await self._queue.put(envelope)
+
+    async def drain(self) -> None:
+        self._closed = True
+        await self._queue.join()
+
+    async def work(self) -> None:
+        """One worker: app.py starts WRITE_CONCURRENCY of them."""
+        while True:
+            envelope = await self._queue.get()
+            receipt = Receipt(outcome=None)
+            started = self._clock.monotonic_secs()
+            try:
+                receipt = await self._settle(envelope.write)
+            finally:
+                # Also when this worker is cancelled or fails: an envelope without a receipt would block its name for ever.
+                RECORD_WRITE_SECONDS.observe(self._clock.monotonic_secs() - started)
+                envelope.done(receipt)
+                self._queue.task_done()
+
+    async def _settle(self, write: Write) -> Receipt:
+        attempt = 1
+        while True:
+            try:
+                return await self._apply(write)
+            except NotFound as exc:
+                # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
+                write = Write(write.event, write.spec_hash, write.count, stored=None)
+                failure: Exception = exc
+            except Transient as exc:
+                failure = exc
+            except Forbidden as exc:
+                self._tell_once(exc)
+                return Receipt(outcome=None)
+            except Permanent as exc:
+                log.warning("record_refused", name=write.event.name, source=write.event.source, error=first_line(exc))
+                return Receipt(Outcome.REJECTED)
+            if self._closed or attempt == TRIES:
+                log.warning("record_not_written", name=write.event.name, source=write.event.source, error=first_line(failure))
+                return Receipt(outcome=None)
+            RECORD_WRITE_RETRIES.inc()
+            await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, failure, cap_secs=5.0))
+            attempt += 1
+
+    async def _apply(self, write: Write) -> Receipt:
+        """Every step can be repeated: what is done already is seen and left."""
+        stored, outcome = write.stored, Outcome.REPEATED
+        if stored is None:
+            stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash)
+            outcome = Outcome.STORED if is_new else Outcome.REPEATED
+        if stored.spec_hash != write.spec_hash:
+            stored = await self._store.update(write.event, spec_hash=write.spec_hash, stored=stored)
+            outcome = Outcome.STORED
+        if stored.count != write.count:
+            stored = await self._count(stored, write)
+        self._told.clear()
+        return Receipt(outcome, stored)
+
+    async def _count(self, stored: Stored, write: Write) -> Stored:
+        return await self._store.set_count(stored, count=write.count, seen_at=self._clock.now())
+
+    def _tell_once(self, refusal: Forbidden) -> None:
+        """A missing permission meets every write: one line says as much as a thousand."""
+        sentence = first_line(refusal)
+        if sentence not in self._told:
+            self._told.add(sentence)
+            log.error("permission_missing", error=sentence)

@@ -1,0 +1,106 @@
+"""Named tasks that outlive their bugs.
+
+In: coroutines from app.py.  Out: nothing.
+Owns: every task of the process; the only broad `except`.
+Stops: stop() cancels the tasks of a name prefix and waits for them.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from time import monotonic
+
+import structlog
+
+from zenwatch.errors import BadInput, Closed, Transient, ZenwatchError, first_line
+from zenwatch.metrics import TASK_RESTARTS
+
+log = structlog.get_logger(room="supervise")
+
+
+class SystemClock:
+    """The real contract.Clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic_secs(self) -> float:
+        return monotonic()
+
+    async def wait(self, event: asyncio.Event, *, timeout_secs: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_secs):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def backoff_secs(attempt: int, error: BaseException | None = None, *, first_secs: float = 0.5, cap_secs: float = 30.0) -> float:
+    """The wait before try number attempt + 1 (attempt >= 1): doubling, capped, jittered by half; or longer where the other side said so."""
+    delay = min(cap_secs, first_secs * 2.0 ** min(attempt - 1, 16))
+    jittered = delay * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, guards nothing
+    asked = error.retry_after_secs if isinstance(error, Transient) else None
+    return max(jittered, asked or 0.0)
+
+
+@contextmanager
+def contained(what: str) -> Iterator[None]:
+    """Code of a plug-in: its bug becomes BadInput, so that it costs the one report that it stumbled over."""
+    try:
+        yield
+    except ZenwatchError:
+        raise
+    except Exception as exc:
+        log.exception("plugin_failed", name=what, error=first_line(exc))
+        raise BadInput(f"{what} failed: {first_line(exc)}") from exc
+
+
+class Supervisor:
+    """start() tasks downstream first; stop() them upstream first."""
+
+    # A task that ran this long was healthy: its next failure starts again with the shortest wait. A guess.
+    HEALTHY_SECS = 60.0
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run work under this name until it returns; after an error run it again, each time a little later."""
+        if name in self._tasks:
+            raise ValueError(f"a task named {name!r} runs already")
+        self._tasks[name] = asyncio.create_task(self._keep_running(name, work), name=name)
+
+    async def stop(self, prefix: str = "") -> None:
+        """Cancel every task whose name begins with prefix and wait until each has ended."""
+        ending = [self._tasks.pop(name) for name in list(self._tasks) if name.startswith(prefix)]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    async def join(self, prefix: str) -> None:
+        """Wait until every task whose name begins with prefix has returned by itself."""
+        await asyncio.gather(*(task for name, task in self._tasks.items() if name.startswith(prefix)))
+
+    async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        attempt = 0
+        while True:
+            started = monotonic()
+            try:
+                await work()
+            except Closed:
+                return
+            except Transient as exc:
+                failure: Exception = exc
+            except Exception as exc:  # a bug in one room must not end the others: say so and try again
+                log.exception("task_failed", task=name, error=first_line(exc))
+                failure = exc
+            else:
+                return
+            attempt = 1 if monotonic() - started > self.HEALTHY_SECS else attempt + 1
+            delay = backoff_secs(attempt, failure)
+            TASK_RESTARTS.labels(task=name).inc()
+            log.warning("task_restarts", task=name, error=first_line(failure), attempt=attempt, wait_secs=round(delay, 1))
+            await asyncio.sleep(delay)

@@ -1,0 +1,1 @@
+"""From finding to write: normalise, score, group, dedup, lifecycle, and reconcile, which calls them in that order."""

@@ -1,0 +1,136 @@
+"""See to it that the store says what the reports of one source say: the Intake of a pull source.
+
+In: findings, report by report.  Out: envelopes to the writer.
+Owns: what the reports say now (group.Holdings) and the names whose records are not known to agree with it.
+Stops: with the round that calls settle(); what is left unsettled is found again by the first list after a restart.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from zenwatch.contract import Clock, Index, RecordWriter
+from zenwatch.errors import Transient
+from zenwatch.metrics import REPORTS_HELD, Ledger
+from zenwatch.model.envelope import Envelope, Outcome, Receipt
+from zenwatch.model.finding import Finding, Severity
+from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.group import Holdings
+from zenwatch.transform.lifecycle import decide
+from zenwatch.transform.normalise import normalise
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is the same for all findings of one source. min_severity: findings below it are filtered."""
+
+    source: str
+    cluster_id: str
+    min_severity: Severity
+
+
+class _Batch:
+    """The receipts that one settle() waits for."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.failed = 0
+        self._empty = asyncio.Event()
+
+    def close_one(self, *, failed: bool) -> None:
+        self.open -= 1
+        self.failed += failed
+        if not self.open:
+            self._empty.set()
+
+    async def wait(self) -> None:
+        if self.open:
+            self._empty.clear()
+            await self._empty.wait()
+
+
+class Reconciler:
+    def __init__(self, origin: Origin, *, index: Index, dedup: Dedup, writer: RecordWriter, ledger: Ledger, clock: Clock) -> None:
+        self._origin = origin
+        self._index = index
+        self._dedup = dedup
+        self._writer = writer
+        self._ledger = ledger
+        self._clock = clock
+        self._held = Holdings()
+        # Name → findings that wait for it in the ledger; 0 where only the merge has to be looked at again.
+        self._unsettled: dict[str, int] = {}
+
+    # ------------------------------------------------------------ contract.Intake
+
+    def version_of(self, report: str) -> str | None:
+        return self._held.version_of(report)
+
+    def take(self, report: str, version: str, findings: Sequence[Finding]) -> None:
+        source, seen_at = self._origin.source, self._clock.now()
+        kept = [finding for finding in findings if finding.severity.is_at_least(self._origin.min_severity)]
+        events = [normalise(finding, cluster_id=self._origin.cluster_id, seen_at=seen_at) for finding in kept]
+        self._ledger.receive(source, len(findings))
+        self._ledger.settle(source, Outcome.FILTERED, len(findings) - len(kept))
+        self._touch(self._held.replace(report, version, events))
+        for event in events:
+            self._unsettled[event.name] += 1
+        REPORTS_HELD.labels(source).set(len(self._held))
+
+    def forget(self, report: str) -> None:
+        self._touch(self._held.forget(report))
+        REPORTS_HELD.labels(self._origin.source).set(len(self._held))
+
+    def keep_only(self, resource: str, reports: Collection[str]) -> None:
+        for report in self._held.reports_of(resource):
+            if report not in reports:
+                self.forget(report)
+
+    async def settle(self) -> None:
+        await self._index.wait_until_synced()
+        batch = _Batch()
+        for name, event, count in self._held.merged(list(self._unsettled)):
+            if event is None:
+                # The tool took it back before it was written: there is nothing to store any more.
+                self._close(self._unsettled.pop(name, 0), Outcome.FILTERED)
+                continue
+            write = decide(event, count=count, stored=self._index.get(name))
+            if write is None:
+                self._close(self._unsettled.pop(name, 0), Outcome.REPEATED)
+            elif self._dedup.claim(name):
+                batch.open += 1
+                await self._writer.submit(Envelope(write, partial(self._receive, batch, name, self._unsettled.pop(name, 0))))
+            if batch.failed:
+                # Each write that fails was retried by the writer: the others would fare no better now.
+                break
+        await batch.wait()
+        if batch.failed:
+            raise Transient(f"{batch.failed} records could not be written; {len(self._unsettled)} wait for the next round")
+
+    # ------------------------------------------------------------ receipts
+
+    def look_again(self, name: str) -> None:
+        """The record disappeared from the store. What a report still says is written again."""
+        if name in self._held:
+            self._touch({name})
+
+    def _receive(self, batch: _Batch, name: str, findings: int, receipt: Receipt) -> None:
+        self._dedup.settle(name, receipt.stored)
+        if receipt.outcome is None:
+            self._touch({name})
+            self._unsettled[name] += findings
+        else:
+            self._close(findings, receipt.outcome)
+        batch.close_one(failed=receipt.outcome is None)
+
+    def _touch(self, names: Collection[str]) -> None:
+        for name in names:
+            self._unsettled.setdefault(name, 0)
+
+    def _close(self, findings: int, outcome: Outcome) -> None:
+        """Of several findings that became one record, one is stored and the others repeat it."""
+        stored = min(findings, 1) if outcome is Outcome.STORED else 0
+        rest = Outcome.REPEATED if outcome is Outcome.STORED else outcome
+        self._ledger.settle(self._origin.source, Outcome.STORED, stored)
+        self._ledger.settle(self._origin.source, rest, findings - stored)

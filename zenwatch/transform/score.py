@@ -1,0 +1,37 @@
+"""One number from 0 to 100 over all sources, so that sorting by it puts first what to look at first.
+
+In: a severity, the tool's own score, whether a fix exists.  Out: an integer.
+Owns: nothing.
+Stops: nothing to stop.
+
+| severity | band   | without a tool score or fix | tool score 10.0 and a fix |
+|----------|--------|-----------------------------|---------------------------|
+| CRITICAL | 90-100 | 94                          | 100                       |
+| HIGH     | 70-89  | 77                          | 89                        |
+| MEDIUM   | 40-69  | 52                          | 69                        |
+| LOW      | 10-39  | 22                          | 39                        |
+| INFO     | 0-9    | 4                           | 9                         |
+"""
+
+from zenwatch.model.finding import Severity
+
+# No two bands touch: a HIGH is never above a CRITICAL, whatever its CVSS number says.
+BANDS = {
+    Severity.CRITICAL: (90, 100),
+    Severity.HIGH: (70, 89),
+    Severity.MEDIUM: (40, 69),
+    Severity.LOW: (10, 39),
+    Severity.INFO: (0, 9),
+}
+# Four fifths of a band follow the tool's score, one fifth is for what can be mended today. A guess, to be set by use.
+FIX_SHARE = 0.2
+# Where the tool gives no score, the middle: neither better nor worse than its peers.
+UNSCORED = 5.0
+
+
+def score(severity: Severity, *, tool_score: float | None, has_fix: bool) -> int:
+    """tool_score: 0.0 to 10.0; values outside count as the nearer end."""
+    low, high = BANDS[severity]
+    tool_part = min(max(UNSCORED if tool_score is None else tool_score, 0.0), 10.0) / 10.0
+    share = (1.0 - FIX_SHARE) * tool_part + (FIX_SHARE if has_fix else 0.0)
+    return int(low + share * (high - low))
