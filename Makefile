@@ -23,7 +23,7 @@ check: $(READY) ## lint, format, types, layers, structure: no server needed
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest --quiet --no-header tests/structure
 
 cluster: $(READY) ## a real API server with etcd in the foreground, until Ctrl-C

@@ -91,8 +91,10 @@ class App:
         origin = Origin(watcher.name, self._settings.cluster_id, self._min_severity_of(watcher))
         intake = Reconciler(origin, index=self._index, dedup=self._dedup, writer=self._writer, ledger=self.ledger, clock=self._clock)
         self._index.call_when_gone(intake.look_again)
-        kinds = [Reports(self._client, resource, watcher, intake, self._clock) for resource in watcher.reads]
         interval_secs = self._settings.watch_interval_secs
+        kinds = [
+            Reports(self._client, resource, watcher, intake, ask_again_secs=interval_secs, clock=self._clock) for resource in watcher.reads
+        ]
         rounds = Round(watcher.name, kinds, intake, lambda: self.ledger.page(watcher.name), interval_secs=interval_secs, clock=self._clock)
         self._supervisor.start(f"source/{watcher.name}/round", rounds.keep_going)
         for kind, resource in zip(kinds, watcher.reads, strict=True):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from zenwatch.model.envelope import Envelope, Outcome
 from zenwatch.model.event import Event
-from zenwatch.model.finding import Finding
+from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.record import Stored
 
 # ---------------------------------------------------------------- what a tool says
@@ -22,12 +22,16 @@ from zenwatch.model.record import Stored
 
 @dataclass(frozen=True, slots=True)
 class ApiResource:
-    """A kind that the API server may serve, as it stands in a URL."""
+    """A kind that the API server may serve, as it stands in a URL.
+
+    label_selector: read only the objects that it selects, such as app=kube-bench; empty: all.
+    """
 
     group: str
     version: str
     plural: str
     kind: str
+    label_selector: str = ""
 
     @property
     def full_name(self) -> str:
@@ -41,14 +45,23 @@ class Watcher:
 
     name: the record's `source`, and the word by which settings and logs call it. Lower case.
     reads: the kinds that hold its reports. Needs list and watch on each; a kind that is not served is no error.
+        One that other programs write to as well (ConfigMaps) must have a label selector.
     parse: one object of those kinds, as the API server sent it, to what the tool says in it. Pure: no I/O, no clock, no state.
         Yields all findings, whatever their severity: what is kept is the user's choice and made later.
         Raises BadInput if the object cannot be understood; what it yielded before is then not used.
+    namespace, pod_labels: where the tool usually runs and how its pods are labelled, to tell whether it is there.
+        An empty namespace: it leaves no pods behind that could be looked for.
+    min_severity: findings below it are filtered unless the user sets <NAME>_MIN_SEVERITY.
+    claims: whether a bare JSON document that the tool printed, without a Kubernetes object around it, is of this tool.
     """
 
     name: str
     reads: tuple[ApiResource, ...]
     parse: Callable[[Mapping[str, Any]], Iterator[Finding]]
+    namespace: str = ""
+    pod_labels: str = ""
+    min_severity: Severity = Severity.INFO
+    claims: Callable[[Any], bool] = lambda _document: False
 
 
 # ---------------------------------------------------------------- on the way in

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -10,23 +11,26 @@ import structlog
 KEYS = frozenset(
     {
         *("cluster", "cluster_id", "source", "room", "namespace", "resource", "task", "name", "setting"),
-        *("count", "reason", "error", "attempt", "duration_secs", "wait_secs", "signal", "version"),
+        *("count", "reason", "error", "attempt", "duration_secs", "wait_secs", "signal", "state", "version"),
         *("reports", "received", "stored", "repeated", "filtered", "rejected", "dead_lettered", "lost", "in_flight"),
     }
 )
 
 
+def _in_reading_order(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+    """When, how grave and what first: that is what a person looks for in a JSON line."""
+    first = {key: line.pop(key) for key in ("timestamp", "level", "event") if key in line}
+    return {**first, **line}
+
+
 def configure(*, level: str, style: str) -> None:
     """level: debug, info, warning or error. style: json, text, or auto for text on a terminal only. Lines go to stderr."""
     readable = style == "text" or (style == "auto" and sys.stderr.isatty())
-    shared: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     final: list[Any] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24, sort_keys=False)]
         if readable
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, _in_reading_order, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, *final],

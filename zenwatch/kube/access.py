@@ -82,12 +82,13 @@ def from_kubeconfig(file: str | None, context: str | None) -> Access:
     from kubernetes import config  # noqa: PLC0415
     from kubernetes.client import Configuration  # noqa: PLC0415
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+    from yaml import YAMLError  # noqa: PLC0415
 
     def load() -> Any:
         configuration = Configuration()
         try:
             config.load_kube_config(config_file=file, context=context, client_configuration=configuration, persist_config=False)
-        except (ConfigException, OSError, ValueError, KeyError, TypeError) as exc:
+        except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             where = file or os.environ.get("KUBECONFIG", "~/.kube/config")
             raise ConfigError(f"The kubeconfig {where} cannot be used: {first_line(exc)}") from exc
         return configuration

@@ -48,6 +48,9 @@ class Call:
 
     @property
     def path(self) -> str:
+        """Names come from reports: one that would lead to another path is Invalid."""
+        if {".", ".."} & {self.namespace, self.name, self.subresource}:
+            raise Invalid(f"not a name: {self.namespace!r}, {self.name!r}")
         kind = self.resource
         parts = ["/apis", kind.group, kind.version] if kind.group else ["/api", kind.version]
         if self.namespace:
@@ -200,9 +203,12 @@ async def _lines(answer: aiohttp.ClientResponse, call: Call, idle_secs: float) -
 
 def _decode(body: bytes, call: Call) -> Any:
     try:
-        return orjson.loads(body)
+        answer = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise Transient(f"the answer to {call.verb} {call.path} is not JSON: {exc}") from exc
+    if not isinstance(answer, dict):
+        raise Transient(f"the answer to {call.verb} {call.path} is not an object")
+    return answer
 
 
 def _error_of(code: int, body: bytes, retry_after: str | None, call: Call) -> ZenwatchError:

@@ -91,8 +91,8 @@ class Follower:
                 broken_by = exc
             if self._place != place or monotonic() - started > 1.0:
                 attempt = 0
-            if broken_by is None and attempt == 0:
-                continue
+                if broken_by is None:
+                    continue
             attempt += 1
             level = log.warning if attempt == 1 else log.debug
             level(

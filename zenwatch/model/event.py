@@ -18,7 +18,8 @@ def record_name(name_prefix: str, *, cluster_id: str, source: str, key: str) -> 
 
 
 def rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """To the second, with a Z: strftime would write a year before 1000 with fewer than four digits."""
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 @dataclass(frozen=True, slots=True)

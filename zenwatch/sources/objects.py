@@ -21,8 +21,6 @@ from zenwatch.supervise import backoff_secs, contained
 
 log = structlog.get_logger(room="objects")
 
-# How often a kind is asked for again that is not served, or that we may not read. A guess: tools are installed by people.
-ASK_AGAIN_SECS = 30.0
 # Parsing a page of small reports takes tens of milliseconds: let others have the loop in between.
 REPORTS_AT_A_TIME = 20
 
@@ -36,13 +34,20 @@ class State(StrEnum):
 
 
 class Reports:
-    """All reports of one kind. on_read: called whenever the state changes."""
+    """All reports of one kind.
 
-    def __init__(self, client: KubeClient, resource: ApiResource, watcher: Watcher, intake: Intake, clock: Clock) -> None:
+    on_read: called whenever the state changes.
+    ask_again_secs: until a kind is asked for again that is not served, or that we may not read.
+    """
+
+    def __init__(
+        self, client: KubeClient, resource: ApiResource, watcher: Watcher, intake: Intake, *, ask_again_secs: float, clock: Clock
+    ) -> None:
         self._follower = Follower(client, resource)
         self._resource = resource
         self._watcher = watcher
         self._intake = intake
+        self._ask_again_secs = ask_again_secs
         self._clock = clock
         self._listed: set[str] = set()
         self._was_read = False
@@ -63,7 +68,11 @@ class Reports:
                 async for signal in self._follower.signals():
                     attempt = 0
                     await self._receive(signal)
-            except Expired:
+            except Expired as exc:
+                # At once; but a server that says so again and again is not asked without a pause.
+                attempt += 1
+                if attempt > 1:
+                    await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
                 continue
             except NotFound:
                 self._become(State.NOT_SERVED)
@@ -74,7 +83,7 @@ class Reports:
                 self._become(State.UNREACHABLE, exc)
                 await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
                 continue
-            await self._clock.wait(self._never, timeout_secs=ASK_AGAIN_SECS)
+            await self._clock.wait(self._never, timeout_secs=self._ask_again_secs)
 
     async def _receive(self, signal: Page | Complete | Change) -> None:
         match signal:
@@ -97,8 +106,7 @@ class Reports:
             return reference
         try:
             with contained(f"the watcher {self._watcher.name}"):
-                findings = list(self._watcher.parse(report))
-            self._intake.take(reference, version, findings)
+                self._intake.take(reference, version, list(self._watcher.parse(report)))
         except BadInput as exc:
             REPORTS_REJECTED.labels(self._watcher.name).inc()
             log.warning("report_rejected", source=self._watcher.name, name=reference, error=first_line(exc))
@@ -112,7 +120,7 @@ class Reports:
         if state is not self.state:
             say = log.info if error is None else log.warning
             keys = {"error": first_line(error)} if error else {}
-            say(f"reports_{state}", source=self._watcher.name, resource=self._resource.full_name, **keys)
+            say("reports_state_changed", source=self._watcher.name, resource=self._resource.full_name, state=state.value, **keys)
             self.state = state
             self.on_read()
 

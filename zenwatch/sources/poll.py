@@ -77,4 +77,6 @@ class Round:
         ROUND_SECONDS.labels(self._source).observe(took)
         before, self._before = self._before, self._page()
         counts = {line: now - before[line] for line, now in self._before.items() if line != "in_flight"}
-        log.info("round_done", source=self._source, **counts, in_flight=self._before["in_flight"], duration_secs=round(took, 3))
+        # What did not happen is left out, but for the three that one looks for.
+        told = {line: count for line, count in counts.items() if count or line in ("received", "stored")}
+        log.info("round_done", source=self._source, **told, in_flight=self._before["in_flight"], duration_secs=round(took, 3))

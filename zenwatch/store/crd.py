@@ -5,6 +5,7 @@ Owns: nothing; the API server does.
 Stops: with its client.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -33,6 +34,8 @@ _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 # Immutable (CEL in the CRD), or of the first sighting.
 _NEVER_UPDATED = frozenset({"source", "clusterID", "key", "detectedAt"})
+# What the API server takes as a namespace's name; anything else cannot exist.
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OPTIONAL = ("remediation", "references", "resource")
 
 
@@ -43,15 +46,19 @@ class CrdStore:
         self._own_namespace = own_namespace
 
     async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
-        wanted = event.resource.namespace or self._own_namespace
+        namespace = event.resource.namespace
+        if not _NAMESPACE.fullmatch(namespace) or namespace == self._own_namespace:
+            return await self._create_in_own(event, spec_hash)
         try:
-            return await self._create_in(wanted, event, spec_hash)
+            return await self._create_in(namespace, event, spec_hash)
+        except (NotFound, NamespaceTerminating):
+            return await self._create_in_own(event, spec_hash)
+
+    async def _create_in_own(self, event: Event, spec_hash: str) -> tuple[Stored, bool]:
+        try:
+            return await self._create_in(self._own_namespace, event, spec_hash)
         except (NotFound, NamespaceTerminating) as exc:
-            if isinstance(exc, NotFound) and exc.missing_kind != "namespaces":
-                raise Transient(f"{PLURAL}.{GROUP} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`") from exc
-            if wanted == self._own_namespace:
-                raise Transient(f"zenwatch's own namespace {wanted} cannot take records: create it, or set POD_NAMESPACE") from exc
-        return await self._create_in(self._own_namespace, event, spec_hash)
+            raise Transient(f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE") from exc
 
     async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
         # A merge patch would leave what is no longer said in details; this replaces field by field.
@@ -99,12 +106,21 @@ class CrdStore:
         body = object_of(event, namespace=namespace, hash_of_spec=spec_hash)
         try:
             answer = await self._client.send(Call("create", RECORDS, namespace), body=body)
+        except NotFound as exc:
+            if exc.missing_kind != "namespaces":
+                raise Transient(f"{RECORDS.full_name} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`") from exc
+            raise
         except AlreadyExists:
             # Another replica, or we before a restart, already stored it. Success, not an error.
-            answer = await self._client.send(Call("get", RECORDS, namespace, event.name))
-            return _stored_of_object(answer), False
+            return await self._read(namespace, event.name), False
         RECORD_WRITES.labels("create").inc()
         return _stored_of_object(answer), True
+
+    async def _read(self, namespace: str, name: str) -> Stored:
+        try:
+            return _stored_of_object(await self._client.send(Call("get", RECORDS, namespace, name)))
+        except NotFound as exc:
+            raise Transient(f"the record {name} was there and is gone again") from exc
 
 
 def _put(path: str, value: Any) -> dict[str, Any]:

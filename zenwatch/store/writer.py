@@ -6,6 +6,7 @@ Stops: drain() takes nothing more and returns when the queue is empty and every 
 """
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 
@@ -21,6 +22,14 @@ log = structlog.get_logger(room="writer")
 # Tries per write before the receipt says "not settled": with back-off about 4 s, so that a restarting API server is noticed
 # by few writes and a short 429 by none. The source tries again at its next round.
 TRIES = 4
+
+
+@dataclass
+class _Progress:
+    """How far one write got: a step that succeeded is not repeated when a later one fails."""
+
+    stored: Stored | None
+    outcome: Outcome = Outcome.REPEATED
 
 
 class Writer:
@@ -52,17 +61,19 @@ class Writer:
             finally:
                 # Also when this worker is cancelled or fails: an envelope without a receipt would block its name for ever.
                 RECORD_WRITE_SECONDS.observe(self._clock.monotonic_secs() - started)
-                envelope.done(receipt)
-                self._queue.task_done()
+                try:
+                    envelope.done(receipt)
+                finally:
+                    self._queue.task_done()
 
     async def _settle(self, write: Write) -> Receipt:
-        attempt = 1
+        attempt, progress = 1, _Progress(write.stored)
         while True:
             try:
-                return await self._apply(write)
+                await self._advance(write, progress)
             except NotFound as exc:
                 # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
-                write = Write(write.event, write.spec_hash, write.count, stored=None)
+                progress.stored = None
                 failure: Exception = exc
             except Transient as exc:
                 failure = exc
@@ -72,6 +83,9 @@ class Writer:
             except Permanent as exc:
                 log.warning("record_refused", name=write.event.name, source=write.event.source, error=first_line(exc))
                 return Receipt(Outcome.REJECTED)
+            else:
+                self._told.clear()
+                return Receipt(progress.outcome, progress.stored)
             if self._closed or attempt == TRIES:
                 log.warning("record_not_written", name=write.event.name, source=write.event.source, error=first_line(failure))
                 return Receipt(outcome=None)
@@ -79,22 +93,15 @@ class Writer:
             await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, failure, cap_secs=5.0))
             attempt += 1
 
-    async def _apply(self, write: Write) -> Receipt:
-        """Every step can be repeated: what is done already is seen and left."""
-        stored, outcome = write.stored, Outcome.REPEATED
-        if stored is None:
-            stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash)
-            outcome = Outcome.STORED if is_new else Outcome.REPEATED
-        if stored.spec_hash != write.spec_hash:
-            stored = await self._store.update(write.event, spec_hash=write.spec_hash, stored=stored)
-            outcome = Outcome.STORED
-        if stored.count != write.count:
-            stored = await self._count(stored, write)
-        self._told.clear()
-        return Receipt(outcome, stored)
-
-    async def _count(self, stored: Stored, write: Write) -> Stored:
-        return await self._store.set_count(stored, count=write.count, seen_at=self._clock.now())
+    async def _advance(self, write: Write, progress: _Progress) -> None:
+        if progress.stored is None:
+            progress.stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash)
+            progress.outcome = Outcome.STORED if is_new else progress.outcome
+        if progress.stored.spec_hash != write.spec_hash:
+            progress.stored = await self._store.update(write.event, spec_hash=write.spec_hash, stored=progress.stored)
+            progress.outcome = Outcome.STORED
+        if progress.stored.count != write.count:
+            progress.stored = await self._store.set_count(progress.stored, count=write.count, seen_at=self._clock.now())
 
     def _tell_once(self, refusal: Forbidden) -> None:
         """A missing permission meets every write: one line says as much as a thousand."""

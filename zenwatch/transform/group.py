@@ -17,8 +17,12 @@ from zenwatch.model.finding import Detail
 
 # records.md: lists are united, sorted and cut at 20, with a count of the rest.
 LIST_ENTRIES = 20
-# The whole object stays under 16 KiB; the other fields, metadata and managed fields take the rest.
+# The whole object stays under 16 KiB of JSON (records.md). Text of four bytes a character fills the other fields with 12 KiB at most.
+OBJECT_BYTES = 15 * 1024
 DETAILS_BYTES = 8 * 1024
+REMEDIATION_BYTES = 2 * 1024
+REFERENCES_BYTES = 3 * 1024
+REFERENCES = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +55,9 @@ class Holdings:
 
     def replace(self, report: str, version: str, events: Collection[Event]) -> set[str]:
         """This is what the report says now. Return every name that it says, or no longer says."""
-        touched = self.forget(report)
         names = tuple(dict.fromkeys(event.name for event in events))
         packed = zlib.compress(orjson.dumps(list(events)), 1)
+        touched = self.forget(report)
         self._reports[report] = _Held(version, names, packed)
         for name in names:
             holders = self._holders_of(name)
@@ -111,30 +115,41 @@ class Holdings:
 def merge(events: Collection[Event]) -> Event:
     """One event of several with one name: the worst leads, lists are united. The order they come in makes no difference."""
     ordered = sorted(events, key=_by_weight) if len(events) > 1 else list(events)
-    worst = ordered[0]
-    remediations = dict.fromkeys(event.remediation for event in ordered if event.remediation)
-    return replace(
-        worst,
+    led = replace(
+        ordered[0],
         detected_at=min(event.detected_at for event in ordered),
-        remediation=_joined(remediations, limit_chars=1024),
-        references=tuple(dict.fromkeys(chain.from_iterable(event.references for event in ordered)))[:10],
-        details=_bounded(_united(ordered)),
+        remediation=_joined((event.remediation for event in ordered if event.remediation), separator="; ", limit_chars=1024),
+        references=_fitting(chain.from_iterable(event.references for event in ordered)),
+        details={},
     )
+    room_bytes = min(DETAILS_BYTES, OBJECT_BYTES - len(orjson.dumps(led)))
+    return replace(led, details=_bounded(_united(ordered), room_bytes))
 
 
 def _by_weight(event: Event) -> tuple[int, int, bytes]:
     # The bytes only break ties, so that two replicas choose the same leader.
-    return event.severity.rank, -event.score, orjson.dumps(event.details, option=orjson.OPT_SORT_KEYS)
+    return event.severity.rank, -event.score, orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
 
 
-def _joined(sentences: Iterable[str], *, limit_chars: int) -> str:
+def _joined(sentences: Iterable[str], *, separator: str, limit_chars: int) -> str:
     joined = ""
-    for sentence in sentences:
-        longer = f"{joined}; {sentence}" if joined else sentence
-        if len(longer) > limit_chars:
+    for sentence in dict.fromkeys(sentences):
+        longer = f"{joined}{separator}{sentence}" if joined else sentence
+        if len(longer) > limit_chars or len(orjson.dumps(longer)) > REMEDIATION_BYTES:
             break
         joined = longer
     return joined
+
+
+def _fitting(urls: Iterable[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    left_bytes = REFERENCES_BYTES
+    for url in dict.fromkeys(urls):
+        left_bytes -= len(orjson.dumps(url))
+        if left_bytes < 0 or len(kept) == REFERENCES:
+            break
+        kept.append(url)
+    return tuple(kept)
 
 
 def _united(ordered: list[Event]) -> dict[str, Detail]:
@@ -146,10 +161,10 @@ def _united(ordered: list[Event]) -> dict[str, Detail]:
     return united
 
 
-def _bounded(details: dict[str, Detail]) -> dict[str, Detail]:
+def _bounded(details: dict[str, Detail], room_bytes: int) -> dict[str, Detail]:
     entries, chars = LIST_ENTRIES, 512
     bounded = _cut(details, entries, chars)
-    while len(orjson.dumps(bounded)) > DETAILS_BYTES and chars > 8:
+    while len(orjson.dumps(bounded)) > room_bytes and chars > 8:
         entries, chars = max(entries // 2, 1), chars // 2
         bounded = _cut(details, entries, chars)
     return bounded

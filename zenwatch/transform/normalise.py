@@ -6,6 +6,7 @@ Stops: nothing to stop.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ REFERENCES = 10
 REFERENCE_CHARS = 512
 DETAIL_CHARS = 512
 _RESOURCE_CHARS = {"api_version": 317, "kind": 63, "name": 253, "namespace": 63}
-_NOT_ONE_LINE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\s]+")
+_NOT_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 
 
 def normalise(finding: Finding, *, cluster_id: str, seen_at: datetime) -> Event:
@@ -39,7 +40,7 @@ def normalise(finding: Finding, *, cluster_id: str, seen_at: datetime) -> Event:
         severity=finding.severity,
         score=score(finding.severity, tool_score=finding.tool_score, has_fix=finding.has_fix),
         event_type=finding.type.event_type,
-        detected_at=rfc3339(_utc(finding.detected_at or seen_at)),
+        detected_at=rfc3339(_utc(finding.detected_at) or seen_at),
         title=one_line(finding.title, TITLE_CHARS) or finding.type.event_type,
         remediation=one_line(finding.remediation, REMEDIATION_CHARS),
         references=_references(finding),
@@ -67,7 +68,8 @@ def bounded_key(key: str) -> str:
 
 
 def _references(finding: Finding) -> tuple[str, ...]:
-    urls = dict.fromkeys(url for url in finding.references if url.startswith(("https://", "http://")) and len(url) <= REFERENCE_CHARS)
+    flat = (one_line(url, REFERENCE_CHARS + 1) for url in finding.references)
+    urls = dict.fromkeys(url for url in flat if url.startswith(("https://", "http://")) and len(url) <= REFERENCE_CHARS)
     return tuple(urls)[:REFERENCES]
 
 
@@ -83,9 +85,14 @@ def _detail(value: Detail) -> Detail:
     if isinstance(value, str):
         return one_line(value, DETAIL_CHARS)
     if isinstance(value, int | float):
-        return value
+        # JSON knows no infinity, and the API server turns an integer beyond 64 bits into a float.
+        return value if math.isfinite(value) and abs(value) < 2**63 else str(value)[:DETAIL_CHARS]
     return sorted({one_line(entry, DETAIL_CHARS) for entry in value})
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def _utc(moment: datetime | None) -> datetime | None:
+    """None also for a time that the calendar of UTC does not have, such as the first hour of the year 1 further east."""
+    try:
+        return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment and moment.astimezone(UTC)
+    except OverflowError:
+        return None

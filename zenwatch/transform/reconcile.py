@@ -71,9 +71,11 @@ class Reconciler:
         source, seen_at = self._origin.source, self._clock.now()
         kept = [finding for finding in findings if finding.severity.is_at_least(self._origin.min_severity)]
         events = [normalise(finding, cluster_id=self._origin.cluster_id, seen_at=seen_at) for finding in kept]
+        # Whatever can fail comes before the first count: a report is taken whole or not at all.
+        touched = self._held.replace(report, version, events)
         self._ledger.receive(source, len(findings))
         self._ledger.settle(source, Outcome.FILTERED, len(findings) - len(kept))
-        self._touch(self._held.replace(report, version, events))
+        self._touch(touched)
         for event in events:
             self._unsettled[event.name] += 1
         REPORTS_HELD.labels(source).set(len(self._held))

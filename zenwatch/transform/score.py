@@ -8,9 +8,9 @@ Stops: nothing to stop.
 |----------|--------|-----------------------------|---------------------------|
 | CRITICAL | 90-100 | 94                          | 100                       |
 | HIGH     | 70-89  | 77                          | 89                        |
-| MEDIUM   | 40-69  | 52                          | 69                        |
-| LOW      | 10-39  | 22                          | 39                        |
-| INFO     | 0-9    | 4                           | 9                         |
+| MEDIUM   | 40-69  | 51                          | 69                        |
+| LOW      | 10-39  | 21                          | 39                        |
+| INFO     | 0-9    | 3                           | 9                         |
 """
 
 from zenwatch.model.finding import Severity
