@@ -36,7 +36,7 @@ def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
     resource = _resource_of(report)
     about = _image_of(body) | {"container": _labelled(report, "container.name")}
     detected_at = _time_of(body.get("updateTimestamp"))
-    for position, entry in enumerate(body.get("vulnerabilities") or ()):
+    for position, entry in enumerate(_list(body, "vulnerabilities", "report")):
         if not isinstance(entry, Mapping) or not _text(entry, "vulnerabilityID"):
             raise BadInput(f"report.vulnerabilities[{position}].vulnerabilityID is missing")
         yield _vulnerability(entry, resource, about, detected_at)
@@ -87,7 +87,7 @@ def _references_of(entry: Mapping[str, Any]) -> list[str]:
 def _resource_of(report: Mapping[str, Any]) -> Resource:
     """What was scanned. A name that does not fit a label stands in an annotation; older reports only have the owner."""
     metadata = _mapping(report, "metadata")
-    owners = [owner for owner in metadata.get("ownerReferences") or () if isinstance(owner, Mapping)]
+    owners = [owner for owner in _list(metadata, "ownerReferences", "metadata") if isinstance(owner, Mapping)]
     owner = next((owner for owner in owners if owner.get("controller")), owners[0] if owners else {})
     kind = _labelled(report, "resource.kind") or _text(owner, "kind")
     name = _labelled(report, "resource.name") or _text(owner, "name")
@@ -133,6 +133,14 @@ def _mapping(holder: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadInput(f"{field} is missing or not an object")
     return value
+
+
+def _list(holder: Mapping[str, Any], field: str, where: str) -> list[Any]:
+    """The field as a list; Go writes null for an empty one."""
+    value = holder.get(field)
+    if value is not None and not isinstance(value, list):
+        raise BadInput(f"{where}.{field} is not a list")
+    return value or []
 
 
 def _text(holder: Mapping[str, Any], field: str) -> str:

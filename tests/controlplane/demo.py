@@ -4,26 +4,24 @@ zenwatch runs as its own service account, with the rights that deployments/ give
 """
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tests.controlplane.cluster import TRIVY_CRDS, ControlPlane
-from tests.controlplane.errors import ControlPlaneError, StartError
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.errors import StartError
 from tests.controlplane.foreground import LOOK_EVERY_SECS, say_how_to_reach
 from tests.controlplane.processes import Child
-from tests.controlplane.recipe import HERE
 from tests.controlplane.say import Say
+from tests.installed import ROOT, install_zenwatch
 
-ROOT = HERE.parents[1]
-DEPLOYMENT = ROOT / "deployments" / "base"
 EXAMPLES = ROOT / "examples"
-NAMESPACE = SERVICE_ACCOUNT = "zenwatch"
 RECORDS = "zenagentevents"
 REPORTS = "vulnerabilityreports"
 # The count is called stable after so many looks with the same number.
 SAME_LOOKS = 4
+# Shorter than the default: whoever changes a report here wants to see what happens.
+ROUND_EVERY = "5s"
 FIRST_RECORD_WITHIN_SECS = 60.0
 # Longer than zenwatch's own deadline for draining.
 ZENWATCH_STOPS_WITHIN_SECS = 40.0
@@ -32,12 +30,14 @@ ZENWATCH_STOPS_WITHIN_SECS = 40.0
 def demo(say: Say) -> None:
     """Return never; KeyboardInterrupt is the way out."""
     with ControlPlane.start(say=say) as control_plane:
-        _prepare(control_plane, say)
-        identity = control_plane.service_account(NAMESPACE, SERVICE_ACCOUNT)
-        say(f"Starting zenwatch as service account {NAMESPACE}/{SERVICE_ACCOUNT}; its log follows.")
+        say("Installing zenwatch's kinds (zenwatch crds), its account and its rights (deployments/base), and Trivy's kinds ...")
+        identity = install_zenwatch(control_plane)
+        say("Applying the reports in examples/ ...")
+        control_plane.kubectl("apply", "-f", f"{EXAMPLES}{os.sep}")
+        say("Starting zenwatch as the service account zenwatch/zenwatch, a round every 5 s; its log follows.")
         kubeconfig = control_plane.kubeconfig(identity)
         command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(kubeconfig)]
-        zenwatch = Child("zenwatch", command, log=None)
+        zenwatch = Child("zenwatch", command, log=None, env=os.environ | {"WATCH_INTERVAL": ROUND_EVERY})
         try:
             _watch_records(control_plane, zenwatch, say)
             _say_what_next(control_plane, say)
@@ -48,22 +48,6 @@ def demo(say: Say) -> None:
             raise
         finally:
             zenwatch.stop(deadline_secs=ZENWATCH_STOPS_WITHIN_SECS)
-
-
-def _prepare(control_plane: ControlPlane, say: Say) -> None:
-    say("Applying zenwatch's own kinds (zenwatch crds) and its deployment (deployments/base) ...")
-    control_plane.apply_crds(_zenwatch_crds())
-    control_plane.kubectl("apply", "-k", DEPLOYMENT)
-    say("Applying Trivy's kinds and the reports in examples/ ...")
-    control_plane.apply_crds(TRIVY_CRDS)
-    control_plane.kubectl("apply", "-f", f"{EXAMPLES}{os.sep}")
-
-
-def _zenwatch_crds() -> str:
-    told = subprocess.run([sys.executable, "-m", "zenwatch", "crds"], capture_output=True, text=True, check=False)
-    if told.returncode != 0:
-        raise ControlPlaneError(f"zenwatch crds ended with {told.returncode}:\n{told.stderr.strip()}")
-    return told.stdout
 
 
 def _look(control_plane: ControlPlane, zenwatch: Child) -> None:

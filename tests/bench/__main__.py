@@ -1,0 +1,26 @@
+"""Print one JSON line per figure: {"name", "value", "unit", "baseline", "ratio"}. What it does meanwhile goes to stderr."""
+
+import os
+import sys
+
+import orjson
+
+from tests.bench import pull
+from tests.bench.figure import Figure, Measure
+
+MEASURES: dict[str, Measure] = {"pull_records_per_second": pull.records_per_second}
+
+
+def main() -> int:
+    wanted = [name.strip() for name in os.environ.get("ONLY", "").split(",") if name.strip()] or list(MEASURES)
+    if unknown := [name for name in wanted if name not in MEASURES]:
+        print(f"ONLY names {', '.join(unknown)}; there are: {', '.join(MEASURES)}", file=sys.stderr)
+        return 2
+    for name in wanted:
+        figure: Figure = MEASURES[name]()
+        print(orjson.dumps({"name": name, **figure.as_json()}).decode(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

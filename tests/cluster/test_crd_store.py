@@ -1,0 +1,70 @@
+"""The store in a real API server keeps what contract.Store promises, under the shipped RBAC."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.contract.store_suite import StoreSuite
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.identity import Identity
+from zenwatch.kube import access
+from zenwatch.kube.client import KubeClient
+from zenwatch.model.record import Stored
+from zenwatch.store.crd import CrdStore
+
+pytestmark = pytest.mark.cluster
+
+
+@dataclass
+class CrdHarness:
+    """tests/contract/store_suite.py: StoreHarness. Behind the store's back it works as the admin, with kubectl."""
+
+    cluster: ControlPlane
+    client: KubeClient
+    namespace: str
+    own_namespace: str = "zenwatch"
+    missing_namespace: str = "nowhere"
+    cluster_id: str = field(default_factory=lambda: f"suite-{uuid4().hex[:8]}")
+
+    def __post_init__(self) -> None:
+        self.store = CrdStore(self.client, cluster_id=self.cluster_id, own_namespace=self.own_namespace)
+
+    async def terminating_namespace(self) -> str:
+        """Held back by an object whose finalizer nobody serves."""
+        name = await asyncio.to_thread(self.cluster.namespace, "going")
+        anchor = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "anchor", "finalizers": ["zenwatch.example/held"]}}
+        await self._kubectl("create", "-n", name, "-f", "-", stdin=json.dumps(anchor))
+        await self._kubectl("delete", "namespace", name, "--wait=false")
+        return name
+
+    async def remove(self, stored: Stored) -> None:
+        await self._kubectl("delete", "zenagentevents", stored.name, "-n", stored.namespace)
+
+    async def spec_of(self, stored: Stored) -> dict[str, Any]:
+        return dict((await self._read(stored))["spec"])
+
+    async def status_of(self, stored: Stored) -> dict[str, Any]:
+        return dict((await self._read(stored))["status"])
+
+    async def _read(self, stored: Stored) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(await self._kubectl("get", "zae", stored.name, "-n", stored.namespace, "-o", "json"))
+        return told
+
+    async def _kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return await asyncio.to_thread(self.cluster.kubectl, *arguments, stdin=stdin)
+
+
+class TestCrdStore(StoreSuite):
+    @pytest.fixture
+    async def harness(self, cluster: ControlPlane, account: Identity, namespace: str) -> AsyncIterator[CrdHarness]:
+        client = KubeClient(access.from_kubeconfig(str(cluster.kubeconfig(account)), None), timeout_secs=10, connections=8)
+        harness = CrdHarness(cluster, client, namespace)
+        yield harness
+        await client.close()
+        mine = f"zen.kube-zen.io/cluster in ({harness.cluster_id}, {harness.cluster_id}-2)"
+        await asyncio.to_thread(cluster.kubectl, "delete", "zae", "-n", "zenwatch", "-l", mine, "--wait=false")

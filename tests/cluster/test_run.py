@@ -1,0 +1,154 @@
+"""`zenwatch run` from start to stop: which cluster, which account, which signals, and an API server that comes and goes."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.objects import apply, records, report_in
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.identity import Identity
+from tests.fakes.findings import a_vulnerability
+from tests.running import Zenwatch, eventually
+from zenwatch.app import App
+from zenwatch.kube import access
+from zenwatch.settings import Settings
+
+pytestmark = pytest.mark.cluster
+Start = Callable[..., Zenwatch]
+
+
+def test_it_says_which_cluster_before_it_writes(cluster: ControlPlane, start_zenwatch: Start) -> None:
+    """A person who pointed it at the wrong cluster can see it in the first line."""
+    zenwatch = start_zenwatch()
+    zenwatch.wait_for_log("round_done")
+
+    assert zenwatch.log()[0]["event"] == "cluster_chosen"
+    assert cluster.server in zenwatch.log()[0]["cluster"]
+
+
+def test_sigterm_finishes_the_writes_in_flight(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
+    """Exit 0, nothing in the writer's hands is dropped, and what is left is stored by the next process."""
+    apply(cluster, report_in(namespace, *(a_vulnerability(vulnerabilityID=f"CVE-2026-{number}") for number in range(400))))
+    zenwatch = start_zenwatch(WRITE_CONCURRENCY="4")
+    eventually(lambda: records(cluster, namespace))
+
+    assert zenwatch.stop() == 0
+    (page,) = zenwatch.log("ledger")
+    assert page["received"] == 400
+    assert page["stored"] == len(records(cluster, namespace))
+    assert page["stored"] + page["in_flight"] == 400
+
+    start_zenwatch().wait_for_stored(page["in_flight"])
+    assert len(records(cluster, namespace)) == 400
+
+
+def test_a_second_signal_ends_it_at_once(start_zenwatch: Start, cluster: ControlPlane, namespace: str) -> None:
+    """Whoever presses Ctrl-C twice does not want to wait."""
+    apply(cluster, report_in(namespace, *(a_vulnerability(vulnerabilityID=f"CVE-2026-{number}") for number in range(2000))))
+    zenwatch = start_zenwatch(WRITE_CONCURRENCY="1", SHUTDOWN_TIMEOUT="60s")
+    eventually(lambda: records(cluster, namespace))
+    zenwatch.signal(signal.SIGSTOP)
+    zenwatch.signal(signal.SIGINT)
+    zenwatch.signal(signal.SIGTERM)
+    zenwatch.signal(signal.SIGCONT)
+
+    assert zenwatch.process.wait(5) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+
+
+async def test_in_a_pod_it_uses_the_pods_account(cluster: ControlPlane, namespace: str) -> None:
+    """Token, certificate and namespace come from the files that Kubernetes mounts."""
+    pod = cluster.in_pod("zenwatch", "zenwatch")
+    account = access.in_pod(pod.env, pod.folder)
+    assert account.own_namespace == "zenwatch"
+    apply(cluster, report_in(namespace, a_vulnerability()))
+    app = App(Settings.from_environment({"WATCH_INTERVAL": "200ms"}), account)
+    app.start()
+    try:
+        await asyncio.to_thread(eventually, lambda: len(records(cluster, namespace)) == 1)
+    finally:
+        assert await app.stop()
+
+
+def test_a_missing_permission_is_named(cluster: ControlPlane, start_zenwatch: Start) -> None:
+    """The log says which rule to add, once, and not a stack trace."""
+    nobody = cluster.service_account("zenwatch", "nobody")
+    zenwatch = start_zenwatch(identity=nobody)
+    line = zenwatch.wait_for_log("reports_state_changed")
+    eventually(lambda: len(zenwatch.log("task_restarts")) >= 2)
+
+    assert line["error"] == "missing permission: list vulnerabilityreports.aquasecurity.github.io in all namespaces"
+    assert {entry["error"] for entry in zenwatch.log("task_restarts")} == {
+        "missing permission: list zenagentevents.zen.kube-zen.io in all namespaces"
+    }
+    assert [entry["state"] for entry in zenwatch.log("reports_state_changed")] == ["forbidden"]
+
+
+def test_an_api_server_that_goes_and_comes_back_is_followed_on(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
+    """Nothing is lost and nothing written twice; what was reported meanwhile arrives."""
+    zenwatch = start_zenwatch()
+    apply(cluster, report_in(namespace, a_vulnerability()))
+    zenwatch.wait_for_stored(1)
+    cluster.stop_apiserver()
+    zenwatch.wait_for_log("watch_interrupted")
+    cluster.start_apiserver()
+    apply(cluster, report_in(namespace, a_vulnerability(), a_vulnerability(vulnerabilityID="CVE-2026-2")))
+    zenwatch.wait_for_stored(2)
+
+    assert len(records(cluster, namespace)) == 2
+    assert zenwatch.process.poll() is None
+
+
+@pytest.fixture
+def without_trivy(cluster: ControlPlane, account: Identity) -> Iterator[str]:
+    """The manifest of the kind that was taken away; it is back after the test."""
+    manifest = cluster.kubectl("get", "crd", "vulnerabilityreports.aquasecurity.github.io", "-o", "json")
+    cluster.kubectl("delete", "crd", "vulnerabilityreports.aquasecurity.github.io")
+    kind = json.loads(manifest)
+    kind["metadata"] = {"name": kind["metadata"]["name"]}
+    kind.pop("status")
+    yield json.dumps(kind)
+    cluster.apply_crds(json.dumps(kind))
+
+
+def test_a_tool_that_is_installed_later_is_picked_up(
+    cluster: ControlPlane, without_trivy: str, namespace_without_reports: str, start_zenwatch: Start
+) -> None:
+    """A kind that is not served is no error, and needs no restart once it is."""
+    zenwatch = start_zenwatch()
+    assert zenwatch.wait_for_log("reports_state_changed")["state"] == "not_served"
+    cluster.apply_crds(without_trivy)
+    apply(cluster, report_in(namespace_without_reports, a_vulnerability()))
+
+    zenwatch.wait_for_stored(1)
+    assert len(records(cluster, namespace_without_reports)) == 1
+
+
+@pytest.fixture
+def namespace_without_reports(cluster: ControlPlane) -> Iterator[str]:
+    name = cluster.namespace()
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"KUBECONFIG": ""}, "No cluster was named. Use --kubeconfig FILE, --context NAME or the environment variable KUBECONFIG"),
+        ({"WATCH_INTERVAL": "soon"}, "WATCH_INTERVAL is 'soon'; expected a duration such as 45s or 2m"),
+        ({"KUBECONFIG": "/nowhere/config"}, "The kubeconfig /nowhere/config cannot be used"),
+    ],
+)
+def test_a_start_that_cannot_be_meant_ends_with_2_and_a_sentence(settings: dict[str, str], said: str) -> None:
+    """No stack trace, and nothing was written anywhere."""
+    command = [sys.executable, "-m", "zenwatch", "run"]
+    ended = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr

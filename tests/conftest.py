@@ -1,0 +1,49 @@
+"""One real API server for all tests that need it, and the hands to work with it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.components import Options
+from tests.controlplane.identity import Identity
+from tests.installed import install_zenwatch
+from tests.running import Zenwatch
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ControlPlane]:
+    """Started by the first test that asks, ended with the run."""
+    with ControlPlane.start(Options(audit_log=True)) as control_plane:
+        yield control_plane
+
+
+@pytest.fixture(scope="session")
+def account(cluster: ControlPlane) -> Identity:
+    """The service account with exactly the shipped RBAC, in a cluster where zenwatch and Trivy's kinds are installed."""
+    return install_zenwatch(cluster)
+
+
+@pytest.fixture
+def namespace(cluster: ControlPlane, account: Identity) -> Iterator[str]:
+    """A fresh namespace. Its reports go with the test, so that no other test's zenwatch reads them."""
+    name = cluster.namespace()
+    yield name
+    cluster.kubectl("delete", "vulnerabilityreports", "--all", "-n", name)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def start_zenwatch(cluster: ControlPlane, account: Identity, tmp_path: Path) -> Iterator[Callable[..., Zenwatch]]:
+    """Start `zenwatch run` as a user would, under its own account; what still runs at the end of the test is stopped."""
+    running: list[Zenwatch] = []
+
+    def start(*, identity: Identity = account, **settings: str) -> Zenwatch:
+        log_file = tmp_path / f"zenwatch-{len(running)}.log"
+        running.append(Zenwatch(cluster.kubeconfig(identity), log_file, settings))
+        return running[-1]
+
+    yield start
+    for zenwatch in running:
+        zenwatch.stop()

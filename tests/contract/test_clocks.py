@@ -1,0 +1,56 @@
+"""The real clock and the one that tests move keep the same promises."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.contract.clock_suite import ClockSuite
+from tests.fakes.clock import FakeClock
+from zenwatch.contract import Clock
+from zenwatch.supervise import SystemClock
+
+
+@dataclass
+class RealTime:
+    clock: Clock = field(default_factory=SystemClock)
+
+    async def let_pass(self, *, secs: float) -> None:
+        await asyncio.sleep(secs)
+
+
+@dataclass
+class TimeByHand:
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    async def let_pass(self, *, secs: float) -> None:
+        self.clock.advance(secs=secs)
+
+
+class TestSystemClock(ClockSuite):
+    @pytest.fixture
+    def harness(self) -> RealTime:
+        return RealTime()
+
+
+class TestFakeClock(ClockSuite):
+    @pytest.fixture
+    def harness(self) -> TimeByHand:
+        return TimeByHand()
+
+    async def test_time_stands_still_until_it_is_moved(self) -> None:
+        """What a test sees depends on its own advance() only."""
+        clock = FakeClock()
+        before = clock.now(), clock.monotonic_secs()
+
+        await asyncio.sleep(0.001)
+
+        assert (clock.now(), clock.monotonic_secs()) == before
+
+    async def test_a_clock_that_skips_waits_tells_what_it_skipped(self) -> None:
+        """Back-off can be checked without sitting it out."""
+        clock = FakeClock(skips_waits=True)
+
+        assert not await clock.wait(asyncio.Event(), timeout_secs=60)
+
+        assert (clock.waits, clock.monotonic_secs()) == ([60], 60)

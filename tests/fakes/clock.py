@@ -1,0 +1,67 @@
+"""contract.Clock in the hand of the test."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    """Time moves by advance() only; or, with skips_waits, each wait passes at once and moves the clock by its length.
+
+    waits: how long each wait() so far was to last at most.
+    """
+
+    def __init__(self, *, skips_waits: bool = False) -> None:
+        self.waits: list[float] = []
+        self._skips_waits = skips_waits
+        self._passed_secs = 0.0
+        self._waiting: dict[asyncio.Timeout, float] = {}
+        self._someone_waits = asyncio.Event()
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self._passed_secs)
+
+    def monotonic_secs(self) -> float:
+        return self._passed_secs
+
+    async def wait(self, event: asyncio.Event, *, timeout_secs: float) -> bool:
+        self.waits.append(timeout_secs)
+        if self._skips_waits:
+            await asyncio.sleep(0)
+            if not event.is_set():
+                self._passed_secs += timeout_secs
+            return event.is_set()
+        try:
+            async with asyncio.timeout(None if timeout_secs > 0 else 0) as waiting:
+                self._waiting[waiting] = self._passed_secs + timeout_secs
+                self._someone_waits.set()
+                try:
+                    await event.wait()
+                finally:
+                    del self._waiting[waiting]
+                    if not self._waiting:
+                        self._someone_waits.clear()
+        except TimeoutError:
+            return False
+        return True
+
+    def advance(self, *, secs: float) -> None:
+        """Whoever waited until then is woken as soon as the loop runs again."""
+        self._passed_secs += secs
+        for waiting, until_secs in self._waiting.items():
+            if until_secs <= self._passed_secs:
+                waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def until_someone_waits(self) -> None:
+        """Return once a wait() is going on, so that advance() has somebody to wake."""
+        async with asyncio.timeout(5):
+            await self._someone_waits.wait()
+
+    async def pass_one_wait(self) -> float:
+        """Let the next wait() that is or will be going on run out. Return its length in seconds."""
+        await self.until_someone_waits()
+        secs = self.waits[-1]
+        self.advance(secs=secs)
+        self._someone_waits.clear()
+        return secs

@@ -1,0 +1,79 @@
+"""From the intake to the store, everything real but the store and the clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.store import MemoryStore
+from zenwatch.contract import RecordWriter
+from zenwatch.metrics import Ledger
+from zenwatch.model.finding import Severity
+from zenwatch.store.index import StoredIndex
+from zenwatch.store.writer import Writer
+from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.reconcile import Origin, Reconciler
+
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    intake: Reconciler
+    store: MemoryStore
+    index: StoredIndex
+    ledger: Ledger
+    clock: FakeClock
+
+    def page(self) -> dict[str, int]:
+        """The ledger's lines that are not zero."""
+        return {line: count for line, count in self.ledger.page("trivy").items() if count}
+
+
+@asynccontextmanager
+async def background(*works: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncIterator[None]:
+    """Run each as a task for as long as the block lasts; what one of them raises is raised at its end."""
+    tasks = [asyncio.create_task(work()) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for failure in ended:
+            if isinstance(failure, Exception):
+                raise failure
+
+
+def a_pipeline(
+    *, store: MemoryStore | None = None, writer: RecordWriter | None = None, min_severity: Severity = Severity.INFO
+) -> tuple[Pipeline, Writer]:
+    """writer: stands in for the one that is returned; that one has no workers yet."""
+    clock = FakeClock(skips_waits=True)
+    store = store or MemoryStore()
+    index = StoredIndex(store)
+    real = Writer(store, queue_writes=4, clock=clock)
+    ledger = Ledger()
+    origin = Origin("trivy", "local", min_severity)
+    intake = Reconciler(origin, index=index, dedup=Dedup(index), writer=writer or real, ledger=ledger, clock=clock)
+    index.call_when_gone(intake.look_again)
+    return Pipeline(intake, store, index, ledger, clock), real
+
+
+@asynccontextmanager
+async def running(
+    *, store: MemoryStore | None = None, writer: RecordWriter | None = None, min_severity: Severity = Severity.INFO
+) -> AsyncIterator[Pipeline]:
+    """Workers write and the index follows, both without a supervisor."""
+    pipeline, real = a_pipeline(store=store, writer=writer, min_severity=min_severity)
+    async with background(pipeline.index.follow, *[real.work] * WORKERS):
+        yield pipeline
+
+
+async def until(is_so: Callable[[], bool], *, patience_secs: float = 2.0) -> None:
+    """Let the loop run until is_so. For state that only other tasks change, turn by turn, with no time passing in between."""
+    async with asyncio.timeout(patience_secs):
+        while not is_so():  # noqa: ASYNC110  state that sets no event; each turn gives the loop away
+            await asyncio.sleep(0)

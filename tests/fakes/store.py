@@ -1,0 +1,158 @@
+"""contract.Store in memory, with the faults that a test asks for."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from zenwatch.contract import Gone, Put, Synced
+from zenwatch.errors import Invalid, NotFound, Transient
+from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.record import CLUSTER_LABEL, SPEC_HASH_ANNOTATION, Phase, Stored, object_of
+
+
+class MemoryStore:
+    """objects: by name, each as the API server would show it. calls: every write that was tried, as (operation, name)."""
+
+    def __init__(self, *, cluster_id: str = "local", own_namespace: str = "zenwatch") -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.missing_namespaces: set[str] = set()
+        self.terminating_namespaces: set[str] = set()
+        self.follows_begun = 0
+        self._cluster_id = cluster_id
+        self._own_namespace = own_namespace
+        self._faults: dict[str, deque[Exception]] = {}
+        self._version = 0
+        self._told: list[Put | Gone | Exception] = []
+        self._news = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    # ------------------------------------------------------------ what a test does to it
+
+    def fail_next(self, times: int, error: Exception, *, of: str = "write") -> None:
+        """The next calls raise error. of: write for any of create, update and set_count; one of them; or follow."""
+        self._faults.setdefault(of, deque()).extend([error] * times)
+
+    def hold_writes(self) -> None:
+        """Writes wait until let_go()."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
+
+    def break_follows(self, error: Exception) -> None:
+        """Every follow() that is going on ends with error."""
+        self._tell(error)
+
+    def remove(self, name: str) -> None:
+        """Somebody deletes the record."""
+        del self.objects[name]
+        self._tell(Gone(name, self._next_version()))
+
+    def stored(self, name: str) -> Stored:
+        return _stored_of(self.objects[name])
+
+    def specs(self) -> list[dict[str, Any]]:
+        """The spec of every record, by name."""
+        return [self.objects[name]["spec"] for name in sorted(self.objects)]
+
+    def operations(self) -> list[str]:
+        """What was tried, without the names."""
+        return [operation for operation, _ in self.calls]
+
+    # ------------------------------------------------------------ contract.Store
+
+    async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
+        await self._enter("create", event.name)
+        if not event.title:
+            raise Invalid(f"{event.name}: spec.title must not be empty")
+        namespace = event.resource.namespace or self._own_namespace
+        if namespace in self.missing_namespaces | self.terminating_namespaces:
+            if namespace == self._own_namespace:
+                raise Transient(f"zenwatch's own namespace {namespace} cannot take records")
+            namespace = self._own_namespace
+        if event.name in self.objects:
+            return self.stored(event.name), False
+        created = object_of(event, namespace=namespace, hash_of_spec=spec_hash)
+        created["status"] = {"phase": Phase.OPEN, "count": 1, "reopened": 0}
+        return self._keep(created), True
+
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
+        await self._enter("update", stored.name)
+        before = self._object(stored.name)
+        after = object_of(event, namespace=stored.namespace, hash_of_spec=spec_hash)
+        for field in ("source", "clusterID", "key", "detectedAt"):
+            after["spec"][field] = before["spec"][field]
+        return self._keep(after | {"status": before["status"]})
+
+    async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
+        await self._enter("set_count", stored.name)
+        before = self._object(stored.name)
+        return self._keep(before | {"status": before["status"] | {"count": count, "lastSeen": rfc3339(seen_at)}})
+
+    async def follow(self) -> AsyncIterator[Put | Gone | Synced]:
+        self.follows_begun += 1
+        self._fail("follow")
+        place = len(self._told)
+        for kept in list(self.objects.values()):
+            if kept["metadata"]["labels"][CLUSTER_LABEL] == self._cluster_id:
+                yield Put(_stored_of(kept))
+        yield Synced()
+        while True:
+            news = self._news
+            while place < len(self._told):
+                told = self._told[place]
+                place += 1
+                if isinstance(told, Exception):
+                    raise told
+                yield told
+            await news.wait()
+
+    # ------------------------------------------------------------ inside
+
+    async def _enter(self, operation: str, name: str) -> None:
+        self.calls.append((operation, name))
+        await self._open.wait()
+        self._fail(operation)
+        self._fail("write")
+
+    def _fail(self, operation: str) -> None:
+        if faults := self._faults.get(operation):
+            raise faults.popleft()
+
+    def _object(self, name: str) -> dict[str, Any]:
+        if name not in self.objects:
+            raise NotFound(f"{name} not found", missing_kind="zenagentevents")
+        return self.objects[name]
+
+    def _keep(self, changed: dict[str, Any]) -> Stored:
+        metadata = changed["metadata"] | {"resourceVersion": str(self._next_version())}
+        self.objects[metadata["name"]] = kept = changed | {"metadata": metadata}
+        if metadata["labels"][CLUSTER_LABEL] == self._cluster_id:
+            self._tell(Put(_stored_of(kept)))
+        return _stored_of(kept)
+
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version
+
+    def _tell(self, told: Put | Gone | Exception) -> None:
+        self._told.append(told)
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def _stored_of(kept: dict[str, Any]) -> Stored:
+    metadata, status = kept["metadata"], kept["status"]
+    return Stored(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        spec_hash=metadata["annotations"][SPEC_HASH_ANNOTATION],
+        severity=metadata["labels"]["severity"],
+        phase=status["phase"],
+        count=status["count"],
+        version=int(metadata["resourceVersion"]),
+    )

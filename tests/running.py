@@ -1,0 +1,62 @@
+"""A `zenwatch run` process, and waiting for what it does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# What takes longer than this on a busy machine has failed.
+PATIENCE_SECS = 30.0
+LOOK_EVERY_SECS = 0.1
+
+
+def eventually(look: Callable[[], T], *, within_secs: float = PATIENCE_SECS) -> T:
+    """The first truthy answer of look(). An API server tells nobody when it is done: it has to be asked."""
+    deadline = time.monotonic() + within_secs
+    while True:
+        if seen := look():
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still {seen!r} after {within_secs} s")
+        time.sleep(LOOK_EVERY_SECS)
+
+
+class Zenwatch:
+    def __init__(self, kubeconfig: Path, log_file: Path, settings: dict[str, str]) -> None:
+        self._log_file = log_file
+        environment = os.environ | {"WATCH_INTERVAL": "200ms", "LOG_FORMAT": "json"} | settings
+        command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(kubeconfig)]
+        with log_file.open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def log(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The lines so far; a line that is not JSON fails the test."""
+        lines = [json.loads(line) for line in self._log_file.read_text().splitlines()]
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def wait_for_log(self, event: str) -> dict[str, Any]:
+        return eventually(lambda: self.log(event))[-1]
+
+    def wait_for_stored(self, count: int) -> None:
+        """Until the rounds together stored so many."""
+        eventually(lambda: sum(line["stored"] for line in self.log("round_done")) >= count)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(PATIENCE_SECS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise

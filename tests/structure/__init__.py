@@ -1,0 +1,1 @@
+"""Rules of the house that a machine can hold: they need no server and no event loop."""

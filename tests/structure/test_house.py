@@ -1,0 +1,245 @@
+"""The house style, as far as it can be read off the code."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from zenwatch import log, metrics
+
+ROOT = Path(__file__).parents[2]
+CODE = sorted([*(ROOT / "zenwatch").rglob("*.py"), *(ROOT / "watchers").rglob("*.py")])
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+OUTSIDE_ROOMS = {"model", "cli", "crds", "decisions"}
+ROOMS = [
+    file
+    for file in CODE
+    if file.name != "__init__.py"
+    and (file.parts[-2] == "watchers" or (file.parent.parent == ROOT / "zenwatch" and file.parts[-2] not in OUTSIDE_ROOMS))
+]
+MOST_LINES = {"zenwatch/__main__.py": 39, "zenwatch/app.py": 199}
+BIRTHPLACES = {"zenwatch/supervise.py", "zenwatch/app.py"}
+LOG_METHODS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
+SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+VAGUE_NAMES = {"utils", "util", "common", "base", "manager", "misc"}
+
+# Every label that a series may carry, and why its values are a closed set. A new label is added here first.
+CLOSED_SETS = {
+    "source": "the names of the installed watchers",
+    "outcome": "model.envelope.Outcome",
+    "result": "done, failed",
+    "operation": "create, update, status",
+    "method": "the HTTP methods of kube.client",
+    "code": "the HTTP status codes that an API server answers",
+    "task": "the names that app.py gives: one per worker, source and kind",
+}
+BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_info")
+
+
+def _named(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def _calls(file: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(_tree(file)) if isinstance(node, ast.Call))
+
+
+def _called(call: ast.Call) -> str:
+    """The last part of what is called: create_task of asyncio.create_task."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _at(file: Path, node: ast.AST) -> str:
+    return f"{_named(file)}:{getattr(node, 'lineno', 0)}"
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("file", CODE, ids=_named)
+def test_a_file_can_be_read_in_one_sitting(file: Path) -> None:
+    """400 lines at most; the entrance and the wiring diagram much less."""
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+
+    assert lines <= MOST_LINES.get(_named(file), 400)
+
+
+@pytest.mark.parametrize("file", [*CODE, *TESTS], ids=_named)
+def test_a_file_begins_with_a_sentence(file: Path) -> None:
+    """From the door one sees what the room is for."""
+    text = file.read_text(encoding="utf-8")
+    said = ast.get_docstring(_tree(file)) if text.strip() else "an empty file says nothing."
+
+    assert said, "no docstring"
+    assert file in TESTS or said.split("\n\n")[0].rstrip().endswith((".", ":"))
+
+
+@pytest.mark.parametrize("file", ROOMS, ids=_named)
+def test_a_room_says_what_comes_in_and_who_cleans_up(file: Path) -> None:
+    """One sentence, then In:, Out:, Owns: and Stops:, each with something behind it."""
+    said = ast.get_docstring(_tree(file)) or ""
+
+    for label in ("In", "Out", "Owns", "Stops"):
+        assert re.search(rf"(^|  ){label}: \S", said, re.MULTILINE), f"no {label}:"
+
+
+def test_there_are_rooms() -> None:
+    """The tests above are worth as much as their list."""
+    assert {"zenwatch/store/writer.py", "zenwatch/kube/client.py", "watchers/trivy.py"} <= {_named(file) for file in ROOMS}
+
+
+@pytest.mark.parametrize("file", [*CODE, *TESTS], ids=_named)
+def test_a_file_is_named_after_what_is_in_it(file: Path) -> None:
+    """Never where things go that have no place."""
+    assert not {file.stem, file.parent.name} & VAGUE_NAMES
+
+
+# ---------------------------------------------------------------- errors and tasks
+
+
+@pytest.mark.parametrize("file", CODE, ids=_named)
+def test_a_broad_except_stands_in_one_place(file: Path) -> None:
+    """A bug is caught by the supervisor, which says so and restarts; nowhere else, where it would be swallowed."""
+    broad = [
+        _at(file, handler)
+        for handler in ast.walk(_tree(file))
+        if isinstance(handler, ast.ExceptHandler)
+        for caught in (handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type])
+        if caught is None or (isinstance(caught, ast.Name) and caught.id in {"Exception", "BaseException"})
+    ]
+
+    assert _named(file) == "zenwatch/supervise.py" or broad == []
+
+
+@pytest.mark.parametrize("file", CODE, ids=_named)
+def test_tasks_are_born_in_two_places(file: Path) -> None:
+    """Each with a name, and each ended by whoever made it."""
+    births = [call for call in _calls(file) if _called(call) in {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}]
+
+    assert _named(file) in BIRTHPLACES or births == []
+    assert all("name" in {keyword.arg for keyword in call.keywords} for call in births if _called(call) == "create_task")
+
+
+@pytest.mark.parametrize("file", CODE, ids=_named)
+def test_every_queue_is_bounded(file: Path) -> None:
+    """An unbounded one turns a slow store into a process that is killed for its memory."""
+    queues = [call for call in _calls(file) if _called(call) in {"Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"}]
+
+    assert [_at(file, call) for call in queues if "maxsize" not in {keyword.arg for keyword in call.keywords}] == []
+
+
+# ---------------------------------------------------------------- logs
+
+
+def _log_calls(file: Path) -> Iterator[ast.Call]:
+    """Calls of log.info and its like, also through a variable that was assigned one of them."""
+    tree = _tree(file)
+    aliases = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and any(_is_log_method(part) for part in _choices(node.value))
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for call in _calls(file):
+        if _is_log_method(call.func) or (isinstance(call.func, ast.Name) and call.func.id in aliases):
+            yield call
+
+
+def _choices(value: ast.expr) -> list[ast.expr]:
+    return [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
+
+
+def _is_log_method(node: ast.expr) -> bool:
+    """log.info, and self._log.info of a logger that a room bound to what it is about."""
+    if not isinstance(node, ast.Attribute) or node.attr not in LOG_METHODS:
+        return False
+    logger = node.value
+    return (isinstance(logger, ast.Name) and logger.id == "log") or (isinstance(logger, ast.Attribute) and logger.attr == "_log")
+
+
+LOGGING = [file for file in CODE if list(_log_calls(file))]
+
+
+@pytest.mark.parametrize("file", LOGGING, ids=_named)
+def test_a_log_line_has_a_constant_name(file: Path) -> None:
+    """Snake case and never put together: one finds it by searching the code for what the log says."""
+    for call in _log_calls(file):
+        name = call.args[0] if len(call.args) == 1 else None
+        assert isinstance(name, ast.Constant), f"{_at(file, call)}: the name is no constant, or something stands beside it"
+        assert SNAKE_CASE.fullmatch(str(name.value)), f"{_at(file, call)}: {name.value!r}"
+
+
+@pytest.mark.parametrize("file", LOGGING, ids=_named)
+def test_log_keys_are_of_one_list(file: Path) -> None:
+    """zenwatch.log.KEYS; what comes as ** is a page of the ledger, whose lines are in the list too."""
+    used = {keyword.arg for call in _log_calls(file) for keyword in call.keywords if keyword.arg}
+
+    assert used <= log.KEYS
+
+
+@pytest.mark.parametrize("file", CODE, ids=_named)
+def test_loggers_carry_keys_of_that_list(file: Path) -> None:
+    """get_logger(room=...) binds them to every line."""
+    bound = {keyword.arg for call in _calls(file) if _called(call) in {"get_logger", "bind"} for keyword in call.keywords}
+
+    assert bound <= log.KEYS
+
+
+def test_the_ledgers_lines_are_log_keys() -> None:
+    """A round logs its page as it is."""
+    assert set(metrics.Ledger().page("trivy")) <= log.KEYS
+
+
+# ---------------------------------------------------------------- metrics
+
+SERIES = [series for _, series in inspect.getmembers(metrics) if isinstance(series, MetricWrapperBase)]
+
+
+@pytest.mark.parametrize("series", SERIES, ids=lambda series: series._name)
+def test_a_series_is_named_as_prometheus_wants_it(series: MetricWrapperBase) -> None:
+    """zenwatch_<noun>_<unit>: counters are exported with _total, times are in seconds, a gauge is no counter."""
+    [family] = series.describe()
+    name = family.name
+
+    assert name.startswith("zenwatch_")
+    assert SNAKE_CASE.fullmatch(name)
+    assert not name.endswith(("_total", "_count", "_sum", "_bucket", "_created")), "the client library adds these"
+    assert not re.search(r"_(ms|milliseconds|minutes|hours|kilobytes|megabytes|percent)(_|$)", name), "not a base unit"
+    assert not isinstance(series, Histogram) or name.endswith(BASE_UNITS)
+    assert isinstance(series, Counter | Gauge | Histogram)
+
+
+@pytest.mark.parametrize("series", SERIES, ids=lambda series: series._name)
+def test_a_series_says_what_it_counts(series: MetricWrapperBase) -> None:
+    """One sentence for whoever meets it in a dashboard."""
+    assert series._documentation.endswith(".")
+
+
+@pytest.mark.parametrize("series", [series for series in SERIES if series._labelnames], ids=lambda series: series._name)
+def test_every_label_takes_its_values_from_a_closed_set(series: MetricWrapperBase) -> None:
+    """A label with the name of a resource would make a series per resource, until memory ends."""
+    assert set(series._labelnames) <= CLOSED_SETS.keys()
+
+
+def test_every_series_is_declared_in_one_file() -> None:
+    """One page tells all that is exported."""
+    elsewhere = [
+        _at(file, call)
+        for file in CODE
+        if _named(file) != "zenwatch/metrics.py"
+        for call in _calls(file)
+        if _called(call) in {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
+    ]
+
+    assert SERIES
+    assert elsewhere == []

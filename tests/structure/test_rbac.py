@@ -1,0 +1,62 @@
+"""The shipped RBAC covers what the code needs, and no more than the specification allows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.installed import ROOT
+from zenwatch.app import installed_watchers
+from zenwatch.contract import ApiResource
+
+Rule = dict[str, Any]
+
+
+def rules() -> list[Rule]:
+    documents = list(yaml.safe_load_all((ROOT / "deployments" / "base" / "rbac.yaml").read_text()))
+    (role,) = [document for document in documents if document["kind"] == "ClusterRole"]
+    return list(role["rules"])
+
+
+def verbs_on(group: str, plural: str) -> set[str]:
+    return {verb for rule in rules() if group in rule["apiGroups"] and plural in rule["resources"] for verb in rule["verbs"]}
+
+
+def kinds_read() -> Iterator[ApiResource]:
+    for watcher in installed_watchers():
+        yield from watcher.reads
+
+
+@pytest.mark.parametrize("kind", list(kinds_read()), ids=lambda kind: kind.full_name)
+def test_every_kind_that_a_watcher_reads_may_be_listed_and_watched(kind: ApiResource) -> None:
+    """Else its users see `forbidden` on the first day."""
+    assert {"list", "watch"} <= verbs_on(kind.group, kind.plural)
+
+
+def test_nothing_is_written_outside_our_own_group() -> None:
+    """Specification 003: no write access to any workload resource."""
+    for rule in rules():
+        if rule["apiGroups"] != ["zen.kube-zen.io"]:
+            assert set(rule["verbs"]) <= {"get", "list", "watch"}, rule
+
+
+def test_there_are_no_wildcards_and_no_secrets() -> None:
+    """A scanner of clusters must not be the way into them."""
+    for rule in rules():
+        for field in ("apiGroups", "resources", "verbs"):
+            assert "*" not in rule[field], rule
+        assert "secrets" not in rule["resources"]
+
+
+def test_configmaps_are_only_ever_listed() -> None:
+    """By label; a `get` would reach those without one."""
+    assert verbs_on("", "configmaps") == {"list", "watch"}
+
+
+def test_every_rule_says_who_needs_it() -> None:
+    """The comment above a rule names the room or watcher."""
+    lines = (ROOT / "deployments" / "base" / "rbac.yaml").read_text().splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups")]
+    assert starts
+    assert [lines[number] for number in starts if not lines[number - 1].lstrip().startswith("#")] == []

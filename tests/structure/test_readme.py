@@ -1,0 +1,51 @@
+"""README and Makefile tell the truth about settings and commands."""
+
+import re
+import subprocess
+
+from tests.installed import ROOT
+from zenwatch.settings import VARIABLES, accepted
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_lists_every_setting_as_it_is() -> None:
+    """Name, default, what is accepted and what it means, in the order of settings.py."""
+    rows = [f"| `{name}` | `{field.default}` | {accepted(field)} | {field.description} |" for name, field in VARIABLES.items()]
+    assert [line for line in README.splitlines() if line.startswith("| `")] == rows
+
+
+def test_every_make_target_in_the_documents_exists() -> None:
+    """What is printed there can be typed."""
+    told = README + (ROOT / "CONTRIBUTING.md").read_text()
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake (\w+)", told)) <= targets
+
+
+def test_make_alone_lists_the_targets() -> None:
+    """A stranger types `make` first."""
+    told = subprocess.run(["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True).stdout
+    for target in ("run", "test", "check", "cluster", "bench"):
+        assert re.search(rf"^  {target} +\w", told, re.MULTILINE), told
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    """Relative links only; others are not ours to keep."""
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "zenwatch" / "ARCHITECTURE.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if not link.startswith("http"):
+                assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_every_file_and_function_of_the_walk_exists() -> None:
+    """ARCHITECTURE.md walks from a report to its record by name."""
+    text = (ROOT / "zenwatch" / "ARCHITECTURE.md").read_text()
+    code = "\n".join(path.read_text() for folder in ("zenwatch", "watchers") for path in (ROOT / folder).rglob("*.py"))
+    walk = text.partition("## From")[2].partition("## What holds")[0]
+    for word in re.findall(r"`([^`]+)`", walk):
+        if "/" in word:
+            assert any((ROOT / folder / word).exists() for folder in ("zenwatch", ".")), word
+        elif word.isidentifier() and word.islower() and word != "merge":
+            assert f"def {word}" in code, word
+        elif "." in word and not word.endswith(".py"):
+            assert f"def {word.rpartition('.')[2]}" in code, word

@@ -1,0 +1,1 @@
+"""One test file per file of the code, with everything around it replaced by tests/fakes."""

@@ -1,0 +1,217 @@
+"""zenwatch/sources/objects.py: follow one kind of report and tell the intake what each says."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.fakes.api_server import Answer, FakeApiServer, error_line, line, page, status, watch
+from tests.fakes.clock import FakeClock
+from tests.fakes.findings import REPORTS, a_finding
+from tests.fakes.intake import NotedIntake
+from tests.fakes.pipeline import a_pipeline, background, until
+from zenwatch.contract import ApiResource, Intake, Watcher
+from zenwatch.errors import BadInput
+from zenwatch.model.finding import Finding
+from zenwatch.sources.objects import Reports, State
+
+KIND = ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")
+ASK_AGAIN_SECS = 30.0
+PATH = "/apis/aquasecurity.github.io/v1alpha1/vulnerabilityreports"
+A, B = f"{REPORTS}/default/a", f"{REPORTS}/default/b"
+
+# What no watcher may put into details, and a careless one might.
+ODD = {"nothing": None, "a list of numbers": [1]}
+
+
+def report(name: str, version: str = "1", **said: Any) -> dict[str, Any]:
+    """said: junk=True cannot be read, bug=True meets a bug of the watcher, odd=… is the one of ODD that its finding carries."""
+    return {"metadata": {"name": name, "namespace": "default", "resourceVersion": version}, **said}
+
+
+@dataclass
+class Room:
+    """Reports over a fake API server, and all that can be seen of it. parsed: the names that reached the watcher."""
+
+    reports: Reports
+    server: FakeApiServer
+    intake: NotedIntake
+    clock: FakeClock
+    parsed: list[str] = field(default_factory=list)
+    changes: list[State] = field(default_factory=list)
+
+    async def becomes(self, state: State) -> None:
+        await until(lambda: self.reports.state is state)
+
+
+@asynccontextmanager
+async def following(*answers: Answer, intake: Intake | None = None) -> AsyncIterator[Room]:
+    parsed: list[str] = []
+
+    def parse(payload: Mapping[str, Any]) -> Iterator[Finding]:
+        parsed.append(payload["metadata"]["name"])
+        yield a_finding(**({"details": {"x": ODD[payload["odd"]]}} if "odd" in payload else {}))
+        if "junk" in payload:
+            raise BadInput("unreadable")
+        if "bug" in payload:
+            raise KeyError("a bug")
+
+    async with FakeApiServer() as server:
+        server.answers("GET", PATH, *answers)
+        client, noted, clock = server.client(), NotedIntake(), FakeClock()
+        reports = Reports(client, KIND, Watcher("trivy", (KIND,), parse), intake or noted, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
+        room = Room(reports, server, noted, clock, parsed)
+        reports.on_read = lambda: room.changes.append(reports.state)
+        try:
+            async with background(reports.follow):
+                yield room
+        finally:
+            await client.close()
+
+
+async def test_every_report_of_the_list_is_taken_and_only_they_are_kept() -> None:
+    """keep_only comes once the list is whole, and then the kind is known."""
+    async with following(page(report("a"), more="t"), page(report("b")), watch()) as room:
+        known_from_the_begin = room.reports.is_known
+        await room.becomes(State.FOLLOWED)
+
+        assert (known_from_the_begin, room.reports.is_known) == (False, True)
+        assert room.intake.held == {A: ("1", [a_finding()]), B: ("1", [a_finding()])}
+        assert room.intake.kept == [(REPORTS, {A, B})]
+        assert room.changes == [State.FOLLOWED]
+
+
+async def test_changes_are_taken_and_deletions_forgotten() -> None:
+    """As they happen, without a new list."""
+    changes = line("MODIFIED", report("a", "2")), line("ADDED", report("b")), line("DELETED", report("a", "3"))
+    async with following(page(report("a")), watch(*changes[:2]), watch()) as room:
+        await until(lambda: room.intake.version_of(B) == "1")
+        assert room.intake.version_of(A) == "2"
+
+    async with following(page(report("a")), watch(changes[2])) as room:
+        await room.becomes(State.FOLLOWED)
+        await until(lambda: room.intake.held == {})
+
+
+async def test_a_report_of_a_known_version_is_not_parsed_again() -> None:
+    """A relist of an unchanged cluster costs no parsing."""
+    again = page(report("a"), report("b", "2")), watch()
+    async with following(page(report("a"), report("b")), watch(error_line(410)), *again) as room:
+        await until(lambda: len(room.intake.kept) == 2)
+
+        assert room.parsed == ["a", "b", "b"]
+
+
+async def test_a_relist_forgets_what_is_no_longer_there() -> None:
+    """Deletions that happened while the place was lost."""
+    async with following(page(report("a"), report("b")), watch(error_line(410)), page(report("b")), watch()) as room:
+        await until(lambda: len(room.intake.kept) == 2)
+
+        assert set(room.intake.held) == {B}
+
+
+async def test_a_list_that_breaks_off_forgets_nothing() -> None:
+    """Unknown is never empty: half a list is no list, and the next one does not remember it."""
+    relist = page(report("a"), more="t"), status(410), page(report("b")), watch()
+    async with following(page(report("a"), report("b")), watch(error_line(410)), *relist) as room:
+        await until(lambda: len(room.intake.kept) == 2)
+
+        assert room.intake.kept == [(REPORTS, {A, B}), (REPORTS, {B})]
+
+
+async def test_a_report_without_a_namespace_keeps_its_slash() -> None:
+    """A namespace of a name and a name of a namespace stay apart."""
+    cluster_wide = {"metadata": {"name": "a", "resourceVersion": "1"}}
+    async with following(page(cluster_wide), watch()) as room:
+        await room.becomes(State.FOLLOWED)
+
+        assert set(room.intake.held) == {f"{REPORTS}//a"}
+
+
+# ---------------------------------------------------------------- bad reports
+
+
+@pytest.mark.parametrize("fault", ["junk", "bug"])
+async def test_a_report_that_cannot_be_read_is_rejected_and_the_others_go_on(fault: str) -> None:
+    """One tool's odd report, or a bug of the watcher, costs that report. It still is in the list, so it is not forgotten."""
+    with capture_logs() as lines:
+        async with following(page(report("a") | {fault: True}, report("b")), watch()) as room:
+            await room.becomes(State.FOLLOWED)
+
+            assert set(room.intake.held) == {B}
+            assert room.intake.kept == [(REPORTS, {A, B})]
+    rejected = [told for told in lines if told["event"] == "report_rejected"]
+    assert [(told["name"], told["source"]) for told in rejected] == [(A, "trivy")]
+
+
+async def test_a_report_that_becomes_unreadable_keeps_what_it_said() -> None:
+    """Neither taken nor forgotten: what was known of it is still the best we know."""
+    async with following(page(report("a")), watch(line("MODIFIED", report("a", "2", junk=True)), line("ADDED", report("b")))) as room:
+        await until(lambda: B in room.intake.held)
+
+        assert room.intake.held[A] == ("1", [a_finding()])
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_findings_that_cannot_be_stored_cost_their_report_only(odd: str) -> None:
+    """A watcher that breaks the contract in what it yields is as contained as one that raises; and the ledger still balances."""
+    pipeline, _ = a_pipeline()
+    async with following(page(report("a", odd=odd), report("b")), watch(), intake=pipeline.intake) as room:
+        await room.becomes(State.FOLLOWED)
+
+    assert (pipeline.intake.version_of(A), pipeline.intake.version_of(B)) == (None, "1")
+    assert pipeline.page() == {"received": 1, "in_flight": 1}
+
+
+# ---------------------------------------------------------------- states
+
+
+@pytest.mark.parametrize(("answer", "state"), [(status(404), State.NOT_SERVED), (status(403), State.FORBIDDEN)])
+async def test_a_kind_that_gives_us_nothing_is_known_and_asked_for_again(answer: Answer, state: State) -> None:
+    """Tools are installed, and permissions granted, while zenwatch runs."""
+    async with following(answer, page(report("a")), watch()) as room:
+        await room.becomes(state)
+        assert room.reports.is_known
+
+        assert await room.clock.pass_one_wait() == ASK_AGAIN_SECS
+        await room.becomes(State.FOLLOWED)
+
+        assert set(room.intake.held) == {A}
+        assert room.changes == [state, State.FOLLOWED]
+
+
+async def test_a_missing_permission_is_named_once() -> None:
+    """Each asking again says nothing new."""
+    with capture_logs() as lines:
+        async with following(status(403), status(403), status(403)) as room:
+            await room.becomes(State.FORBIDDEN)
+            for requests in (2, 3):
+                await room.clock.pass_one_wait()
+                await room.server.until_seen(requests)
+
+    permission = "list vulnerabilityreports.aquasecurity.github.io in all namespaces"
+    assert len([told for told in lines if permission in told.get("error", "")]) == 1
+
+
+async def test_a_server_that_is_away_leaves_the_kind_unknown() -> None:
+    """A round may not conclude anything from it; and each wait is longer than the one before."""
+    async with following(*[status(500)] * 3, page(report("a")), watch()) as room:
+        await room.becomes(State.UNREACHABLE)
+        assert not room.reports.is_known
+
+        waits = [await room.clock.pass_one_wait() for _ in range(3)]
+        await room.becomes(State.FOLLOWED)
+
+    assert [0.25 * 2**attempt <= wait <= 0.5 * 2**attempt for attempt, wait in enumerate(waits)] == [True] * 3
+
+
+async def test_a_kind_that_was_read_once_stays_known_while_the_server_is_away() -> None:
+    """What its reports said last still holds."""
+    async with following(page(report("a")), watch(error_line(410)), status(500)) as room:
+        await room.becomes(State.UNREACHABLE)
+
+        assert room.reports.is_known
+        assert set(room.intake.held) == {A}

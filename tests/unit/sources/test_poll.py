@@ -1,0 +1,141 @@
+"""zenwatch/sources/poll.py: the round."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from structlog.testing import capture_logs
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.intake import NotedIntake
+from tests.fakes.pipeline import background, until
+from zenwatch.errors import Transient
+from zenwatch.metrics import Ledger
+from zenwatch.model.envelope import Outcome
+from zenwatch.sources.poll import Round
+
+INTERVAL_SECS = 30.0
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
+class Kind:
+    """sources.poll.Followed."""
+
+    def __init__(self, *, is_known: bool) -> None:
+        self.on_read: Callable[[], None] = _nothing
+        self._is_known = is_known
+
+    @property
+    def is_known(self) -> bool:
+        return self._is_known
+
+    def becomes_known(self) -> None:
+        self._is_known = True
+        self.on_read()
+
+
+@dataclass
+class Rhythm:
+    kinds: list[Kind]
+    intake: NotedIntake
+    ledger: Ledger
+    clock: FakeClock
+
+
+@asynccontextmanager
+async def turning(kinds: int = 1, *, known: bool = True, failures: list[Exception] | None = None) -> AsyncIterator[Rhythm]:
+    rhythm = Rhythm([Kind(is_known=known) for _ in range(kinds)], NotedIntake(), Ledger(), FakeClock())
+    rhythm.intake.failures = failures or []
+    rounds = Round(
+        "trivy", rhythm.kinds, rhythm.intake, lambda: rhythm.ledger.page("trivy"), interval_secs=INTERVAL_SECS, clock=rhythm.clock
+    )
+    async with background(rounds.keep_going):
+        await rhythm.clock.until_someone_waits()
+        yield rhythm
+
+
+async def test_the_first_round_comes_as_soon_as_every_kind_is_known() -> None:
+    """Not before, since missing findings would mean nothing; and not an interval later, since somebody waits."""
+    async with turning(2, known=False) as rhythm:
+        rhythm.kinds[0].becomes_known()
+        await until(lambda: len(rhythm.clock.waits) == 2)
+        assert rhythm.intake.settled == 0
+
+        rhythm.kinds[1].becomes_known()
+        await until(lambda: rhythm.intake.settled == 1)
+
+    assert rhythm.clock.monotonic_secs() == 0
+
+
+async def test_a_round_comes_at_every_interval() -> None:
+    """WATCH_INTERVAL."""
+    async with turning() as rhythm:
+        assert rhythm.intake.settled == 1
+        for rounds in (2, 3):
+            assert await rhythm.clock.pass_one_wait() == INTERVAL_SECS
+            await until(lambda rounds=rounds: rhythm.intake.settled == rounds)  # type: ignore[misc]
+
+
+async def test_a_round_that_fails_is_tried_again_sooner_then_more_and_more_slowly() -> None:
+    """From one second up to the interval: never faster than before for a server in trouble, never slower than usual."""
+    failures: list[Exception] = [Transient("away")] * 8
+    async with turning(failures=failures) as rhythm:
+        for rounds in range(2, 11):
+            await rhythm.clock.pass_one_wait()
+            await until(lambda rounds=rounds: rhythm.intake.settled == rounds)  # type: ignore[misc]
+        waits = rhythm.clock.waits[:9]
+
+    assert all(min(2.0**attempt, 30.0) / 2 <= wait <= 2.0**attempt for attempt, wait in enumerate(waits[:6]))
+    assert max(waits) <= INTERVAL_SECS
+    assert waits[8] == INTERVAL_SECS
+
+
+async def test_a_store_that_asks_for_patience_gets_it() -> None:
+    """Retry-After is not shortened to the interval."""
+    async with turning(failures=[Transient("429", retry_after_secs=120)]) as rhythm:
+        assert await rhythm.clock.pass_one_wait() == 120
+
+
+async def test_a_round_says_in_one_line_what_came_of_it() -> None:
+    """What is new since the round before; what is in flight as it is now."""
+    with capture_logs() as lines:
+        async with turning() as rhythm:
+            rhythm.ledger.receive("trivy", 5)
+            rhythm.ledger.settle("trivy", Outcome.STORED, 2)
+            rhythm.ledger.settle("trivy", Outcome.FILTERED, 1)
+            await rhythm.clock.pass_one_wait()
+            await until(lambda: len(rhythm.clock.waits) == 2)
+            rhythm.ledger.settle("trivy", Outcome.STORED, 2)
+            await rhythm.clock.pass_one_wait()
+            await until(lambda: len(rhythm.clock.waits) == 3)
+
+    lines_of = ("received", "stored", "filtered", "in_flight")
+    told = [[line.get(name, 0) for name in lines_of] for line in lines if line["event"] == "round_done"]
+    assert told == [[0, 0, 0, 0], [5, 2, 1, 2], [0, 2, 0, 0]]
+
+
+async def test_a_round_that_failed_says_so() -> None:
+    """With the attempt and how long it waits."""
+    with capture_logs() as lines:
+        async with turning(failures=[Transient("3 records could not be written")]):
+            pass
+
+    [failed] = [line for line in lines if line["event"] == "round_failed"]
+    assert (failed["source"], failed["error"], failed["attempt"]) == ("trivy", "3 records could not be written", 1)
+    assert 0.5 <= failed["wait_secs"] <= 1.0
+
+
+async def test_what_a_failed_round_wrote_is_told_by_the_next_one() -> None:
+    """No write goes unmentioned."""
+    with capture_logs() as lines:
+        async with turning(failures=[Transient("away")]) as rhythm:
+            rhythm.ledger.receive("trivy", 1)
+            rhythm.ledger.settle("trivy", Outcome.STORED)
+            await rhythm.clock.pass_one_wait()
+            await until(lambda: rhythm.intake.settled == 2)
+
+    [done] = [line for line in lines if line["event"] == "round_done"]
+    assert (done["received"], done["stored"]) == (1, 1)

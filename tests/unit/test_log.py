@@ -1,0 +1,74 @@
+"""zenwatch/log.py: one object per line, or text for people."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from zenwatch import log
+
+
+@pytest.fixture(autouse=True)
+def _reset() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def _say_something() -> None:
+    logger = structlog.get_logger(room="tests")
+    logger.info("records_stored", source="trivy", count=3, error='two\nlines and a "quote" ä')
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        logger.exception("task_failed", task="x")
+
+
+def test_json_is_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A collector splits at line ends: text of several lines, tracebacks too, stays inside its object."""
+    log.configure(level="info", style="json")
+
+    _say_something()
+
+    out, err = capsys.readouterr()
+    stored, failed = [json.loads(line) for line in err.splitlines()]
+    assert out == ""
+    assert (stored["event"], stored["level"], stored["room"], stored["count"]) == ("records_stored", "info", "tests", 3)
+    assert stored["error"] == 'two\nlines and a "quote" ä'
+    assert stored["timestamp"].endswith("Z")
+    assert "ValueError: a bug" in failed["exception"]
+
+
+def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """No colours where nobody looks at a terminal."""
+    log.configure(level="info", style="text")
+
+    _say_something()
+
+    _, err = capsys.readouterr()
+    assert "records_stored" in err
+    assert "source=trivy" in err
+    assert "\x1b" not in err
+
+
+def test_auto_is_json_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pod has none."""
+    log.configure(level="info", style="auto")
+
+    structlog.get_logger().info("stopping")
+
+    assert json.loads(capsys.readouterr().err)["event"] == "stopping"
+
+
+@pytest.mark.parametrize(("level", "told"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_the_level_is_the_least_that_is_written(level: str, told: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each level includes the worse ones."""
+    log.configure(level=level, style="json")
+    logger = structlog.get_logger()
+
+    logger.debug("a")
+    logger.info("b")
+    logger.warning("c")
+    logger.error("d")
+
+    assert len(capsys.readouterr().err.splitlines()) == told

@@ -1,0 +1,97 @@
+"""zenwatch/settings.py: the first wrong value ends the process with a sentence."""
+
+import pytest
+
+from zenwatch.errors import ConfigError
+from zenwatch.model.finding import Severity
+from zenwatch.settings import VARIABLES, Settings, accepted, seconds_of
+
+WRONG = {
+    "CLUSTER_ID": ["-x", "a b", "x" * 64, "ä", "a/b"],
+    "POD_NAMESPACE": ["Zen", "a_b", "-x", "x" * 64, "a.b"],
+    "WATCH_INTERVAL": ["30", "0s", "99ms", "25h", "-1s", "1d", "s", "1h 30m", "nan", "9" * 400 + "s"],
+    "TRIVY_MIN_SEVERITY": ["UNKNOWN", "high!", "1"],
+    "WRITE_CONCURRENCY": ["0", "257", "-1", "1.5", "many"],
+    "API_TIMEOUT": ["10", "999ms", "11m"],
+    "SHUTDOWN_TIMEOUT": ["20", "-1s", "601s"],
+    "LOG_LEVEL": ["trace", "critical", "20"],
+    "LOG_FORMAT": ["xml", "colour"],
+}
+RIGHT = {
+    "CLUSTER_ID": ["a", "Prod-EU_1.x", "x" * 63],
+    "POD_NAMESPACE": ["a", "kube-system", "x" * 63],
+    "WATCH_INTERVAL": ["100ms", "24h", " 1m30s "],
+    "TRIVY_MIN_SEVERITY": ["critical", "INFO", " Low "],
+    "WRITE_CONCURRENCY": ["1", "256"],
+    "API_TIMEOUT": ["1s", "10m"],
+    "SHUTDOWN_TIMEOUT": ["0s", "10m"],
+    "LOG_LEVEL": ["DEBUG", "warning"],
+    "LOG_FORMAT": ["JSON", "text", "auto"],
+}
+
+
+def test_nothing_set_means_the_defaults() -> None:
+    """The specification's: 30 s, HIGH and above."""
+    settings = Settings.from_environment({})
+
+    assert (settings.cluster_id, settings.own_namespace) == ("local", "zenwatch")
+    assert (settings.watch_interval_secs, settings.trivy_min_severity) == (30.0, Severity.HIGH)
+    assert (settings.write_concurrency, settings.api_timeout_secs, settings.shutdown_timeout_secs) == (16, 30.0, 20.0)
+    assert (settings.log_level, settings.log_format) == ("info", "auto")
+
+
+@pytest.mark.parametrize("variable", list(VARIABLES))
+def test_an_empty_variable_means_the_default(variable: str) -> None:
+    """Manifests and shells set empty values where they mean nothing."""
+    assert Settings.from_environment({variable: " "}) == Settings.from_environment({})
+
+
+@pytest.mark.parametrize(("variable", "value"), [(variable, value) for variable, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_named_with_what_is_accepted(variable: str, value: str) -> None:
+    """Whoever reads the sentence need not open the documentation."""
+    with pytest.raises(ConfigError) as raised:
+        Settings.from_environment({variable: value})
+
+    assert str(raised.value) == f"{variable} is {value!r}; expected {accepted(VARIABLES[variable])}."
+
+
+@pytest.mark.parametrize(("variable", "value"), [(variable, value) for variable, values in RIGHT.items() for value in values])
+def test_what_is_said_to_be_accepted_is_accepted(variable: str, value: str) -> None:
+    """The ends of each range, and upper and lower case where it makes no difference."""
+    Settings.from_environment({variable: value})
+
+
+def test_every_setting_has_a_wrong_and_a_right_example_here() -> None:
+    """A new setting is held to the same rules."""
+    assert set(WRONG) == set(RIGHT) == set(VARIABLES)
+
+
+def test_every_setting_says_what_it_accepts_and_means() -> None:
+    """The README's table and the errors are made of this."""
+    assert all(accepted(field) and field.description for field in VARIABLES.values())
+
+
+def test_all_wrong_values_are_told_at_once() -> None:
+    """One start instead of three."""
+    with pytest.raises(ConfigError) as raised:
+        Settings.from_environment({"LOG_LEVEL": "x", "WRITE_CONCURRENCY": "0", "CLUSTER_ID": "ok"})
+
+    assert [line.split()[0] for line in str(raised.value).splitlines()] == ["WRITE_CONCURRENCY", "LOG_LEVEL"]
+
+
+def test_other_variables_are_no_business_of_ours() -> None:
+    """An environment is full of them."""
+    Settings.from_environment({"PATH": "/bin", "cluster_id": "-", "own_namespace": "-"})
+
+
+@pytest.mark.parametrize(("duration", "secs"), [("45s", 45), ("2m", 120), ("1h30m", 5400), ("500ms", 0.5), ("1.5s", 1.5), ("0s", 0)])
+def test_durations_are_written_as_go_writes_them(duration: str, secs: float) -> None:
+    """A number carries its unit."""
+    assert seconds_of(duration) == secs
+
+
+@pytest.mark.parametrize("duration", ["", "30", "s", "1 s", "-1s", "1d", "1s!", "1e3s", ".5s"])
+def test_anything_else_is_no_duration(duration: str) -> None:
+    """30 could be seconds or milliseconds: we do not guess."""
+    with pytest.raises(ValueError, match="not a duration"):
+        seconds_of(duration)

@@ -1,0 +1,90 @@
+"""Real reports of Trivy Operator and Starboard, read from the folder $ZENWATCH_CORPUS; they are not part of the project."""
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fakes.crd import violations
+from watchers.trivy import parse
+from zenwatch.model.event import Event
+from zenwatch.model.finding import Severity
+from zenwatch.model.record import spec_of
+from zenwatch.transform.group import merge
+from zenwatch.transform.normalise import normalise
+
+ROOT = Path(__file__).parents[3]
+CORPUS = Path(os.environ.get("ZENWATCH_CORPUS") or ROOT / ".." / "shared" / "fixtures") / "trivy"
+DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+SEEN_AT = datetime(2026, 1, 1, tzinfo=UTC)
+SUMMARISED = (
+    ("criticalCount", Severity.CRITICAL),
+    ("highCount", Severity.HIGH),
+    ("mediumCount", Severity.MEDIUM),
+    ("lowCount", Severity.LOW),
+)
+
+
+def _objects(content: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(content, list):
+        for part in content:
+            yield from _objects(part)
+    elif isinstance(content, dict) and "items" in content:
+        yield from _objects(content["items"])
+    elif isinstance(content, dict):
+        yield content
+
+
+def _reports() -> list[Any]:
+    found = []
+    for file in sorted(CORPUS.glob("*")) if CORPUS.is_dir() else []:
+        if file.suffix in (".json", ".yaml"):
+            objects = _objects(list(yaml.load_all(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
+            reports = [report for report in objects if report.get("kind") == "VulnerabilityReport"]
+            found += [pytest.param(report, id=f"{file.name}-{place}") for place, report in enumerate(reports)]
+    reason = "no corpus: set ZENWATCH_CORPUS to a folder that holds trivy/*.json or *.yaml"
+    return found or [pytest.param({}, marks=pytest.mark.skip(reason=reason))]
+
+
+@pytest.mark.parametrize("report", _reports())
+class TestRealReports:
+    def test_every_entry_is_a_finding(self, report: dict[str, Any]) -> None:
+        """None is lost, none is made up."""
+        assert len(list(parse(report))) == len(report["report"]["vulnerabilities"] or ())
+
+    def test_severities_are_counted_as_the_tool_counts_them(self, report: dict[str, Any]) -> None:
+        """The tool's own summary, where it counts all of its entries."""
+        summary = report["report"]["summary"]
+        if sum(summary.values()) != len(report["report"]["vulnerabilities"] or ()):
+            pytest.skip("this report's summary does not count its entries")
+        found = [finding.severity for finding in parse(report)]
+
+        assert {count: found.count(severity) for count, severity in SUMMARISED} == {count: summary[count] for count, _ in SUMMARISED}
+
+    def test_keys_are_of_the_reported_resource(self, report: dict[str, Any]) -> None:
+        """namespace/kind/name/vulnID, as the labels have it."""
+        labels = {label.partition(".")[2]: value for label, value in report["metadata"]["labels"].items()}
+        for finding, entry in zip(parse(report), report["report"]["vulnerabilities"] or (), strict=True):
+            assert finding.key == "/".join(
+                [labels["resource.namespace"], labels["resource.kind"], labels["resource.name"], entry["vulnerabilityID"]]
+            )
+            assert finding.details["package"] == entry["resource"]
+            assert finding.details["container"] == labels["container.name"]
+
+    def test_every_event_is_within_the_limits_of_the_crd(self, report: dict[str, Any]) -> None:
+        """Alone, and merged with the others of its key."""
+        by_name: dict[str, list[Event]] = {}
+        for finding in parse(report):
+            event = normalise(finding, cluster_id="local", seen_at=SEEN_AT)
+            by_name.setdefault(event.name, []).append(event)
+
+        for name, events in by_name.items():
+            assert DNS_SUBDOMAIN.fullmatch(name)
+            assert len(name) <= 253
+            for event in (*events, merge(events)):
+                assert violations(spec_of(event)) == []
