@@ -7,7 +7,6 @@ Stops: close() ends every request.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -113,59 +112,59 @@ class KubeClient:
         """send(), and how many bytes the answer had."""
         sent = None if body is None else orjson.dumps(body)
         try:
-            async with asyncio.timeout(self._timeout_secs), self._open(call, query, sent, content_type, accept) as answer:
-                received = await _read(answer, call)
-                return _decode(received, call), len(received)
+            async with asyncio.timeout(self._timeout_secs):
+                async with await self._open(call, query, sent, content_type, accept) as answer:
+                    received = await _read(answer, call)
         except TimeoutError as exc:
             raise Transient(f"no answer within {self._timeout_secs:g} s: {call.verb} {call.path}") from exc
+        except aiohttp.ClientError as exc:
+            raise Transient(f"{call.verb} {call.path}: {first_line(exc)}") from exc
+        return _decode(received, call), len(received)
 
     async def stream(self, call: Call, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
         """The lines of a watch, each one JSON value. Ends when the server ends it; Transient when idle_secs pass without a byte."""
         try:
-            async with self._open(call, query, None, JSON, accept, deadline_secs=self._timeout_secs) as answer:
+            async with asyncio.timeout(self._timeout_secs):
+                answer = await self._open(call, query, None, JSON, accept)
+            async with answer:
                 async for line in _lines(answer, call, idle_secs):
                     yield line
         except TimeoutError as exc:
             raise Transient(f"nothing came for {idle_secs:g} s: {call.verb} {call.path}") from exc
-
-    @asynccontextmanager
-    async def _open(
-        self,
-        call: Call,
-        query: Mapping[str, str] | None,
-        sent: bytes | None,
-        content_type: str,
-        accept: str,
-        *,
-        deadline_secs: float | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        url = self._access.server + call.path
-        headers = {"Accept": accept} if sent is None else {"Accept": accept, "Content-Type": content_type}
-        try:
-            for refused in (False, True):
-                if authorization := await self._access.authorization(refused=refused):
-                    headers["Authorization"] = authorization
-                async with asyncio.timeout(deadline_secs):
-                    answer = await self._session.request(
-                        _METHODS[call.verb],
-                        url,
-                        params=query,
-                        data=sent,
-                        headers=headers,
-                        proxy=self._access.proxy,
-                        server_hostname=self._access.server_name,
-                        allow_redirects=False,
-                    )
-                async with answer:
-                    if answer.status == 401 and not refused:
-                        continue
-                    api_requests(_METHODS[call.verb], answer.status).inc()
-                    if answer.status >= 300:
-                        raise _error_of(answer.status, await _read(answer, call), answer.headers.get("Retry-After"), call)
-                    yield answer
-                    return
         except aiohttp.ClientError as exc:
             raise Transient(f"{call.verb} {call.path}: {first_line(exc)}") from exc
+
+    async def _open(
+        self, call: Call, query: Mapping[str, str] | None, sent: bytes | None, content_type: str, accept: str
+    ) -> aiohttp.ClientResponse:
+        """The answer, still to be read, if its status is a success; else the error that the status means."""
+        headers = {"Accept": accept} if sent is None else {"Accept": accept, "Content-Type": content_type}
+        answer = await self._ask(call, query, sent, headers)
+        if answer.status == 401:
+            # The token may have been replaced since it was read.
+            answer.release()
+            answer = await self._ask(call, query, sent, headers, refused=True)
+        api_requests(_METHODS[call.verb], answer.status).inc()
+        if answer.status < 300:
+            return answer
+        async with answer:
+            raise _error_of(answer.status, await _read(answer, call), answer.headers.get("Retry-After"), call)
+
+    async def _ask(
+        self, call: Call, query: Mapping[str, str] | None, sent: bytes | None, headers: dict[str, str], *, refused: bool = False
+    ) -> aiohttp.ClientResponse:
+        if authorization := await self._access.authorization(refused=refused):
+            headers["Authorization"] = authorization
+        return await self._session.request(
+            _METHODS[call.verb],
+            self._access.server + call.path,
+            params=query,
+            data=sent,
+            headers=headers,
+            proxy=self._access.proxy,
+            server_hostname=self._access.server_name,
+            allow_redirects=False,
+        )
 
 
 async def _read(answer: aiohttp.ClientResponse, call: Call) -> bytes:
