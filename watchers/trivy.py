@@ -1,50 +1,63 @@
 """Trivy Operator: what its reports say (https://aquasecurity.github.io/trivy-operator/latest/docs/crds/).
 
-In: VulnerabilityReport objects of aquasecurity.github.io/v1alpha1, and of Starboard, its predecessor.  Out: findings.
+In: the reports of aquasecurity.github.io/v1alpha1, but for the ClusterComplianceReport, which only counts what is in the others;
+also those of Starboard, its predecessor.  Out: findings.
 Owns: nothing.
 Stops: nothing to stop.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
+from itertools import chain
 from typing import Any
 
+from watchers import _fields
+from watchers._fields import entries_of, key_of, mapping_of, mapping_or_none, text_of, texts_of
 from zenwatch.contract import ApiResource, Watcher
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
 
 VULNERABILITY = FindingType("trivy", "trivy-vuln-", "vulnerability-report", Category.SECURITY)
+EXPOSED_SECRET = FindingType("trivy", "trivy-secret-", "exposed-secret-report", Category.SECURITY)
+CONFIG_AUDIT = FindingType("trivy", "trivy-config-", "config-audit-report", Category.SECURITY)
+RBAC_ASSESSMENT = FindingType("trivy", "trivy-rbac-", "rbac-assessment-report", Category.SECURITY)
+INFRA_ASSESSMENT = FindingType("trivy", "trivy-infra-", "infra-assessment-report", Category.COMPLIANCE)
 
 # Label prefixes: today's, and the two that Starboard used.
 _PREFIXES = ("trivy-operator", "starboard", "imgvuln")
-# Reports name the kind of what they scanned, not its group.
-_API_VERSIONS = {
-    "Pod": "v1",
-    "ReplicationController": "v1",
-    "ReplicaSet": "apps/v1",
-    "Deployment": "apps/v1",
-    "StatefulSet": "apps/v1",
-    "DaemonSet": "apps/v1",
-    "Job": "batch/v1",
-    "CronJob": "batch/v1",
-}
+# What Starboard called them until it took over today's words, and what it translated them to then.
+_STARBOARD_SEVERITIES = {"DANGER": Severity.CRITICAL, "WARNING": Severity.LOW}
 
 
 def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding per entry of report.vulnerabilities, byte-identical ones included: those of one key are merged later."""
-    body = _mapping(report, "report")
-    resource = _resource_of(report)
+    """One finding per vulnerability, secret and failed check, repeated ones included: those of one key are merged later."""
+    kind = text_of(report, "kind")
+    if kind not in _READERS:
+        raise BadInput(f"the kind is {kind or 'missing'}: no report of Trivy Operator that is read")
+    body = mapping_of(report, "report")
+    return _READERS[kind](report, body, _resource_of(report), _fields.time_of(body.get("updateTimestamp")))
+
+
+_Reader = Callable[[Mapping[str, Any], Mapping[str, Any], Resource, datetime | None], Iterator[Finding]]
+
+
+# ---------------------------------------------------------------- vulnerabilities
+
+
+def _vulnerabilities(
+    report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None
+) -> Iterator[Finding]:
     about = _image_of(body) | {"container": _labelled(report, "container.name")}
-    detected_at = _time_of(body.get("updateTimestamp"))
-    for position, entry in enumerate(_list(body, "vulnerabilities", "report")):
-        if not isinstance(entry, Mapping) or not _text(entry, "vulnerabilityID"):
-            raise BadInput(f"report.vulnerabilities[{position}].vulnerabilityID is missing")
+    for place, entry in enumerate(entries_of(body, "vulnerabilities", "report.vulnerabilities")):
+        if not text_of(entry, "vulnerabilityID"):
+            raise BadInput(f"report.vulnerabilities[{place}].vulnerabilityID is missing")
         yield _vulnerability(entry, resource, about, detected_at)
 
 
 def _vulnerability(entry: Mapping[str, Any], resource: Resource, about: dict[str, str], detected_at: datetime | None) -> Finding:
-    vuln_id, package, version = (_text(entry, field) for field in ("vulnerabilityID", "resource", "installedVersion"))
-    fixed_version = _text(entry, "fixedVersion")
+    vuln_id, package, version = (text_of(entry, field) for field in ("vulnerabilityID", "resource", "installedVersion"))
+    fixed_version = text_of(entry, "fixedVersion")
     installed = f"{package} {version}".strip()
     score = entry.get("score")
     scored = isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 10
@@ -59,55 +72,115 @@ def _vulnerability(entry: Mapping[str, Any], resource: Resource, about: dict[str
     }
     return Finding(
         type=VULNERABILITY,
-        key=f"{resource.namespace}/{resource.kind}/{resource.name}/{vuln_id}",
+        key=key_of(resource, vuln_id),
         severity=_severity_of(entry),
         title=f"{vuln_id} in {installed}" if installed else vuln_id,
         resource=resource,
-        details={name: value for name, value in details.items() if value not in ("", [])},
+        details=_fields.filled(details),
         remediation=f"Upgrade {package or vuln_id} to {fixed_version.replace(', ', ' or ')}" if fixed_version else "",
-        references=_references_of(entry),
+        references=_fields.links_of([entry.get("primaryLink"), *texts_of(entry, "links")]),
         tool_score=float(score) if scored and score is not None else None,
         has_fix=bool(fixed_version),
         detected_at=detected_at,
     )
 
 
+# ---------------------------------------------------------------- secrets
+
+
+def _secrets(_report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None) -> Iterator[Finding]:
+    for place, entry in enumerate(entries_of(body, "secrets", "report.secrets")):
+        rule_id, target = text_of(entry, "ruleID"), text_of(entry, "target")
+        if not rule_id:
+            raise BadInput(f"report.secrets[{place}].ruleID is missing")
+        title = text_of(entry, "title") or rule_id
+        yield Finding(
+            type=EXPOSED_SECRET,
+            key=key_of(resource, rule_id),
+            severity=_severity_of(entry),
+            title=f"{title} in {target}" if target else title,
+            resource=resource,
+            # Never `match`: the line around the secret, which Trivy masks as well as it can.
+            details=_fields.filled({"ruleID": rule_id, "target": target, "targets": [target] if target else []}),
+            detected_at=detected_at,
+        )
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _checks(
+    type_: FindingType, _report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None
+) -> Iterator[Finding]:
+    for where, entry in _checks_in(body):
+        if not isinstance(entry.get("success"), bool):
+            raise BadInput(f"{where}.success is missing")
+        if entry["success"]:
+            continue
+        check_id = text_of(entry, "checkID")
+        if not check_id:
+            raise BadInput(f"{where}.checkID is missing")
+        messages = texts_of(entry, "messages") or [message for message in [text_of(entry, "message")] if message]
+        remediation = text_of(entry, "remediation")
+        yield Finding(
+            type=type_,
+            key=key_of(resource, check_id),
+            severity=_severity_of(entry),
+            title=text_of(entry, "title") or check_id,
+            resource=resource,
+            details=_fields.filled({"checkID": check_id, "message": messages[0] if messages else "", "messages": messages}),
+            remediation=remediation,
+            has_fix=bool(remediation),
+            detected_at=detected_at,
+        )
+
+
+def _checks_in(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each check, and how BadInput names it. Starboard told those of the pod and of each container apart, for a time beside `checks`."""
+    lists = {"report.checks": entries_of(body, "checks", "report.checks")}
+    if not lists["report.checks"]:
+        lists["report.podChecks"] = entries_of(body, "podChecks", "report.podChecks")
+        containers = mapping_or_none(body, "containerChecks")
+        for name in containers:
+            where = f"report.containerChecks.{name}"
+            lists[where] = entries_of(containers, name, where)
+    return chain.from_iterable(((f"{where}[{place}]", entry) for place, entry in enumerate(lists[where])) for where in lists)
+
+
+# ---------------------------------------------------------------- what all reports have
+
+
 def _severity_of(entry: Mapping[str, Any]) -> Severity:
     # UNKNOWN ranks as INFO, as Policy Reporter's adapter and DefectDojo have it.
-    said = _text(entry, "severity").upper()
-    return Severity(said) if said in Severity.__members__ else Severity.INFO
-
-
-def _references_of(entry: Mapping[str, Any]) -> list[str]:
-    links = entry.get("links")
-    said = [entry.get("primaryLink"), *(links if isinstance(links, list) else ())]
-    return [link for link in said if isinstance(link, str)]
+    said = text_of(entry, "severity")
+    return _STARBOARD_SEVERITIES.get(said.upper()) or _fields.severity_of(said, Severity.INFO)
 
 
 def _resource_of(report: Mapping[str, Any]) -> Resource:
     """What was scanned. A name that does not fit a label stands in an annotation; older reports only have the owner."""
-    metadata = _mapping(report, "metadata")
-    owners = [owner for owner in _list(metadata, "ownerReferences", "metadata") if isinstance(owner, Mapping)]
-    owner = next((owner for owner in owners if owner.get("controller")), owners[0] if owners else {})
-    kind = _labelled(report, "resource.kind") or _text(owner, "kind")
-    name = _labelled(report, "resource.name") or _text(owner, "name")
+    metadata = mapping_of(report, "metadata")
+    owner = _fields.owner_of(metadata)
+    kind = _labelled(report, "resource.kind") or text_of(owner, "kind")
+    name = _labelled(report, "resource.name") or text_of(owner, "name")
     if not kind or not name:
         raise BadInput("the labels trivy-operator.resource.kind and .name are missing, and there is no ownerReference")
-    is_owner = (kind, name) == (_text(owner, "kind"), _text(owner, "name"))
+    is_owner = (kind, name) == (text_of(owner, "kind"), text_of(owner, "name"))
+    # A report of a node lies in the operator's namespace.
+    place = "" if kind in _fields.CLUSTER_SCOPED else text_of(metadata, "namespace")
     return Resource(
-        api_version=_text(owner, "apiVersion") if is_owner else _API_VERSIONS.get(kind, ""),
+        api_version=(text_of(owner, "apiVersion") if is_owner else "") or _fields.API_VERSIONS.get(kind, ""),
         kind=kind,
         name=name,
-        namespace=_labelled(report, "resource.namespace") or _text(metadata, "namespace"),
+        namespace=_labelled(report, "resource.namespace") or place,
     )
 
 
 def _labelled(report: Mapping[str, Any], suffix: str) -> str:
-    metadata = _mapping(report, "metadata")
+    metadata = mapping_of(report, "metadata")
     for place in ("labels", "annotations"):
-        values = metadata.get(place) or {}
-        for prefix in _PREFIXES if isinstance(values, Mapping) else ():
-            if said := _text(values, f"{prefix}.{suffix}"):
+        values = mapping_or_none(metadata, place)
+        for prefix in _PREFIXES:
+            if said := text_of(values, f"{prefix}.{suffix}"):
                 return said
     return ""
 
@@ -116,41 +189,30 @@ def _image_of(body: Mapping[str, Any]) -> dict[str, str]:
     registry, artifact = body.get("registry") or {}, body.get("artifact") or {}
     if not isinstance(registry, Mapping) or not isinstance(artifact, Mapping):
         raise BadInput("report.registry or report.artifact is not an object")
-    path = "/".join(part for part in (_text(registry, "server"), _text(artifact, "repository")) if part)
-    tag = _text(artifact, "tag")
-    return {"image": f"{path}:{tag}" if path and tag else path, "imageDigest": _text(artifact, "digest")}
+    path = "/".join(part for part in (text_of(registry, "server"), text_of(artifact, "repository")) if part)
+    tag = text_of(artifact, "tag")
+    return {"image": f"{path}:{tag}" if path and tag else path, "imageDigest": text_of(artifact, "digest")}
 
 
-def _time_of(said: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(said) if isinstance(said, str) else None
-    except ValueError:
-        return None
-
-
-def _mapping(holder: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    value = holder.get(field)
-    if not isinstance(value, Mapping):
-        raise BadInput(f"{field} is missing or not an object")
-    return value
-
-
-def _list(holder: Mapping[str, Any], field: str, where: str) -> list[Any]:
-    """The field as a list; Go writes null for an empty one."""
-    value = holder.get(field)
-    if value is not None and not isinstance(value, list):
-        raise BadInput(f"{where}.{field} is not a list")
-    return value or []
-
-
-def _text(holder: Mapping[str, Any], field: str) -> str:
-    """The field as text. Anything but a string counts as absent."""
-    value = holder.get(field)
-    return value.strip() if isinstance(value, str) else ""
-
+_READERS: Mapping[str, _Reader] = {
+    "VulnerabilityReport": _vulnerabilities,
+    "ClusterVulnerabilityReport": _vulnerabilities,
+    "ExposedSecretReport": _secrets,
+    "ConfigAuditReport": partial(_checks, CONFIG_AUDIT),
+    "RbacAssessmentReport": partial(_checks, RBAC_ASSESSMENT),
+    "ClusterRbacAssessmentReport": partial(_checks, RBAC_ASSESSMENT),
+    "InfraAssessmentReport": partial(_checks, INFRA_ASSESSMENT),
+    "ClusterInfraAssessmentReport": partial(_checks, INFRA_ASSESSMENT),
+}
 
 TRIVY = Watcher(
     name="trivy",
-    reads=(ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport"),),
+    reads=tuple(
+        ApiResource("aquasecurity.github.io", "v1alpha1", f"{kind.lower()}s", kind, namespaced=not kind.startswith("Cluster"))
+        for kind in _READERS
+    ),
     parse=parse,
+    namespace="trivy-system",
+    pod_labels="app.kubernetes.io/name=trivy-operator",
+    min_severity=Severity.HIGH,
 )

@@ -1,0 +1,208 @@
+"""watchers/checkov.py: what the scanner's output says. The payloads are made up; test_corpus.py reads real ones."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.unit.watchers.payloads import a_benchmark, a_config_map, a_control, a_failed_check, a_scan
+from watchers.checkov import CHECKOV, FAILED_CHECK, claims, parse
+from zenwatch.errors import BadInput
+from zenwatch.model.finding import Finding, Resource, Severity
+
+NOTHING_TO_SCAN = {"passed": 0, "failed": 0, "skipped": 0, "parsing_errors": 0, "resource_count": 0, "checkov_version": "3.3.30"}
+
+
+def found(document: Any) -> list[Finding]:
+    return list(parse(a_config_map({"results.json": document})))
+
+
+def of(*, framework: str = "kubernetes", **changes: Any) -> Finding:
+    """The one finding of an output with this check."""
+    [finding] = found(a_scan(a_failed_check(**changes), framework=framework))
+    return finding
+
+
+def test_a_failed_check_becomes_a_finding() -> None:
+    """records.md, the line "checkov", to the letter."""
+    assert of() == Finding(
+        type=FAILED_CHECK,
+        key="CKV_K8S_22/Deployment.shop.catalog",
+        severity=Severity.LOW,
+        title="CKV_K8S_22: Use read-only filesystem for containers where possible",
+        resource=Resource("apps/v1", "Deployment", "catalog", "shop"),
+        details={
+            "checkId": "CKV_K8S_22",
+            "checkName": "Use read-only filesystem for containers where possible",
+            "file": "/deployment.yaml",
+            "lines": "5-13",
+            "framework": "kubernetes",
+            "guideline": "https://example.test/ckv-k8s-22",
+            "locations": ["/deployment.yaml:5-13"],
+        },
+        references=["https://example.test/ckv-k8s-22"],
+    )
+    assert (FAILED_CHECK.source, FAILED_CHECK.name_prefix, FAILED_CHECK.event_type, FAILED_CHECK.category) == (
+        CHECKOV.name,
+        "checkov-",
+        "static-analysis",
+        "security",
+    )
+
+
+@pytest.mark.parametrize("missing", [None, "check_name", "file_path", "file_line_range", "resource", "severity", "guideline"])
+def test_the_code_is_nowhere(missing: str | None) -> None:
+    """It may hold a secret."""
+    changes: dict[str, Any] = {missing: None} if missing else {}
+
+    assert b"CODE" not in orjson.dumps(of(**changes))
+
+
+@pytest.mark.parametrize(
+    ("document", "keys"),
+    [
+        (a_scan(a_failed_check()), ["CKV_K8S_22/Deployment.shop.catalog"]),
+        ([a_scan(a_failed_check()), a_scan(framework="terraform")], ["CKV_K8S_22/Deployment.shop.catalog"]),
+        (a_scan(a_failed_check()) | {"results": {"failed_checks": [a_failed_check()]}}, ["CKV_K8S_22/Deployment.shop.catalog"]),
+        (NOTHING_TO_SCAN, []),
+        ([NOTHING_TO_SCAN], []),
+        (a_scan(), []),
+    ],
+    ids=["one-framework", "several", "quiet", "nothing", "nothing-in-a-list", "all-passed"],
+)
+def test_every_form_of_output_is_read_and_claimed(document: Any, keys: list[str]) -> None:
+    """It differs with the number of frameworks, with --quiet, and where there was nothing to scan."""
+    assert [finding.key for finding in found(document)] == keys
+    assert claims(document)
+
+
+@pytest.mark.parametrize("document", [{}, [], [1], None, "text", {"results": {}}, a_benchmark(), [a_control()]])
+def test_what_is_not_its_output_is_not_claimed(document: Any) -> None:
+    """`zenwatch preview` asks every watcher."""
+    assert not claims(document)
+
+
+@pytest.mark.parametrize(
+    ("check_id", "said", "severity", "inferred"),
+    [
+        ("CKV_K8S_22", "CRITICAL", Severity.CRITICAL, False),
+        ("CKV_K8S_22", "high", Severity.HIGH, False),
+        ("CKV_K8S_22", "Medium", Severity.MEDIUM, False),
+        ("CKV_K8S_22", "INFO", Severity.INFO, False),
+        ("CKV_K8S_22", "MODERATE", Severity.MEDIUM, False),
+        ("CKV_K8S_22", "IMPORTANT", Severity.HIGH, False),
+        ("CKV_K8S_22", "NONE", Severity.INFO, False),
+        ("CKV_K8S_16", "LOW", Severity.LOW, False),
+        ("CKV_K8S_22", None, Severity.MEDIUM, True),
+        ("CKV_K8S_22", "unheard of", Severity.MEDIUM, True),
+        ("CKV_K8S_22", 4, Severity.MEDIUM, True),
+        ("CKV_K8S_16", None, Severity.HIGH, True),
+        ("CKV_K8S_20", None, Severity.HIGH, True),
+        ("CKV_K8S_23", None, Severity.HIGH, True),
+    ],
+)
+def test_a_severity_that_is_not_given_is_inferred_and_says_so(check_id: str, said: Any, severity: Severity, *, inferred: bool) -> None:
+    """Checkov gives none without a platform key."""
+    finding = of(check_id=check_id, severity=said)
+
+    assert (finding.severity, finding.details.get("severityInferred", False)) == (severity, inferred)
+
+
+@pytest.mark.parametrize(
+    ("framework", "printed", "resource"),
+    [
+        ("kubernetes", "Pod.default.legacy", Resource("v1", "Pod", "legacy", "default")),
+        ("kubernetes", "Pod.shop.app.kubernetes.io", Resource("v1", "Pod", "app.kubernetes.io", "shop")),
+        ("kubernetes", "Rollout.shop.web", Resource("", "Rollout", "web", "shop")),
+        ("kubernetes", "ClusterRole.default.system:node", Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "system:node", "")),
+        ("kubernetes", "Namespace.default.shop", Resource("v1", "Namespace", "shop", "")),
+        ("kubernetes", "something else", Resource(kind="File", name="/deployment.yaml")),
+        ("kubernetes", "Pod.UPPER_case.web", Resource(kind="File", name="/deployment.yaml")),
+        ("helm", "Deployment.default.RELEASE-NAME-web", Resource("apps/v1", "Deployment", "RELEASE-NAME-web", "default")),
+        ("kustomize", "base:Deployment.shop.web", Resource("apps/v1", "Deployment", "web", "shop")),
+        ("kustomize", "overlay:dev:Deployment.shop.web", Resource("apps/v1", "Deployment", "web", "shop")),
+        ("terraform", "aws_s3_bucket.logs", Resource(kind="aws_s3_bucket", name="logs")),
+        ("terraform", "aws_instance.counted[0]", Resource(kind="aws_instance", name="counted[0]")),
+        ("terraform", "data.aws_iam_policy_document.x", Resource(kind="aws_iam_policy_document", name="x")),
+        ("terraform", 'module.eu["a.b"].module.store.aws_s3_bucket.logs["x/y"]', Resource(kind="aws_s3_bucket", name='logs["x/y"]')),
+        ("terraform", "kubernetes_pod.web", Resource(kind="kubernetes_pod", name="web")),
+        ("cloudformation", "AWS::S3::Bucket.Logs", Resource(kind="AWS::S3::Bucket", name="Logs")),
+        ("", "Pod.default.legacy", Resource("v1", "Pod", "legacy", "default")),
+        ("", "aws_s3_bucket.logs", Resource(kind="aws_s3_bucket", name="logs")),
+        ("dockerfile", "/Dockerfile.EXPOSE", Resource(kind="File", name="/deployment.yaml")),
+        ("sca_package", "requirements.txt.requests", Resource(kind="File", name="/deployment.yaml")),
+        ("github_actions", "jobs(build)", Resource(kind="File", name="/deployment.yaml")),
+    ],
+)
+def test_the_printed_resource_is_taken_apart(framework: str, printed: str, resource: Resource) -> None:
+    """The key keeps it as it was printed."""
+    finding = of(framework=framework, resource=printed)
+
+    assert (finding.resource, finding.key) == (resource, f"CKV_K8S_22/{printed}")
+
+
+def test_without_a_resource_and_a_file_there_is_none() -> None:
+    """The key's part stays empty and keeps its slash."""
+    finding = of(resource=None, file_path=None)
+
+    assert (finding.resource, finding.key) == (Resource(), "CKV_K8S_22/")
+    assert "locations" not in finding.details
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        ([5, 13], "5-13"),
+        ([4, 4], "4"),
+        ([0, 0], "0"),
+        ([-1, 2], None),
+        ([1], None),
+        ([1, 2, 3], None),
+        ([1, "2"], None),
+        ([True, False], None),
+        ([1, 2**80], None),
+        ("5-13", None),
+        (None, None),
+    ],
+)
+def test_lines_are_two_numbers(said: Any, lines: str | None) -> None:
+    """Without them the location is the file."""
+    check = a_failed_check() | {"file_line_range": said}
+
+    [finding] = found(a_scan(check))
+
+    assert finding.details.get("lines") == lines
+    assert finding.details["locations"] == [f"/deployment.yaml:{lines}" if lines else "/deployment.yaml"]
+
+
+@pytest.mark.parametrize("guideline", [None, "See the wiki", "https://example.test/a b"])
+def test_only_an_address_is_a_reference(guideline: str | None) -> None:
+    """Custom policies may say anything."""
+    assert of(guideline=guideline).references == []
+
+
+@pytest.mark.parametrize(
+    ("document", "where"),
+    [
+        (7, r"results\.json is not an object"),
+        ([a_scan(), "text"], r"results\.json\[1\] is not an object"),
+        ({"failed": 3, "checkov_version": "3.3.30"}, r"results\.json: results\.failed_checks is missing"),
+        ({}, r"results\.json: results\.failed_checks is missing"),
+        ({"results": []}, r"results\.failed_checks is missing"),
+        ({"results": {"passed_checks": []}}, r"results\.failed_checks is missing"),
+        ({"results": {"failed_checks": {}}}, r"results\.failed_checks is not a list"),
+        (a_scan(a_failed_check(), "text"), r"results\.json: results\.failed_checks\[1\] is not"),
+        ([a_scan(), a_scan(a_failed_check(check_id=""))], r"results\.json\[1\]: results\.failed_checks\[0\]\.check_id"),
+    ],
+)
+def test_what_cannot_be_understood_is_bad_input_and_says_where(document: Any, where: str) -> None:
+    """Half an output would resolve the findings of the other half."""
+    with pytest.raises(BadInput, match=where):
+        found(document)
+
+
+def test_only_config_maps_with_its_label_are_asked_for() -> None:
+    """There are thousands of others."""
+    [resource] = CHECKOV.reads
+
+    assert (resource.full_name, resource.label_selector) == ("configmaps", "app=checkov")

@@ -1,0 +1,209 @@
+"""watchers/kube_bench.py: what the benchmark's output says. The payloads are made up; test_corpus.py reads real ones."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.unit.watchers.payloads import a_benchmark, a_config_map, a_control, a_scan, a_test
+from watchers.kube_bench import FAILED_TEST, KUBE_BENCH, claims, parse
+from zenwatch.errors import BadInput
+from zenwatch.model.finding import Finding, Resource, Severity
+
+ON_WORKER_1 = {"labels": {"app": "kube-bench", "kube-bench/node": "worker-1"}}
+
+
+def found(document: Any, **parts: Any) -> list[Finding]:
+    return list(parse(a_config_map({"results.json": document}, **parts)))
+
+
+def of(**changes: Any) -> Finding:
+    """The one finding of an output with this test."""
+    [finding] = found(a_benchmark(a_test(**changes)))
+    return finding
+
+
+def test_a_failed_test_becomes_a_finding() -> None:
+    """records.md, the line "kube-bench", to the letter. It is about the cluster, so there is no resource."""
+    assert found(a_benchmark(a_test()), metadata=ON_WORKER_1) == [
+        Finding(
+            type=FAILED_TEST,
+            key="4.1.1",
+            severity=Severity.HIGH,
+            title="4.1.1 Ensure that the kubelet service file permissions are set to 600 (Automated)",
+            resource=Resource(),
+            details={
+                "testNumber": "4.1.1",
+                "description": "Ensure that the kubelet service file permissions are set to 600 (Automated)",
+                "section": "4.1",
+                "scored": True,
+                "actualValue": "permissions=644",
+                "nodes": ["worker-1"],
+                "versions": ["cis-1.12 (Kubernetes 1.35)"],
+            },
+            remediation="chmod 600 /etc/systemd/system/kubelet.service",
+            has_fix=True,
+        )
+    ]
+    assert (FAILED_TEST.source, FAILED_TEST.name_prefix, FAILED_TEST.event_type, FAILED_TEST.category) == (
+        KUBE_BENCH.name,
+        "kube-bench-",
+        "cis-benchmark-fail",
+        "compliance",
+    )
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        a_benchmark(a_test()),
+        {"Controls": [a_control(a_test())]},
+        [a_control(a_test())],
+        a_control(a_test()),
+        [a_benchmark(a_test())],
+    ],
+    ids=["with-totals", "without-totals", "list", "one-control", "list-of-nodes"],
+)
+def test_every_form_of_output_is_read_and_claimed(document: Any) -> None:
+    """It differs with the version, with --nototals, and with who put several together."""
+    assert [finding.key for finding in found(document)] == ["4.1.1"]
+    assert claims(document)
+
+
+def test_several_outputs_one_after_the_other_are_read() -> None:
+    """Old versions printed each control by itself."""
+    text = "\n".join(orjson.dumps(a_control(a_test(test_number=number))).decode() for number in ("1.1.1", "4.1.1"))
+
+    assert [finding.key for finding in found(text)] == ["1.1.1", "4.1.1"]
+
+
+@pytest.mark.parametrize("document", [{}, [], [1], None, "text", {"Totals": {}}, {"tests": []}, a_scan(), [a_scan()]])
+def test_what_is_not_its_output_is_not_claimed(document: Any) -> None:
+    """`zenwatch preview` asks every watcher."""
+    assert not claims(document)
+
+
+@pytest.mark.parametrize("status", ["PASS", "WARN", "INFO", "MANU"])
+def test_only_failures_are_findings(status: str) -> None:
+    """WARN means that somebody has to look."""
+    assert found(a_benchmark(a_test(status=status, test_number=None))) == []
+
+
+@pytest.mark.parametrize(
+    ("scored", "severity", "says"),
+    [
+        (True, Severity.HIGH, True),
+        (False, Severity.MEDIUM, False),
+        ("true", Severity.HIGH, True),
+        ("False", Severity.MEDIUM, False),
+        (None, Severity.HIGH, True),
+    ],
+)
+def test_what_is_scored_is_high(scored: Any, severity: Severity, *, says: bool) -> None:
+    """A test that is not scored warns rather than fails: where it is not said, it was scored."""
+    finding = of(scored=scored)
+
+    assert (finding.severity, finding.details["scored"]) == (severity, says)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "nodes"),
+    [
+        ({"labels": {"kube-bench/node": "worker-1"}}, ["worker-1"]),
+        ({"annotations": {"kube-bench/node": "worker-1"}}, ["worker-1"]),
+        ({"labels": {"kubernetes.io/hostname": "worker-1"}}, ["worker-1"]),
+        ({"name": "kube-bench-worker-1", "labels": {"app": "kube-bench"}}, None),
+        ({"labels": None, "annotations": "text"}, None),
+    ],
+)
+def test_the_node_is_what_the_config_map_says(metadata: dict[str, Any], nodes: list[str] | None) -> None:
+    """The output has none; a name is no more than a guess."""
+    [finding] = found(a_benchmark(a_test()), metadata=metadata)
+
+    assert finding.details.get("nodes") == nodes
+
+
+@pytest.mark.parametrize(
+    ("changes", "versions"),
+    [
+        ({}, ["cis-1.12 (Kubernetes 1.35)"]),
+        ({"detected_version": None}, ["cis-1.12"]),
+        ({"detected_version": "none"}, ["cis-1.12"]),
+        ({"version": None}, None),
+    ],
+)
+def test_the_version_is_the_benchmarks(changes: dict[str, Any], versions: list[str] | None) -> None:
+    """Old outputs do not tell Kubernetes'."""
+    [finding] = found([a_control(a_test(), **changes)])
+
+    assert finding.details.get("versions") == versions
+
+
+@pytest.mark.parametrize(
+    "actual",
+    [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "users: [{user: {client-key-data: c2VjcmV0}}]",
+        "user:\n  token: eyJhbGciOi",
+        '{"password": "hunter2"}',
+        "kubelet --bootstrap-kubeconfig=x --token=abcdef.0123",
+    ],
+)
+def test_a_value_with_a_credential_in_it_is_left_out(actual: str) -> None:
+    """Some tests print whole files, such as the kubelet's kubeconfig."""
+    assert "actualValue" not in of(actual_value=actual).details
+
+
+@pytest.mark.parametrize(
+    "actual", ["--service-account-key-file=/etc/sa.pub", "--token-auth-file=/etc/tokens", "authentication-token-webhook=true"]
+)
+def test_other_values_are_kept(actual: str) -> None:
+    """The name of a file is no secret."""
+    assert of(actual_value=actual).details["actualValue"] == actual
+
+
+def test_what_is_not_said_is_absent() -> None:
+    """No empty strings in details."""
+    [finding] = found({"tests": [{"results": [{"test_number": "4.1.1", "status": "FAIL"}]}]})
+
+    assert (finding.title, finding.remediation, finding.details) == ("4.1.1", "", {"testNumber": "4.1.1", "scored": True})
+
+
+@pytest.mark.parametrize("document", [{"Controls": []}, {"Controls": None}, [], [a_control(tests=[])], {"tests": None}])
+def test_an_output_without_tests_says_nothing(document: Any) -> None:
+    """Go writes null for an empty list."""
+    assert found(document) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "where"),
+    [
+        ({"Totals": {}}, r"results\.json holds neither"),
+        (7, r"results\.json holds neither"),
+        ([7], r"results\.json\[0\]"),
+        ([[a_control(a_test())]], r"results\.json\[0\]"),
+        ({"Controls": 7}, r"results\.json: Controls is not a list"),
+        (a_benchmark("text"), r"results\.json: Controls\[0\]\.tests\[0\]\.results\[0\] is not"),
+        (a_benchmark(a_test(), a_test(test_number=None)), r"Controls\[0\]\.tests\[0\]\.results\[1\]\.test_number"),
+        (a_benchmark(a_test(test_number=4.1)), r"results\[0\]\.test_number"),
+        (a_benchmark(a_test(status=None)), r"results\[0\]\.status"),
+        ([a_control(a_test()), a_control(tests="text")], r"results\.json\[1\]\.tests is not a list"),
+    ],
+)
+def test_what_cannot_be_understood_is_bad_input_and_says_where(document: Any, where: str) -> None:
+    """Half an output would resolve the findings of the other half."""
+    with pytest.raises(BadInput, match=where):
+        found(document)
+
+
+def test_one_key_that_cannot_be_read_spoils_the_whole() -> None:
+    """Unknown is never empty."""
+    with pytest.raises(BadInput, match=r"worse\.json"):
+        list(parse(a_config_map({"better.json": a_benchmark(a_test()), "worse.json": "Killed"})))
+
+
+def test_only_config_maps_with_its_label_are_asked_for() -> None:
+    """There are thousands of others."""
+    [resource] = KUBE_BENCH.reads
+
+    assert (resource.full_name, resource.label_selector) == ("configmaps", "app=kube-bench")

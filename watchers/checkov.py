@@ -1,0 +1,136 @@
+"""Checkov: what is wrong in manifests, charts and other code before it is applied (https://www.checkov.io).
+
+In: ConfigMaps labelled app=checkov that hold its JSON output.  Out: findings.
+Owns: nothing.
+Stops: nothing to stop.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from watchers import _fields
+from watchers._fields import entries_of, mapping_of, text_of
+from zenwatch.contract import ApiResource, Watcher
+from zenwatch.documents import documents_of
+from zenwatch.errors import BadInput
+from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
+
+FAILED_CHECK = FindingType("checkov", "checkov-", "static-analysis", Category.SECURITY)
+
+# Without a platform key Checkov gives no severity. These are specification 003's own product's: privileged containers, and root.
+_INFERRED = {"CKV_K8S_16": Severity.HIGH, "CKV_K8S_20": Severity.HIGH, "CKV_K8S_23": Severity.HIGH}
+# The platform's words beside ours.
+_SEVERITIES = {"MODERATE": Severity.MEDIUM, "IMPORTANT": Severity.HIGH, "NONE": Severity.INFO}
+
+_OF_KUBERNETES = {"kubernetes", "helm", "kustomize"}
+# Kind.namespace.name, where the name may hold dots; Kustomize says before it which layer it is of.
+_KUBERNETES = re.compile(
+    r"(?:base:|overlay:[^:]*:)?(?P<kind>[A-Z][A-Za-z0-9]*)\.(?P<namespace>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\.(?P<name>.+)"
+)
+_OF_TYPES = {"terraform", "terraform_json", "terraform_plan", "cloudformation", "serverless"}
+# aws_s3_bucket.logs, module.storage["eu.1"].aws_s3_bucket.logs[0], AWS::S3::Bucket.Logs
+_TYPED = re.compile(r"(?:module\.[^.\[]+(?:\[[^\]]*\])?\.)*(?:data\.)?(?P<kind>[A-Za-z][\w:]*)\.(?P<name>.+)")
+_MOST_LINES = 2**31
+
+
+def claims(document: Any) -> bool:
+    """The report of one framework, the short one of a run that found nothing to scan, or a list of such."""
+    if isinstance(document, list):
+        return bool(document) and all(isinstance(part, Mapping) and claims(part) for part in document)
+    return isinstance(document, Mapping) and (
+        ("results" in document and "check_type" in document) or ("failed" in document and "checkov_version" in document)
+    )
+
+
+def parse(config_map: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding per failed check."""
+    mapping_of(config_map, "metadata")
+    for document in documents_of(config_map, claims=claims):
+        reports = document.value if isinstance(document.value, list) else [document.value]
+        for place, report in enumerate(reports):
+            where = f"{document.key}[{place}]" if isinstance(document.value, list) else document.key
+            yield from _failures(report, where)
+
+
+def _failures(report: Any, where: str) -> Iterator[Finding]:
+    if not isinstance(report, Mapping):
+        raise BadInput(f"{where} is not an object")
+    if "results" not in report and report.get("failed") == 0:
+        # Nothing to scan: {"passed": 0, "failed": 0, ...}.
+        return
+    results = report.get("results")
+    if not isinstance(results, Mapping) or results.get("failed_checks") is None:
+        raise BadInput(f"{where}: results.failed_checks is missing")
+    framework = text_of(report, "check_type")
+    for place, check in enumerate(entries_of(results, "failed_checks", f"{where}: results.failed_checks")):
+        if not text_of(check, "check_id"):
+            raise BadInput(f"{where}: results.failed_checks[{place}].check_id is missing")
+        yield _failure(check, framework)
+
+
+def _failure(check: Mapping[str, Any], framework: str) -> Finding:
+    # Only these fields: code_block, entity_tags, evaluations and others hold the code itself, and so perhaps a secret.
+    check_id, check_name, file = (text_of(check, field) for field in ("check_id", "check_name", "file_path"))
+    resource, guideline = text_of(check, "resource"), text_of(check, "guideline")
+    lines = _lines_of(check)
+    location = f"{file}:{lines}" if file and lines else file
+    severity, is_inferred = _severity_of(check, check_id)
+    details: dict[str, Any] = {
+        "checkId": check_id,
+        "checkName": check_name,
+        "file": file,
+        "lines": lines,
+        "framework": framework,
+        "guideline": guideline,
+        **({"severityInferred": True} if is_inferred else {}),
+        "locations": [location] if location else [],
+    }
+    return Finding(
+        type=FAILED_CHECK,
+        key=f"{check_id}/{resource}",
+        severity=severity,
+        title=f"{check_id}: {check_name}" if check_name else check_id,
+        resource=_resource_of(resource, framework, file),
+        details=_fields.filled(details),
+        references=_fields.links_of([guideline]),
+    )
+
+
+def _severity_of(check: Mapping[str, Any], check_id: str) -> tuple[Severity, bool]:
+    """The severity, and whether it is ours rather than Checkov's."""
+    said = text_of(check, "severity").upper()
+    given = Severity(said) if said in Severity.__members__ else _SEVERITIES.get(said)
+    return (given, False) if given else (_INFERRED.get(check_id, Severity.MEDIUM), True)
+
+
+def _lines_of(check: Mapping[str, Any]) -> str:
+    """ "5-13", or "4" for a single line."""
+    said = check.get("file_line_range")
+    numbers = [line for line in said if isinstance(line, int) and not isinstance(line, bool)] if isinstance(said, list) else []
+    if len(numbers) != 2 or not all(0 <= line < _MOST_LINES for line in numbers):
+        return ""
+    first, last = numbers
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _resource_of(resource: str, framework: str, file: str) -> Resource:
+    """What Checkov calls the resource, taken apart; where that cannot be done, the file."""
+    if (not framework or framework in _OF_KUBERNETES) and (parts := _KUBERNETES.fullmatch(resource)):
+        kind, namespace = parts["kind"], parts["namespace"]
+        # Checkov writes `default` where a manifest names no namespace, also for kinds that have none.
+        place = "" if kind in _fields.CLUSTER_SCOPED else namespace
+        return Resource(_fields.API_VERSIONS.get(kind, ""), kind, parts["name"], place)
+    if (not framework or framework in _OF_TYPES) and (parts := _TYPED.fullmatch(resource)):
+        return Resource(kind=parts["kind"], name=parts["name"])
+    return Resource(kind="File", name=file) if file else Resource()
+
+
+CHECKOV = Watcher(
+    name="checkov",
+    reads=(ApiResource("", "v1", "configmaps", "ConfigMap", label_selector="app=checkov"),),
+    parse=parse,
+    namespace="checkov",
+    pod_labels="app=checkov",
+    claims=claims,
+)

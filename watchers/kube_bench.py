@@ -1,0 +1,121 @@
+"""kube-bench: which tests of the CIS benchmark a cluster fails (https://github.com/aquasecurity/kube-bench).
+
+In: ConfigMaps labelled app=kube-bench that hold its JSON output, as many as there are nodes.  Out: findings.
+Owns: nothing.
+Stops: nothing to stop.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from watchers import _fields
+from watchers._fields import entries_of, mapping_of, mapping_or_none, text_of
+from zenwatch.contract import ApiResource, Watcher
+from zenwatch.documents import documents_of
+from zenwatch.errors import BadInput
+from zenwatch.model.finding import Category, Finding, FindingType, Severity
+
+FAILED_TEST = FindingType("kube-bench", "kube-bench-", "cis-benchmark-fail", Category.COMPLIANCE)
+
+# The output does not name its node: whoever puts it into the ConfigMap can, as a label or an annotation.
+_NODE_NAMES = ("kube-bench/node", "kubernetes.io/hostname")
+# The actual value is what a command printed: of a kubelet's kubeconfig, for instance, the key too.
+_CREDENTIAL = re.compile(r"PRIVATE KEY|client-key-data|(?<![a-z])(?:token|password|secret)[\"']?\s*[:=]\s*\S", re.IGNORECASE)
+
+
+def claims(document: Any) -> bool:
+    """{"Controls": [...]}, one control, or a list of either: all that kube-bench ever printed."""
+    if isinstance(document, list):
+        return bool(document) and all(isinstance(part, Mapping) and claims(part) for part in document)
+    return isinstance(document, Mapping) and ("Controls" in document or ("tests" in document and "node_type" in document))
+
+
+def parse(config_map: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding per failed test. WARN is no failure: kube-bench could not tell."""
+    metadata = mapping_of(config_map, "metadata")
+    node = _node_of(metadata)
+    for document in documents_of(config_map, claims=claims):
+        for where, control in _controls_of(document.value, document.key):
+            yield from _failures(control, where, node)
+
+
+def _controls_of(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each control, and how BadInput names it."""
+    if isinstance(value, list):
+        for place, part in enumerate(value):
+            if not isinstance(part, Mapping):
+                raise BadInput(f"{where}[{place}] is not an object")
+            yield from _controls_of(part, f"{where}[{place}]")
+    elif isinstance(value, Mapping) and "Controls" in value:
+        for place, control in enumerate(entries_of(value, "Controls", f"{where}: Controls")):
+            yield f"{where}: Controls[{place}]", control
+    elif isinstance(value, Mapping) and "tests" in value:
+        yield where, value
+    else:
+        raise BadInput(f"{where} holds neither Controls nor tests")
+
+
+def _failures(control: Mapping[str, Any], where: str, node: str) -> Iterator[Finding]:
+    for place, group in enumerate(entries_of(control, "tests", f"{where}.tests")):
+        place_of_results = f"{where}.tests[{place}].results"
+        for number, result in enumerate(entries_of(group, "results", place_of_results)):
+            status = text_of(result, "status")
+            if not status:
+                raise BadInput(f"{place_of_results}[{number}].status is missing")
+            if status.upper() != "FAIL":
+                continue
+            if not text_of(result, "test_number"):
+                raise BadInput(f"{place_of_results}[{number}].test_number is missing")
+            yield _failure(result, text_of(group, "section"), _version_of(control), node)
+
+
+def _failure(result: Mapping[str, Any], section: str, version: str, node: str) -> Finding:
+    number, description, remediation = (text_of(result, field) for field in ("test_number", "test_desc", "remediation"))
+    actual = text_of(result, "actual_value")
+    scored = _is_scored(result)
+    details: dict[str, Any] = {
+        "testNumber": number,
+        "description": description,
+        "section": section,
+        "scored": scored,
+        "actualValue": "" if _CREDENTIAL.search(actual) else actual,
+        "nodes": [node] if node else [],
+        "versions": [version] if version else [],
+    }
+    return Finding(
+        type=FAILED_TEST,
+        # One record for the whole cluster, so it is about no resource: the nodes are listed.
+        key=number,
+        severity=Severity.HIGH if scored else Severity.MEDIUM,
+        title=f"{number} {description}".strip(),
+        details=_fields.filled(details),
+        remediation=remediation,
+        has_fix=bool(remediation),
+    )
+
+
+def _is_scored(result: Mapping[str, Any]) -> bool:
+    """Where it is not said: scored, since a test that is not scored warns rather than fails."""
+    scored = result.get("scored")
+    return scored.strip().lower() != "false" if isinstance(scored, str) else scored is not False
+
+
+def _version_of(control: Mapping[str, Any]) -> str:
+    benchmark, kubernetes = text_of(control, "version"), text_of(control, "detected_version")
+    return f"{benchmark} (Kubernetes {kubernetes})" if benchmark and kubernetes not in ("", "none") else benchmark
+
+
+def _node_of(metadata: Mapping[str, Any]) -> str:
+    said = (text_of(mapping_or_none(metadata, place), name) for name in _NODE_NAMES for place in ("labels", "annotations"))
+    return next(filter(None, said), "")
+
+
+KUBE_BENCH = Watcher(
+    name="kube-bench",
+    reads=(ApiResource("", "v1", "configmaps", "ConfigMap", label_selector="app=kube-bench"),),
+    parse=parse,
+    namespace="kube-bench",
+    pod_labels="app=kube-bench",
+    claims=claims,
+)

@@ -1,0 +1,140 @@
+"""Kyverno: which resources break which policies (https://kyverno.io/docs/guides/reports/).
+
+In: reports of wgpolicyk8s.io/v1alpha2 and openreports.io/v1alpha1, to which other programs write too.  Out: findings of Kyverno's.
+Owns: nothing.
+Stops: nothing to stop.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from watchers import _fields
+from watchers._fields import entries_of, key_of, mapping_of, mapping_or_none, text_of
+from zenwatch.contract import ApiResource, Watcher
+from zenwatch.errors import BadInput
+from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
+
+VIOLATION = FindingType("kyverno", "kyverno-policy-", "policy-violation", Category.SECURITY)
+
+_READS = (
+    ApiResource("wgpolicyk8s.io", "v1alpha2", "policyreports", "PolicyReport"),
+    ApiResource("wgpolicyk8s.io", "v1alpha2", "clusterpolicyreports", "ClusterPolicyReport", namespaced=False),
+    ApiResource("openreports.io", "v1alpha1", "reports", "Report"),
+    ApiResource("openreports.io", "v1alpha1", "clusterreports", "ClusterReport", namespaced=False),
+)
+_KINDS = {resource.kind for resource in _READS}
+# Kubernetes' own policies, of which Kyverno reports what it found in the background.
+_ADMISSION_POLICIES = {"validatingadmissionpolicy", "mutatingadmissionpolicy"}
+# Labels that name the policies of a report, up to 1.10: one for each kind of policy.
+_POLICY_LABELS = ("cpol.kyverno.io/", "pol.kyverno.io/")
+# What Kyverno called its reports up to 1.8, and its command line long after.
+_OLD_NAMES = re.compile(r"clusterpolicyreport|polr-ns-.*")
+_POLICY_GROUPS = ("kyverno.io/", "policies.kyverno.io/")
+# Kyverno puts what the policy says between "validation error: " and ". rule <rule> failed at path <path>".
+_INTRODUCTION = re.compile(r"validation (?:error|failure): *", re.IGNORECASE)
+_WHERE = re.compile(r"[.;]? *(?:validation )?rule \S+ (?:failed|validation failure)|\n|(?<=[.!]) ", re.IGNORECASE)
+
+
+def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding per failed result and resource."""
+    kind = text_of(report, "kind")
+    if kind not in _KINDS:
+        raise BadInput(f"the kind is {kind or 'missing'}: no report that Kyverno writes")
+    metadata = mapping_of(report, "metadata")
+    for place, result in enumerate(entries_of(report, "results", "results")):
+        # v1alpha1 has `status` instead.
+        outcome = text_of(result, "result") or text_of(result, "status")
+        if outcome != "fail" or not _is_kyvernos(report, metadata, result):
+            continue
+        if not text_of(result, "policy"):
+            raise BadInput(f"results[{place}].policy is missing")
+        for resource in _resources_of(report, metadata, result, place):
+            yield _violation(result, resource)
+
+
+def _violation(result: Mapping[str, Any], resource: Resource) -> Finding:
+    # No rule: policies of the CEL kinds have none.
+    policy, rule, message = (text_of(result, field) for field in ("policy", "rule", "message"))
+    details = {
+        "policy": policy,
+        "rule": rule,
+        "message": message,
+        "messages": [message] if message else [],
+        "policyCategory": text_of(result, "category"),
+    }
+    said = _first_sentence(message)
+    name = f"{policy}/{rule}" if rule else policy
+    return Finding(
+        type=VIOLATION,
+        key=key_of(resource, policy, rule),
+        # Absent is not harmless: a policy has a severity only where its author wrote an annotation.
+        severity=_fields.severity_of(text_of(result, "severity"), Severity.MEDIUM),
+        title=f"{name}: {said}" if said else f"{name} failed",
+        resource=resource,
+        details=_fields.filled(details),
+        detected_at=_fields.time_of(result.get("timestamp")),
+    )
+
+
+def _first_sentence(message: str) -> str:
+    # More than a title takes; a message can be very long.
+    said = _INTRODUCTION.sub("", message[:1024], count=1)
+    end = _WHERE.search(said)
+    return (said[: end.start()] if end else said).strip(' "')
+
+
+# ---------------------------------------------------------------- whose result
+
+
+def _is_kyvernos(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Others' are left out: trivy-operator-polr-adapter, falcosidekick and kube-bench write such reports, and are read themselves."""
+    source = (text_of(result, "source") or text_of(report, "source")).lower()
+    if source.startswith("kyverno"):
+        return True
+    return source in {"", *_ADMISSION_POLICIES} and _is_written_by_kyverno(metadata)
+
+
+def _is_written_by_kyverno(metadata: Mapping[str, Any]) -> bool:
+    labels = mapping_or_none(metadata, "labels")
+    return (
+        text_of(labels, "app.kubernetes.io/managed-by").lower() == "kyverno"
+        or any(label.startswith(_POLICY_LABELS) for label in labels)
+        or _OLD_NAMES.fullmatch(text_of(metadata, "name")) is not None
+    )
+
+
+# ---------------------------------------------------------------- about what
+
+
+def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any], place: int) -> list[Resource]:
+    """The report's scope (since 1.11); else the result's own (up to 1.10); else the report's owner; else only a namespace."""
+    namespace = text_of(metadata, "namespace")
+    owner = _fields.owner_of(metadata)
+    of_result = entries_of(result, "resources", f"results[{place}].resources")
+    about_owner = {} if text_of(owner, "apiVersion").startswith(_POLICY_GROUPS) else owner
+    for references in ([mapping_or_none(report, "scope")], of_result, [about_owner]):
+        named = [_resource_of(reference, namespace) for reference in references if text_of(reference, "kind")]
+        if named:
+            return named
+    return [Resource(namespace=namespace)]
+
+
+def _resource_of(reference: Mapping[str, Any], namespace: str) -> Resource:
+    """namespace: the report's, which is the resource's too where the reference does not name it."""
+    kind = text_of(reference, "kind")
+    return Resource(
+        api_version=text_of(reference, "apiVersion") or _fields.API_VERSIONS.get(kind, ""),
+        kind=kind,
+        name=text_of(reference, "name"),
+        namespace=text_of(reference, "namespace") or ("" if kind in _fields.CLUSTER_SCOPED else namespace),
+    )
+
+
+KYVERNO = Watcher(
+    name="kyverno",
+    reads=_READS,
+    parse=parse,
+    namespace="kyverno",
+    pod_labels="app.kubernetes.io/part-of=kyverno",
+)

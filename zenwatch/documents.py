@@ -1,0 +1,144 @@
+"""Find the JSON documents that a tool's output holds after somebody put it into a ConfigMap.
+
+In: a ConfigMap as the API server sent it.  Out: documents, key by key.
+Owns: nothing.
+Stops: nothing to stop.
+
+Log lines and other text may stand before, between and after the documents: `kubectl logs` and shells mix them in. Text that
+cannot be told from a broken document makes the whole object BadInput: half a report would resolve the findings of the other half.
+"""
+
+import base64
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import orjson
+
+from zenwatch.errors import BadInput
+
+# A full ConfigMap of gzip holds some 50 MiB of a tool's JSON, which takes five times that as objects. A guess: raise it together
+# with the memory limit.
+INFLATED_BYTES = 16 * 1024 * 1024
+# What fails so soon, before it named a member, was no document but text with a bracket in it. Else it is a broken document. A guess.
+NO_DOCUMENT_CHARS = 200
+# An error costs the library a look at all that stands before it, so errors are counted.
+MOST_ERRORS = 100
+
+_DECODER = json.JSONDecoder()
+# All that a tool prints is an object, or a list of objects.
+_DOCUMENT = r'(?=\{\s*["}]|\[\s*[{\]])'
+# First where people would look: at the beginning of a line, or right after another document. Only then anywhere.
+_AT_LINES = re.compile(rf"(?:^[ \t]*|(?<=[}}\]])\s*){_DOCUMENT}", re.MULTILINE)
+_ANYWHERE = re.compile(_DOCUMENT)
+_MEMBER = re.compile(r'[\[\s]*\{\s*"[^"\n]*"\s*:')
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """key: the ConfigMap's. value: an object or a list, or whatever the text was if it was JSON as a whole."""
+
+    key: str
+    value: Any
+
+
+def documents_of(config_map: Mapping[str, Any], *, claims: Callable[[Any], bool]) -> Iterator[Document]:
+    """Every document, in the order of the keys. claims: tells the tool's documents from others where they stand amid text.
+
+    BadInput names the key and the byte: it is raised if a single key cannot be read, since what it would have said is unknown.
+    """
+    texts = dict(sorted([*_plain(config_map), *_binary(config_map)]))
+    if not texts:
+        raise BadInput("no key of data ends in .json, and none of binaryData in .json or .json.gz")
+    for key, text in texts.items():
+        for value in _documents_in(text.removeprefix("\ufeff"), key, claims):
+            yield Document(key, value)
+
+
+def _plain(config_map: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in _values_of(config_map, "data"):
+        if key.lower().endswith(".json"):
+            yield key, value
+
+
+def _binary(config_map: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in _values_of(config_map, "binaryData"):
+        if key.lower().endswith((".json", ".json.gz")):
+            raw = _inflated(key, _decoded(key, value))
+            # kubectl puts UTF-16, as PowerShell writes it, into binaryData.
+            yield key, raw.decode(json.detect_encoding(raw), "replace")
+
+
+def _values_of(config_map: Mapping[str, Any], field: str) -> Iterator[tuple[str, str]]:
+    values = config_map.get(field)
+    if values is None:
+        return
+    if not isinstance(values, Mapping):
+        raise BadInput(f"{field} is not an object")
+    for key, value in values.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise BadInput(f"{field}.{key} is not a text")
+        yield key, value
+
+
+def _decoded(key: str, value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError as exc:
+        raise BadInput(f"{key} is not base64 at byte 0: {exc}") from exc
+
+
+def _inflated(key: str, raw: bytes) -> bytes:
+    if not raw.startswith(b"\x1f\x8b"):
+        return raw
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(raw)) as packed:
+            inflated = packed.read(INFLATED_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as exc:
+        raise BadInput(f"{key} cannot be unpacked at byte {len(raw)}: {exc}") from exc
+    if len(inflated) > INFLATED_BYTES:
+        raise BadInput(f"{key} is longer than {INFLATED_BYTES} bytes when unpacked")
+    return inflated
+
+
+def _documents_in(text: str, key: str, claims: Callable[[Any], bool]) -> list[Any]:
+    try:
+        return [orjson.loads(text)]
+    except ValueError as exc:
+        whole = exc
+    found = _amid_text(text, key, claims, _AT_LINES) or _amid_text(text, key, claims, _ANYWHERE)
+    if found:
+        return found
+    if text.lstrip().startswith(("{", "[")):
+        raise _unreadable(key, text, whole)
+    raise BadInput(f"{key} {'holds no JSON document of this tool' if text.strip() else 'is empty'}, at byte 0")
+
+
+def _amid_text(text: str, key: str, claims: Callable[[Any], bool], beginnings: re.Pattern[str]) -> list[Any]:
+    """The claimed documents, whatever stands around them; others are complete JSON, such as log lines, and passed over."""
+    found: list[Any] = []
+    at, errors = 0, 0
+    while beginning := beginnings.search(text, at):
+        start = beginning.end()
+        try:
+            value, at = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError) as exc:
+            at = getattr(exc, "pos", start + NO_DOCUMENT_CHARS + 1)
+            errors += 1
+            is_broken = at - start > NO_DOCUMENT_CHARS or _MEMBER.match(text, start)
+            if found or is_broken or errors == MOST_ERRORS:
+                raise _unreadable(key, text, exc) from exc
+            at = max(at, start + 1)
+        else:
+            found += [value] if claims(value) else []
+    return found
+
+
+def _unreadable(key: str, text: str, error: Exception) -> BadInput:
+    place = len(text[: getattr(error, "pos", 0)].encode("utf-8", "replace"))
+    return BadInput(f"{key} cannot be read as JSON at byte {place}: {getattr(error, 'msg', error)}")
