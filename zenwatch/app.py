@@ -8,7 +8,8 @@ Reports ──▶ Reconciler ──▶ Writer ──▶ CrdStore ──▶ the A
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 
 import structlog
@@ -18,10 +19,10 @@ from zenwatch.errors import ConfigError
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.metrics import Ledger
-from zenwatch.model.finding import Severity
-from zenwatch.settings import Settings
-from zenwatch.sources.objects import Reports
-from zenwatch.sources.poll import Round
+from zenwatch.settings import Settings, WatcherSettings, watcher_prefix
+from zenwatch.sources.detect import Detector, survey
+from zenwatch.sources.objects import Place, Reports
+from zenwatch.sources.poll import Rhythm, Round
 from zenwatch.store.crd import CrdStore
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
@@ -30,9 +31,6 @@ from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.reconcile import Origin, Reconciler
 
 log = structlog.get_logger(room="app")
-
-# Lists and watches beside the writes: one watch per kind and one for our own records.
-READ_CONNECTIONS = 16
 
 
 def installed_watchers() -> list[Watcher]:
@@ -47,30 +45,47 @@ def installed_watchers() -> list[Watcher]:
 
 
 class App:
-    """One process: start() it, wait as long as you like, stop() it."""
+    """One process: start() it, wait as long as you like, stop() it. environment: for the watchers' own settings."""
 
     def __init__(
-        self, settings: Settings, access: Access, *, clock: Clock | None = None, watchers: Sequence[Watcher] | None = None
+        self,
+        settings: Settings,
+        access: Access,
+        *,
+        environment: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        watchers: Sequence[Watcher] | None = None,
     ) -> None:
         self.ledger = Ledger()
-        self._settings = settings
+        self._settings = settings = settings.paced()
         self._clock = clock or SystemClock()
         self._supervisor = Supervisor()
-        connections = settings.write_concurrency + READ_CONNECTIONS
-        self._client = KubeClient(access, timeout_secs=settings.api_timeout_secs, connections=connections)
-        self._store = CrdStore(self._client, cluster_id=settings.cluster_id, own_namespace=settings.own_namespace)
+        found = installed_watchers() if watchers is None else watchers
+        self._watchers = [(watcher, settings_of(watcher, environment or {})) for watcher in found]
+        reads = sum(len(self._places_of(watcher)) for watcher, _ in self._watchers)
+        self._client = KubeClient(
+            access,
+            timeout_secs=settings.api_timeout_secs,
+            # A watch holds its connection: one per place and per part of the store, and some for lists and detection.
+            connections=settings.write_concurrency + reads + len(settings.watch_namespaces) + 8,
+            rate_per_sec=settings.api_rate,
+        )
+        self._store = CrdStore(
+            self._client, cluster_id=settings.cluster_id, own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces
+        )
         self._index = StoredIndex(self._store)
         self._dedup = Dedup(self._index)
         self._writer = Writer(self._store, queue_writes=2 * settings.write_concurrency, clock=self._clock)
-        self._watchers = installed_watchers() if watchers is None else watchers
 
     def start(self) -> None:
         """Downstream first: whoever hands something on finds its receiver at work."""
         for worker in range(self._settings.write_concurrency):
             self._supervisor.start(f"write/{worker}", self._writer.work)
-        self._supervisor.start("index", self._index.follow)
-        for watcher in self._watchers:
-            self._start_pull(watcher)
+        for part in self._store.parts:
+            self._supervisor.start(f"index/{part}", partial(self._index.follow, part))
+        for watcher, own in self._watchers:
+            if own.enabled:
+                self._start_pull(watcher, own)
 
     async def stop(self) -> bool:
         """Upstream first. False: SHUTDOWN_TIMEOUT passed and writes were cut off; they are made again at the next start."""
@@ -87,26 +102,53 @@ class App:
             log.info("ledger", source=source, **self.ledger.page(source))
         return drained
 
-    def _start_pull(self, watcher: Watcher) -> None:
-        origin = Origin(watcher.name, self._settings.cluster_id, self._min_severity_of(watcher))
+    def _start_pull(self, watcher: Watcher, own: WatcherSettings) -> None:
+        origin = Origin(watcher.name, self._settings.cluster_id, own.min_severity)
         intake = Reconciler(origin, index=self._index, dedup=self._dedup, writer=self._writer, ledger=self.ledger, clock=self._clock)
         self._index.call_when_gone(intake.look_again)
-        interval_secs = self._settings.watch_interval_secs
+        rhythm = Rhythm(self._settings.watch_interval_secs, self._settings.round_timeout_secs)
         kinds = [
-            Reports(self._client, resource, watcher, intake, ask_again_secs=interval_secs, clock=self._clock) for resource in watcher.reads
+            Reports(self._client, place, watcher, intake, ask_again_secs=rhythm.interval_secs, clock=self._clock)
+            for place in self._places_of(watcher)
         ]
-        rounds = Round(watcher.name, kinds, intake, lambda: self.ledger.page(watcher.name), interval_secs=interval_secs, clock=self._clock)
+        namespaces = self._settings.watch_namespaces
+        pods_in = own.namespace if not namespaces or own.namespace in namespaces else ""
+        detector = Detector(self._client, watcher, kinds, namespace=pods_in)
+        page = partial(self.ledger.page, watcher.name)
+        rounds = Round(watcher.name, kinds, intake, rhythm, page=page, look=detector.look, clock=self._clock)
         self._supervisor.start(f"source/{watcher.name}/round", rounds.keep_going)
-        for kind, resource in zip(kinds, watcher.reads, strict=True):
-            self._supervisor.start(f"source/{watcher.name}/{resource.full_name}", kind.follow)
+        for kind in kinds:
+            self._supervisor.start(f"source/{watcher.name}/{kind.place}", kind.follow)
 
-    def _min_severity_of(self, watcher: Watcher) -> Severity:
-        return self._settings.trivy_min_severity if watcher.name == "trivy" else Severity.INFO
+    def _places_of(self, watcher: Watcher) -> list[Place]:
+        namespaces = self._settings.watch_namespaces
+        kinds = [kind for kind in watcher.reads if kind.namespaced or not namespaces]
+        return [Place(kind, namespace) for kind in kinds for namespace in namespaces or ("",)]
 
 
-async def run_until(stop: asyncio.Event, settings: Settings, access: Access) -> bool:
+def watcher_defaults(watcher: Watcher) -> dict[str, str]:
+    """What a watcher declares, by the variables that override it."""
+    prefix = watcher_prefix(watcher.name)
+    return {f"{prefix}MIN_SEVERITY": watcher.min_severity.value, f"{prefix}NAMESPACE": watcher.namespace}
+
+
+def settings_of(watcher: Watcher, environment: Mapping[str, str]) -> WatcherSettings:
+    """The watcher's own defaults, and what the user set."""
+    return WatcherSettings.read(environment, prefix=watcher_prefix(watcher.name), defaults=watcher_defaults(watcher))
+
+
+async def look_around(settings: Settings, access: Access, watchers: Sequence[tuple[Watcher, WatcherSettings]]) -> dict[str, list[str]]:
+    """What each watcher would find in the cluster now, as lines for a person."""
+    client = KubeClient(access, timeout_secs=settings.api_timeout_secs, connections=8)
+    try:
+        return {watcher.name: [line async for line in survey(client, watcher, namespace=own.namespace)] for watcher, own in watchers}
+    finally:
+        await client.close()
+
+
+async def run_until(stop: asyncio.Event, settings: Settings, access: Access, environment: Mapping[str, str]) -> bool:
     """Run until stop is set, then end in order. False: writes were cut off at the deadline."""
-    app = App(settings, access)
+    app = App(settings, access, environment=environment)
     app.start()
     await stop.wait()
     log.info("stopping", wait_secs=settings.shutdown_timeout_secs)

@@ -25,6 +25,7 @@ class ApiResource:
     """A kind that the API server may serve, as it stands in a URL.
 
     label_selector: read only the objects that it selects, such as app=kube-bench; empty: all.
+    namespaced: False for a kind of the whole cluster; it is not read where zenwatch is confined to namespaces.
     """
 
     group: str
@@ -32,6 +33,7 @@ class ApiResource:
     plural: str
     kind: str
     label_selector: str = ""
+    namespaced: bool = True
 
     @property
     def full_name(self) -> str:
@@ -86,8 +88,8 @@ class Intake(Protocol):
         """The report was deleted."""
         ...
 
-    def keep_only(self, resource: str, reports: Collection[str]) -> None:
-        """A complete list of the resource holds just these: forget its other ones."""
+    def keep_only(self, place: str, reports: Collection[str]) -> None:
+        """A complete list of the place (resource, or resource/namespace) holds just these: forget its other ones."""
         ...
 
     async def settle(self) -> None:
@@ -155,8 +157,13 @@ class Store(Protocol):
         """Write status.count, and seen_at as status.lastSeen. NotFound: it is gone."""
         ...
 
-    def follow(self) -> AsyncIterator[Put | Gone | Synced]:
-        """Tell every stored record of this cluster_id as Put, then one Synced, then each change as it happens, ours included.
+    @property
+    def parts(self) -> Sequence[str]:
+        """What has to be followed to know all: one part, or one per namespace that records may lie in."""
+        ...
+
+    def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
+        """Tell every stored record of this part and cluster_id as Put, then one Synced, then each change as it happens, ours included.
 
         Ends only by an error: Expired (call it again at once) or another Transient. What the next call tells up to Synced is the
         whole truth; a record that it does not name is gone.

@@ -15,6 +15,7 @@ FINDINGS_SETTLED = Counter("zenwatch_findings_settled", "What became of the find
 FINDINGS_IN_FLIGHT = Gauge("zenwatch_findings_in_flight", "Findings received and not settled yet.", ["source"])
 
 REPORTS_REJECTED = Counter("zenwatch_reports_rejected", "Reports that could not be read.", ["source"])
+TOOL_INSTALLED = Gauge("zenwatch_tool_installed", "1 where a tool was found in the cluster, else 0.", ["source"])
 REPORTS_HELD = Gauge("zenwatch_reports_held", "Reports whose findings are held in memory.", ["source"])
 ROUNDS = Counter("zenwatch_rounds", "Rounds that ended, by how.", ["source", "result"])
 ROUND_SECONDS = Histogram("zenwatch_round_duration_seconds", "How long a round took.", ["source"])

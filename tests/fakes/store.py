@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -93,7 +93,11 @@ class MemoryStore:
         before = self._object(stored.name)
         return self._keep(before | {"status": before["status"] | {"count": count, "lastSeen": rfc3339(seen_at)}})
 
-    async def follow(self) -> AsyncIterator[Put | Gone | Synced]:
+    @property
+    def parts(self) -> Sequence[str]:
+        return ("",)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         self.follows_begun += 1
         self._fail("follow")
         place = len(self._told)

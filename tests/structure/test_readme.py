@@ -4,14 +4,17 @@ import re
 import subprocess
 
 from tests.installed import ROOT
-from zenwatch.settings import VARIABLES, accepted
+from zenwatch.cli.settings import rows as settings_rows
 
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_readme_lists_every_setting_as_it_is() -> None:
-    """Name, default, what is accepted and what it means, in the order of settings.py."""
-    rows = [f"| `{name}` | `{field.default}` | {accepted(field)} | {field.description} |" for name, field in VARIABLES.items()]
+    """Name, default, what is accepted and what it means, in the order of `zenwatch settings`."""
+    rows = [
+        f"| `{name}` | {f'`{default}`' if default else ''} | {accepts} | {meaning} |"
+        for name, _, default, accepts, meaning in settings_rows()
+    ]
     assert [line for line in README.splitlines() if line.startswith("| `")] == rows
 
 

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from zenwatch.cli import crds, run
+from zenwatch.cli import crds, preview, run, settings, watchers
 from zenwatch.errors import ConfigError
 
-COMMANDS = (run, crds)
+COMMANDS = (run, preview, watchers, settings, crds)
 
 
 def main(arguments: Sequence[str]) -> int:

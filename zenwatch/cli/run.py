@@ -10,7 +10,7 @@ import structlog
 
 from zenwatch import log as logging
 from zenwatch.app import run_loop, run_until
-from zenwatch.errors import ConfigError
+from zenwatch.cli.cluster import add_cluster_options, named_cluster
 from zenwatch.kube import access
 from zenwatch.settings import Settings
 
@@ -29,33 +29,18 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig to use (default: KUBECONFIG; in a pod its account)")
-    command.add_argument("--context", metavar="NAME", help="the kubeconfig's context (default: its current one)")
+    add_cluster_options(command)
     command.set_defaults(call=_call)
 
 
 def _call(parsed: argparse.Namespace) -> int:
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.read(os.environ)
     logging.configure(level=settings.log_level, style=settings.log_format)
-    cluster = _cluster(parsed)
+    cluster = named_cluster(parsed)
     if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
         settings = settings.model_copy(update={"own_namespace": cluster.own_namespace})
     log.info("cluster_chosen", cluster=cluster.describe)
     return 0 if run_loop(lambda: _until_signal(settings, cluster)) else 1
-
-
-def _cluster(parsed: argparse.Namespace) -> access.Access:
-    """Never by accident into a cluster: outside a pod it must have been named."""
-    if parsed.kubeconfig or parsed.context:
-        return access.from_kubeconfig(parsed.kubeconfig, parsed.context)
-    if access.is_in_pod(os.environ):
-        return access.in_pod(os.environ)
-    if os.environ.get("KUBECONFIG"):
-        return access.from_kubeconfig(None, None)
-    raise ConfigError(
-        "No cluster was named. Use --kubeconfig FILE, --context NAME or the environment variable KUBECONFIG; "
-        "in a pod the service account is used. (~/.kube/config alone is not enough: --context says that you mean it.)"
-    )
 
 
 async def _until_signal(settings: Settings, cluster: access.Access) -> bool:
@@ -71,4 +56,4 @@ async def _until_signal(settings: Settings, cluster: access.Access) -> bool:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, receive, number)
-    return await run_until(stop, settings, cluster)
+    return await run_until(stop, settings, cluster, os.environ)

@@ -28,6 +28,7 @@ from zenwatch.errors import (
     first_line,
 )
 from zenwatch.kube.access import Access
+from zenwatch.kube.pace import Pace
 from zenwatch.metrics import api_requests
 
 JSON = "application/json"
@@ -67,12 +68,30 @@ class Call:
         return f"{self.verb} {full} {where}"
 
 
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The request which kinds of a group and version the API server serves."""
+
+    group: str
+    version: str
+    verb: str = "get"
+
+    @property
+    def path(self) -> str:
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+    @property
+    def permission(self) -> str:
+        return f"get {self.path}"
+
+
 _METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 
 
 class KubeClient:
-    def __init__(self, access: Access, *, timeout_secs: float, connections: int) -> None:
+    def __init__(self, access: Access, *, timeout_secs: float, connections: int, rate_per_sec: float = 2000.0) -> None:
         self._access = access
+        self._pace = Pace(rate_per_sec)
         self._timeout_secs = timeout_secs
         # Answers are small or come from the same machine room: compressing them costs the API server more than it saves.
         headers = {"Accept-Encoding": "identity", "User-Agent": "zenwatch"}
@@ -89,7 +108,7 @@ class KubeClient:
 
     async def send(
         self,
-        call: Call,
+        call: Call | Discovery,
         *,
         query: Mapping[str, str] | None = None,
         body: Any = None,
@@ -102,7 +121,7 @@ class KubeClient:
 
     async def send_sized(
         self,
-        call: Call,
+        call: Call | Discovery,
         *,
         query: Mapping[str, str] | None = None,
         body: Any = None,
@@ -121,7 +140,15 @@ class KubeClient:
             raise Transient(f"{call.verb} {call.path}: {first_line(exc)}") from exc
         return _decode(received, call), len(received)
 
-    async def stream(self, call: Call, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
+    async def served(self, group: str, version: str) -> frozenset[str]:
+        """The plurals that the API server serves there now; none where it does not know the group."""
+        try:
+            answer = await self.send(Discovery(group, version))
+        except NotFound:
+            return frozenset()
+        return frozenset(str(resource.get("name")) for resource in answer.get("resources") or ())
+
+    async def stream(self, call: Call | Discovery, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
         """The lines of a watch, each one JSON value. Ends when the server ends it; Transient when idle_secs pass without a byte."""
         try:
             async with asyncio.timeout(self._timeout_secs):
@@ -135,7 +162,7 @@ class KubeClient:
             raise Transient(f"{call.verb} {call.path}: {first_line(exc)}") from exc
 
     async def _open(
-        self, call: Call, query: Mapping[str, str] | None, sent: bytes | None, content_type: str, accept: str
+        self, call: Call | Discovery, query: Mapping[str, str] | None, sent: bytes | None, content_type: str, accept: str
     ) -> aiohttp.ClientResponse:
         """The answer, still to be read, if its status is a success; else the error that the status means."""
         headers = {"Accept": accept} if sent is None else {"Accept": accept, "Content-Type": content_type}
@@ -151,8 +178,9 @@ class KubeClient:
             raise _error_of(answer.status, await _read(answer, call), answer.headers.get("Retry-After"), call)
 
     async def _ask(
-        self, call: Call, query: Mapping[str, str] | None, sent: bytes | None, headers: dict[str, str], *, refused: bool = False
+        self, call: Call | Discovery, query: Mapping[str, str] | None, sent: bytes | None, headers: dict[str, str], *, refused: bool = False
     ) -> aiohttp.ClientResponse:
+        await self._pace.take()
         if authorization := await self._access.authorization(refused=refused):
             headers["Authorization"] = authorization
         return await self._session.request(
@@ -167,7 +195,7 @@ class KubeClient:
         )
 
 
-async def _read(answer: aiohttp.ClientResponse, call: Call) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, call: Call | Discovery) -> bytes:
     if answer.content_length is not None and answer.content_length <= MAX_ANSWER_BYTES:
         return await answer.read()
     pieces: list[bytes] = []
@@ -180,7 +208,7 @@ async def _read(answer: aiohttp.ClientResponse, call: Call) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _lines(answer: aiohttp.ClientResponse, call: Call, idle_secs: float) -> AsyncIterator[bytes]:
+async def _lines(answer: aiohttp.ClientResponse, call: Call | Discovery, idle_secs: float) -> AsyncIterator[bytes]:
     rest = bytearray()
     pieces = answer.content.iter_any()
     while True:
@@ -200,7 +228,7 @@ async def _lines(answer: aiohttp.ClientResponse, call: Call, idle_secs: float) -
             yield line
 
 
-def _decode(body: bytes, call: Call) -> Any:
+def _decode(body: bytes, call: Call | Discovery) -> Any:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -210,7 +238,7 @@ def _decode(body: bytes, call: Call) -> Any:
     return answer
 
 
-def _error_of(code: int, body: bytes, retry_after: str | None, call: Call) -> ZenwatchError:
+def _error_of(code: int, body: bytes, retry_after: str | None, call: Call | Discovery) -> ZenwatchError:
     """The meaning of a Status (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/)."""
     status = _status_of(body)
     message = first_line(ValueError(status.get("message") or f"{call.verb} {call.path} answered {code}"))

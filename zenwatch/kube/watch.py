@@ -65,12 +65,13 @@ class Follower:
     """
 
     def __init__(
-        self, client: KubeClient, resource: ApiResource, *, list_accept: str = JSON, selectors: Mapping[str, str] | None = None
+        self, client: KubeClient, resource: ApiResource, *, list_accept: str = JSON, namespace: str = "", label_selector: str = ""
     ) -> None:
         self._client = client
         self._resource = resource
         self._list_accept = list_accept
-        self._selectors = dict(selectors or {})
+        self._namespace = namespace
+        self._selectors = {"labelSelector": label_selector} if label_selector else {}
         self._place: str | None = None
 
     async def signals(self) -> AsyncIterator[Page | Complete | Change]:
@@ -107,7 +108,7 @@ class Follower:
         self._place = None
 
     async def _pages(self) -> AsyncIterator[Page]:
-        call = Call("list", self._resource)
+        call = Call("list", self._resource, self._namespace)
         limit, token = PAGE_FIRST_OBJECTS, ""
         while True:
             query = self._selectors | {"limit": str(limit)} | ({"continue": token} if token else {})
@@ -133,7 +134,7 @@ class Follower:
             # Spread, so that all our watches do not end in the same second.
             "timeoutSeconds": str(int(WATCH_SECS * random.uniform(0.8, 1.2))),  # noqa: S311  guards nothing
         }
-        lines = self._client.stream(Call("watch", self._resource), query=query, accept=JSON, idle_secs=WATCH_IDLE_SECS)
+        lines = self._client.stream(Call("watch", self._resource, self._namespace), query=query, accept=JSON, idle_secs=WATCH_IDLE_SECS)
         async for line in lines:
             event = _decoded(line)
             kind, told = event.get("type"), event.get("object") or {}

@@ -7,6 +7,7 @@ Stops: with its task; nothing to drain, the reports are still in the API server.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -33,27 +34,43 @@ class State(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where reports are read. namespace: only there; empty: in the whole cluster."""
+
+    resource: ApiResource
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.resource.full_name}/{self.namespace}" if self.namespace else self.resource.full_name
+
+
 class Reports:
-    """All reports of one kind.
+    """All reports of one place.
 
     on_read: called whenever the state changes.
-    ask_again_secs: until a kind is asked for again that is not served, or that we may not read.
+    ask_again_secs: until a kind is asked for again that we may not read. One that is not served waits for look_again().
+    objects: how many there are, readable or not.
     """
 
-    def __init__(
-        self, client: KubeClient, resource: ApiResource, watcher: Watcher, intake: Intake, *, ask_again_secs: float, clock: Clock
-    ) -> None:
-        self._follower = Follower(client, resource)
-        self._resource = resource
+    def __init__(self, client: KubeClient, place: Place, watcher: Watcher, intake: Intake, *, ask_again_secs: float, clock: Clock) -> None:
+        self._follower = Follower(client, place.resource, namespace=place.namespace, label_selector=place.resource.label_selector)
+        self.place = place
         self._watcher = watcher
         self._intake = intake
         self._ask_again_secs = ask_again_secs
         self._clock = clock
         self._listed: set[str] = set()
         self._was_read = False
+        self._is_served_now = asyncio.Event()
         self._never = asyncio.Event()
+        self.objects = 0
         self.state = State.UNREAD
         self.on_read: Callable[[], None] = lambda: None
+
+    def look_again(self) -> None:
+        """The kind is served now."""
+        self._is_served_now.set()
 
     @property
     def is_known(self) -> bool:
@@ -75,7 +92,10 @@ class Reports:
                     await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
                 continue
             except NotFound:
+                self._is_served_now.clear()
                 self._become(State.NOT_SERVED)
+                await self._is_served_now.wait()
+                continue
             except Forbidden as exc:
                 self._become(State.FORBIDDEN, exc)
             except Transient as exc:
@@ -91,13 +111,16 @@ class Reports:
                 async for report in _in_turns(answer.get("items") or []):
                     self._listed.add(self._take(report))
             case Complete():
-                self._intake.keep_only(self._resource.full_name, self._listed)
+                self._intake.keep_only(str(self.place), self._listed)
+                self.objects = len(self._listed)
                 self._listed = set()
                 self._was_read = True
                 self._become(State.FOLLOWED)
             case Change("DELETED", report):
+                self.objects -= 1
                 self._intake.forget(self._reference(report))
-            case Change(_, report):
+            case Change(kind, report):
+                self.objects += kind == "ADDED"
                 self._take(report)
 
     def _take(self, report: Mapping[str, Any]) -> str:
@@ -105,8 +128,10 @@ class Reports:
         if self._intake.version_of(reference) == version:
             return reference
         try:
+            # A list names the kind of its items once, for all of them; watchers want it in each.
+            whole = {"kind": self.place.resource.kind, **report}
             with contained(f"the watcher {self._watcher.name}"):
-                self._intake.take(reference, version, list(self._watcher.parse(report)))
+                self._intake.take(reference, version, list(self._watcher.parse(whole)))
         except BadInput as exc:
             REPORTS_REJECTED.labels(self._watcher.name).inc()
             log.warning("report_rejected", source=self._watcher.name, name=reference, error=first_line(exc))
@@ -114,13 +139,13 @@ class Reports:
 
     def _reference(self, report: Mapping[str, Any]) -> str:
         metadata = report["metadata"]
-        return f"{self._resource.full_name}/{metadata.get('namespace', '')}/{metadata['name']}"
+        return f"{self.place.resource.full_name}/{metadata.get('namespace', '')}/{metadata['name']}"
 
     def _become(self, state: State, error: Exception | None = None) -> None:
         if state is not self.state:
             say = log.info if error is None else log.warning
             keys = {"error": first_line(error)} if error else {}
-            say("reports_state_changed", source=self._watcher.name, resource=self._resource.full_name, state=state.value, **keys)
+            say("reports_state_changed", source=self._watcher.name, resource=str(self.place), state=state.value, **keys)
             self.state = state
             self.on_read()
 

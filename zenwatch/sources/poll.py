@@ -6,7 +6,8 @@ Stops: with its task; the writes that are in the writer's queue are finished by 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -28,24 +29,32 @@ class Followed(Protocol):
     def is_known(self) -> bool: ...
 
 
+@dataclass(frozen=True)
+class Rhythm:
+    interval_secs: float
+    timeout_secs: float
+
+
 class Round:
-    """page: the ledger's lines of this source."""
+    """page: the ledger's lines of this source. look: finds out whether the tool is there."""
 
     def __init__(
         self,
         source: str,
         reports: Sequence[Followed],
         intake: Intake,
-        page: Callable[[], dict[str, int]],
+        rhythm: Rhythm,
         *,
-        interval_secs: float,
+        page: Callable[[], dict[str, int]],
+        look: Callable[[], Awaitable[object]],
         clock: Clock,
     ) -> None:
         self._source = source
         self._reports = reports
         self._intake = intake
+        self._rhythm = rhythm
         self._page = page
-        self._interval_secs = interval_secs
+        self._look = look
         self._clock = clock
         self._before = page()
         self._due = asyncio.Event()
@@ -56,21 +65,26 @@ class Round:
     async def keep_going(self) -> None:
         attempt = 0
         while True:
-            wait_secs = self._interval_secs
+            wait_secs = self._rhythm.interval_secs
             try:
-                if all(followed.is_known for followed in self._reports):
+                async with asyncio.timeout(self._rhythm.timeout_secs):
                     await self._once()
                 attempt = 0
-            except Transient as exc:
+            except (Transient, TimeoutError) as exc:
                 attempt += 1
-                wait_secs = min(backoff_secs(attempt, exc, first_secs=1.0), max(self._interval_secs, exc.retry_after_secs or 0.0))
+                wait_secs = min(backoff_secs(attempt, exc, first_secs=1.0), max(wait_secs, getattr(exc, "retry_after_secs", None) or 0.0))
+                error = first_line(exc) if isinstance(exc, Transient) else f"not done within {self._rhythm.timeout_secs:g} s"
                 ROUNDS.labels(self._source, "failed").inc()
-                log.warning("round_failed", source=self._source, error=first_line(exc), attempt=attempt, wait_secs=round(wait_secs, 1))
+                log.warning("round_failed", source=self._source, error=error, attempt=attempt, wait_secs=round(wait_secs, 1))
             await self._clock.wait(self._due, timeout_secs=wait_secs)
             self._due.clear()
 
     async def _once(self) -> None:
         started = self._clock.monotonic_secs()
+        if not all(followed.is_known for followed in self._reports):
+            # What is half read says nothing yet; on_read calls for the next round.
+            return
+        await self._look()
         await self._intake.settle()
         took = self._clock.monotonic_secs() - started
         ROUNDS.labels(self._source, "done").inc()

@@ -40,14 +40,21 @@ _OPTIONAL = ("remediation", "references", "resource")
 
 
 class CrdStore:
-    def __init__(self, client: KubeClient, *, cluster_id: str, own_namespace: str) -> None:
+    def __init__(self, client: KubeClient, *, cluster_id: str, own_namespace: str, namespaces: Sequence[str] = ()) -> None:
+        """namespaces: the only ones that we may work in, beside our own; empty: all."""
         self._client = client
         self._cluster_id = cluster_id
         self._own_namespace = own_namespace
+        self._parts = tuple(dict.fromkeys([*namespaces, own_namespace])) if namespaces else ("",)
+
+    @property
+    def parts(self) -> Sequence[str]:
+        return self._parts
 
     async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
         namespace = event.resource.namespace
-        if not _NAMESPACE.fullmatch(namespace) or namespace == self._own_namespace:
+        is_ours = self._parts == ("",) or namespace in self._parts
+        if not is_ours or not _NAMESPACE.fullmatch(namespace) or namespace == self._own_namespace:
             return await self._create_in_own(event, spec_hash)
         try:
             return await self._create_in(namespace, event, spec_hash)
@@ -88,9 +95,9 @@ class CrdStore:
         RECORD_WRITES.labels("status").inc()
         return _stored_of_object(answer)
 
-    async def follow(self) -> AsyncIterator[Put | Gone | Synced]:
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={self._cluster_id}"
-        follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, selectors={"labelSelector": selector})
+        follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, namespace=part, label_selector=selector)
         async for signal in follower.signals():
             match signal:
                 case Page(table):

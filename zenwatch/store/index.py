@@ -23,15 +23,15 @@ DELETIONS_REMEMBERED = 4096
 
 
 class StoredIndex:
-    """follow() is run by a supervised task; after an error it is run again and reads the store anew."""
+    """follow() is run by a supervised task per part of the store; after an error it is run again and reads the part anew."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records: dict[str, Stored] = {}
+        self._unread = set(store.parts)
         self._synced = asyncio.Event()
-        self._told = 0
-        # Names told or written since follow() began; None once it is synced.
-        self._fresh: set[str] | None = None
+        # Part → names told or written since its follow() began; absent once it is synced.
+        self._fresh: dict[str, set[str]] = {}
         # Name → version of the deletion: a receipt of an earlier write may still be on its way.
         self._gone: LRUCache[str, int] = LRUCache(maxsize=DELETIONS_REMEMBERED)
         self._on_gone: list[Callable[[str], None]] = []
@@ -42,31 +42,31 @@ class StoredIndex:
     def call_when_gone(self, call: Callable[[str], None]) -> None:
         self._on_gone.append(call)
 
-    async def follow(self) -> None:
+    async def follow(self, part: str = "") -> None:
         """Twice in a row without a record in between, Expired is a failure like any other, and so costs a pause."""
         while True:
-            self._told = 0
+            told = 0
+            self._fresh[part] = set()
             try:
-                await self._follow_once()
+                async for change in self._store.follow(part):
+                    told += 1
+                    self._take(part, change)
             except Expired:
-                if not self._told:
+                if not told:
                     raise
-                log.info("records_read_again", reason="the place in the watch was too old")
+                log.info("records_read_again", namespace=part, reason="the place in the watch was too old")
 
-    async def _follow_once(self) -> None:
-        self._fresh = set()
-        async for told in self._store.follow():
-            self._told += 1
-            match told:
-                case Put(stored):
-                    self.put(stored)
-                case Gone(name, version):
-                    self._gone[name] = version
-                    known = self._records.get(name)
-                    if known is not None and known.version < version:
-                        self.drop(name)
-                case Synced():
-                    self._finish_sync()
+    def _take(self, part: str, change: Put | Gone | Synced) -> None:
+        match change:
+            case Put(stored):
+                self.put(stored)
+            case Gone(name, version):
+                self._gone[name] = version
+                known = self._records.get(name)
+                if known is not None and known.version < version:
+                    self.drop(name)
+            case Synced():
+                self._finish_sync(part)
 
     # ------------------------------------------------------------ contract.Index
 
@@ -82,8 +82,8 @@ class StoredIndex:
         if newest < stored.version:
             self._records[stored.name] = stored
             RECORDS_INDEXED.set(len(self._records))
-        if self._fresh is not None:
-            self._fresh.add(stored.name)
+        for fresh in self._fresh.values():
+            fresh.add(stored.name)
 
     def drop(self, name: str) -> None:
         if self._records.pop(name, None) is not None:
@@ -91,10 +91,13 @@ class StoredIndex:
             for call in self._on_gone:
                 call(name)
 
-    def _finish_sync(self) -> None:
-        fresh, self._fresh = self._fresh or set(), None
-        for name in [name for name in self._records if name not in fresh]:
-            self.drop(name)
-        if not self._synced.is_set():
+    def _finish_sync(self, part: str) -> None:
+        fresh = self._fresh.pop(part, set())
+        in_part = [name for name, stored in self._records.items() if not part or stored.namespace == part]
+        for name in in_part:
+            if name not in fresh:
+                self.drop(name)
+        self._unread.discard(part)
+        if not self._unread and not self._synced.is_set():
             log.info("records_read_back", count=len(self._records))
-        self._synced.set()
+            self._synced.set()

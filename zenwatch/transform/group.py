@@ -50,8 +50,9 @@ class Holdings:
         held = self._reports.get(report)
         return held.version if held else None
 
-    def reports_of(self, resource: str) -> list[str]:
-        return [report for report in self._reports if report.startswith(f"{resource}/")]
+    def reports_of(self, place: str) -> list[str]:
+        """place: resource, or resource/namespace."""
+        return [report for report in self._reports if report.startswith(f"{place}/")]
 
     def replace(self, report: str, version: str, events: Collection[Event]) -> set[str]:
         """This is what the report says now. Return every name that it says, or no longer says."""

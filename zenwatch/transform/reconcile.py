@@ -84,8 +84,8 @@ class Reconciler:
         self._touch(self._held.forget(report))
         REPORTS_HELD.labels(self._origin.source).set(len(self._held))
 
-    def keep_only(self, resource: str, reports: Collection[str]) -> None:
-        for report in self._held.reports_of(resource):
+    def keep_only(self, place: str, reports: Collection[str]) -> None:
+        for report in self._held.reports_of(place):
             if report not in reports:
                 self.forget(report)
 

@@ -126,7 +126,7 @@ async def test_a_list_that_expires_between_pages_is_for_the_consumer() -> None:
 async def test_a_list_may_come_as_a_table_and_selectors_go_along() -> None:
     """A table has all that the index needs; the changes of a watch are whole objects."""
     answers = page(), watch(line("ADDED", pod("a", "101")))
-    async with following(*answers, list_accept=AS_TABLE, selectors={"labelSelector": "a=b"}) as (server, signals):
+    async with following(*answers, list_accept=AS_TABLE, label_selector="a=b") as (server, signals):
         await _take(signals, 3)
 
     assert [seen.headers["Accept"] for seen in server.seen] == [AS_TABLE, "application/json"]

@@ -16,7 +16,7 @@ from tests.fakes.pipeline import a_pipeline, background, until
 from zenwatch.contract import ApiResource, Intake, Watcher
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding
-from zenwatch.sources.objects import Reports, State
+from zenwatch.sources.objects import Place, Reports, State
 
 KIND = ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")
 ASK_AGAIN_SECS = 30.0
@@ -62,7 +62,9 @@ async def following(*answers: Answer, intake: Intake | None = None) -> AsyncIter
     async with FakeApiServer() as server:
         server.answers("GET", PATH, *answers)
         client, noted, clock = server.client(), NotedIntake(), FakeClock()
-        reports = Reports(client, KIND, Watcher("trivy", (KIND,), parse), intake or noted, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
+        reports = Reports(
+            client, Place(KIND), Watcher("trivy", (KIND,), parse), intake or noted, ask_again_secs=ASK_AGAIN_SECS, clock=clock
+        )
         room = Room(reports, server, noted, clock, parsed)
         reports.on_read = lambda: room.changes.append(reports.state)
         try:
@@ -169,18 +171,30 @@ async def test_findings_that_cannot_be_stored_cost_their_report_only(odd: str) -
 # ---------------------------------------------------------------- states
 
 
-@pytest.mark.parametrize(("answer", "state"), [(status(404), State.NOT_SERVED), (status(403), State.FORBIDDEN)])
-async def test_a_kind_that_gives_us_nothing_is_known_and_asked_for_again(answer: Answer, state: State) -> None:
-    """Tools are installed, and permissions granted, while zenwatch runs."""
-    async with following(answer, page(report("a")), watch()) as room:
-        await room.becomes(state)
+async def test_a_kind_that_we_may_not_read_is_asked_for_again() -> None:
+    """Permissions are granted while zenwatch runs."""
+    async with following(status(403), page(report("a")), watch()) as room:
+        await room.becomes(State.FORBIDDEN)
         assert room.reports.is_known
 
         assert await room.clock.pass_one_wait() == ASK_AGAIN_SECS
         await room.becomes(State.FOLLOWED)
 
         assert set(room.intake.held) == {A}
-        assert room.changes == [state, State.FOLLOWED]
+        assert room.changes == [State.FORBIDDEN, State.FOLLOWED]
+
+
+async def test_a_kind_that_is_not_served_waits_until_somebody_saw_it() -> None:
+    """Detection asks once for all kinds of a group; each of them asking for itself would be many times as much."""
+    async with following(status(404), page(report("a")), watch()) as room:
+        await room.becomes(State.NOT_SERVED)
+        assert room.reports.is_known
+
+        room.reports.look_again()
+        await room.becomes(State.FOLLOWED)
+
+        assert set(room.intake.held) == {A}
+        assert room.changes == [State.NOT_SERVED, State.FOLLOWED]
 
 
 async def test_a_missing_permission_is_named_once() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from structlog.testing import capture_logs
 
@@ -12,9 +13,10 @@ from tests.fakes.pipeline import background, until
 from zenwatch.errors import Transient
 from zenwatch.metrics import Ledger
 from zenwatch.model.envelope import Outcome
-from zenwatch.sources.poll import Round
+from zenwatch.sources.poll import Rhythm, Round
 
 INTERVAL_SECS = 30.0
+TIMEOUT_SECS = 60.0
 
 
 def _nothing() -> None:
@@ -38,55 +40,59 @@ class Kind:
 
 
 @dataclass
-class Rhythm:
+class Turn:
     kinds: list[Kind]
     intake: NotedIntake
     ledger: Ledger
     clock: FakeClock
+    looks: int = 0
+
+    async def look(self) -> None:
+        self.looks += 1
 
 
 @asynccontextmanager
-async def turning(kinds: int = 1, *, known: bool = True, failures: list[Exception] | None = None) -> AsyncIterator[Rhythm]:
-    rhythm = Rhythm([Kind(is_known=known) for _ in range(kinds)], NotedIntake(), Ledger(), FakeClock())
-    rhythm.intake.failures = failures or []
-    rounds = Round(
-        "trivy", rhythm.kinds, rhythm.intake, lambda: rhythm.ledger.page("trivy"), interval_secs=INTERVAL_SECS, clock=rhythm.clock
-    )
+async def turning(kinds: int = 1, *, known: bool = True, failures: list[Exception] | None = None) -> AsyncIterator[Turn]:
+    turn = Turn([Kind(is_known=known) for _ in range(kinds)], NotedIntake(), Ledger(), FakeClock())
+    turn.intake.failures = failures or []
+    page = partial(turn.ledger.page, "trivy")
+    beat = Rhythm(INTERVAL_SECS, timeout_secs=TIMEOUT_SECS)
+    rounds = Round("trivy", turn.kinds, turn.intake, beat, page=page, look=turn.look, clock=turn.clock)
     async with background(rounds.keep_going):
-        await rhythm.clock.until_someone_waits()
-        yield rhythm
+        await turn.clock.until_someone_waits()
+        yield turn
 
 
 async def test_the_first_round_comes_as_soon_as_every_kind_is_known() -> None:
     """Not before, since missing findings would mean nothing; and not an interval later, since somebody waits."""
-    async with turning(2, known=False) as rhythm:
-        rhythm.kinds[0].becomes_known()
-        await until(lambda: len(rhythm.clock.waits) == 2)
-        assert rhythm.intake.settled == 0
+    async with turning(2, known=False) as turn:
+        turn.kinds[0].becomes_known()
+        await until(lambda: len(turn.clock.waits) == 2)
+        assert turn.intake.settled == 0
 
-        rhythm.kinds[1].becomes_known()
-        await until(lambda: rhythm.intake.settled == 1)
+        turn.kinds[1].becomes_known()
+        await until(lambda: turn.intake.settled == 1)
 
-    assert rhythm.clock.monotonic_secs() == 0
+    assert turn.clock.monotonic_secs() == 0
 
 
 async def test_a_round_comes_at_every_interval() -> None:
     """WATCH_INTERVAL."""
-    async with turning() as rhythm:
-        assert rhythm.intake.settled == 1
+    async with turning() as turn:
+        assert turn.intake.settled == 1
         for rounds in (2, 3):
-            assert await rhythm.clock.pass_one_wait() == INTERVAL_SECS
-            await until(lambda rounds=rounds: rhythm.intake.settled == rounds)  # type: ignore[misc]
+            assert await turn.clock.pass_one_wait() == INTERVAL_SECS
+            await until(lambda rounds=rounds: turn.intake.settled == rounds)  # type: ignore[misc]
 
 
 async def test_a_round_that_fails_is_tried_again_sooner_then_more_and_more_slowly() -> None:
     """From one second up to the interval: never faster than before for a server in trouble, never slower than usual."""
     failures: list[Exception] = [Transient("away")] * 8
-    async with turning(failures=failures) as rhythm:
+    async with turning(failures=failures) as turn:
         for rounds in range(2, 11):
-            await rhythm.clock.pass_one_wait()
-            await until(lambda rounds=rounds: rhythm.intake.settled == rounds)  # type: ignore[misc]
-        waits = rhythm.clock.waits[:9]
+            await turn.clock.pass_one_wait()
+            await until(lambda rounds=rounds: turn.intake.settled == rounds)  # type: ignore[misc]
+        waits = turn.clock.waits[:9]
 
     assert all(min(2.0**attempt, 30.0) / 2 <= wait <= 2.0**attempt for attempt, wait in enumerate(waits[:6]))
     assert max(waits) <= INTERVAL_SECS
@@ -95,22 +101,22 @@ async def test_a_round_that_fails_is_tried_again_sooner_then_more_and_more_slowl
 
 async def test_a_store_that_asks_for_patience_gets_it() -> None:
     """Retry-After is not shortened to the interval."""
-    async with turning(failures=[Transient("429", retry_after_secs=120)]) as rhythm:
-        assert await rhythm.clock.pass_one_wait() == 120
+    async with turning(failures=[Transient("429", retry_after_secs=120)]) as turn:
+        assert await turn.clock.pass_one_wait() == 120
 
 
 async def test_a_round_says_in_one_line_what_came_of_it() -> None:
     """What is new since the round before; what is in flight as it is now."""
     with capture_logs() as lines:
-        async with turning() as rhythm:
-            rhythm.ledger.receive("trivy", 5)
-            rhythm.ledger.settle("trivy", Outcome.STORED, 2)
-            rhythm.ledger.settle("trivy", Outcome.FILTERED, 1)
-            await rhythm.clock.pass_one_wait()
-            await until(lambda: len(rhythm.clock.waits) == 2)
-            rhythm.ledger.settle("trivy", Outcome.STORED, 2)
-            await rhythm.clock.pass_one_wait()
-            await until(lambda: len(rhythm.clock.waits) == 3)
+        async with turning() as turn:
+            turn.ledger.receive("trivy", 5)
+            turn.ledger.settle("trivy", Outcome.STORED, 2)
+            turn.ledger.settle("trivy", Outcome.FILTERED, 1)
+            await turn.clock.pass_one_wait()
+            await until(lambda: len(turn.clock.waits) == 2)
+            turn.ledger.settle("trivy", Outcome.STORED, 2)
+            await turn.clock.pass_one_wait()
+            await until(lambda: len(turn.clock.waits) == 3)
 
     lines_of = ("received", "stored", "filtered", "in_flight")
     told = [[line.get(name, 0) for name in lines_of] for line in lines if line["event"] == "round_done"]
@@ -131,11 +137,11 @@ async def test_a_round_that_failed_says_so() -> None:
 async def test_what_a_failed_round_wrote_is_told_by_the_next_one() -> None:
     """No write goes unmentioned."""
     with capture_logs() as lines:
-        async with turning(failures=[Transient("away")]) as rhythm:
-            rhythm.ledger.receive("trivy", 1)
-            rhythm.ledger.settle("trivy", Outcome.STORED)
-            await rhythm.clock.pass_one_wait()
-            await until(lambda: rhythm.intake.settled == 2)
+        async with turning(failures=[Transient("away")]) as turn:
+            turn.ledger.receive("trivy", 1)
+            turn.ledger.settle("trivy", Outcome.STORED)
+            await turn.clock.pass_one_wait()
+            await until(lambda: turn.intake.settled == 2)
 
     [done] = [line for line in lines if line["event"] == "round_done"]
     assert (done["received"], done["stored"]) == (1, 1)

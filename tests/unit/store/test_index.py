@@ -21,7 +21,9 @@ class Scripted(MemoryStore):
         super().__init__()
         self._script = told
 
-    async def follow(self) -> AsyncIterator[Put | Gone | Synced]:
+    parts = ("",)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         for told in self._script:
             yield told
         await asyncio.Event().wait()
@@ -32,7 +34,9 @@ class WritesMeanwhile(MemoryStore):
 
     index: StoredIndex
 
-    async def follow(self) -> AsyncIterator[Put | Gone | Synced]:
+    parts = ("",)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         self.index.put(a_stored(name="written meanwhile"))
         yield Synced()
         await asyncio.Event().wait()

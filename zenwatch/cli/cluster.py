@@ -1,0 +1,34 @@
+"""Which cluster a command works on: never by accident."""
+
+import argparse
+import os
+from typing import Any
+
+from zenwatch.errors import ConfigError
+from zenwatch.kube import access
+
+
+def add_cluster_options(command: Any) -> None:
+    command.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig to use (default: KUBECONFIG; in a pod its account)")
+    command.add_argument("--context", metavar="NAME", help="the kubeconfig's context (default: its current one)")
+
+
+def cluster_if_named(parsed: argparse.Namespace) -> access.Access | None:
+    """In a pod that is the pod's; outside it must have been named."""
+    if parsed.kubeconfig or parsed.context:
+        return access.from_kubeconfig(parsed.kubeconfig, parsed.context)
+    if access.is_in_pod(os.environ):
+        return access.in_pod(os.environ)
+    if os.environ.get("KUBECONFIG"):
+        return access.from_kubeconfig(None, None)
+    return None
+
+
+def named_cluster(parsed: argparse.Namespace) -> access.Access:
+    """ConfigError where none was named."""
+    if cluster := cluster_if_named(parsed):
+        return cluster
+    raise ConfigError(
+        "No cluster was named. Use --kubeconfig FILE, --context NAME or the environment variable KUBECONFIG; "
+        "in a pod the service account is used. (~/.kube/config alone is not enough: --context says that you mean it.)"
+    )

@@ -1,0 +1,94 @@
+"""`zenwatch preview`: what a report file would be stored as, with no cluster."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from zenwatch.app import installed_watchers, settings_of
+from zenwatch.contract import Watcher
+from zenwatch.errors import ConfigError
+from zenwatch.preview import Preview
+from zenwatch.settings import Settings
+
+# A person who waits wants to know that something happens; one who gives three files does not.
+PROGRESS_EVERY_FILES = 20
+_COLUMNS = ("NAMESPACE", "NAME", "SEVERITY", "SCORE", "SOURCE", "RESOURCE", "TITLE", "COUNT")
+
+
+def add_to(commands: Any) -> None:
+    command = commands.add_parser(
+        "preview",
+        help="show what report files would be stored as, with no cluster",
+        description="Show the records that report files would become. A file may hold a Kubernetes object, a List, several YAML documents, "
+        "a ConfigMap, or what a tool printed; whose it is, is recognised by its content. TRIVY_MIN_SEVERITY and the like apply. "
+        "Exit code 1: a file could not be read, or nothing in it; the reason stands on stderr.",
+    )
+    command.add_argument("files", metavar="FILE", nargs="+", help="a file, or - for standard input")
+    command.add_argument("--source", metavar="NAME", help="read all of it as this watcher's (see `zenwatch watchers`)")
+    command.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="json: one object per line")
+    command.set_defaults(call=_call)
+
+
+def _call(parsed: argparse.Namespace) -> int:
+    settings = Settings.read(os.environ)
+    watchers = _chosen(parsed.source)
+    thresholds = {watcher.name: settings_of(watcher, os.environ).min_severity for watcher in watchers}
+    preview = Preview(watchers, thresholds, settings.cluster_id, settings.own_namespace, is_forced=bool(parsed.source))
+    for place, name in enumerate(parsed.files, start=1):
+        _add(preview, name)
+        if place % PROGRESS_EVERY_FILES == 0:
+            print(f"{place} of {len(parsed.files)} files read", file=sys.stderr)
+    records = sorted(preview.records(), key=lambda record: (-record["spec"]["score"], record["metadata"]["name"]))
+    _print(records, parsed.output)
+    for error in preview.errors:
+        print(f"zenwatch: {error}", file=sys.stderr)
+    below = f", {preview.filtered} below the threshold" if preview.filtered else ""
+    print(f"{preview.objects} reports with {preview.findings} findings{below}: {len(records)} records", file=sys.stderr)
+    return 1 if preview.errors or not preview.objects else 0
+
+
+def _chosen(source: str | None) -> list[Watcher]:
+    watchers = installed_watchers()
+    chosen = [watcher for watcher in watchers if source in (None, watcher.name)]
+    if not chosen:
+        raise ConfigError(f"--source is {source!r}; expected one of {', '.join(watcher.name for watcher in watchers)}.")
+    return chosen
+
+
+def _add(preview: Preview, name: str) -> None:
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as exc:
+        preview.errors.append(f"{name}: {exc.strerror}")
+    else:
+        preview.add("stdin" if name == "-" else name, raw)
+
+
+def _print(records: Sequence[dict[str, Any]], output: str) -> None:
+    if output == "json":
+        for record in records:
+            print(orjson.dumps(record).decode())
+    elif output == "yaml":
+        print(yaml.safe_dump_all([orjson.loads(orjson.dumps(record)) for record in records], sort_keys=False, allow_unicode=True), end="")
+    elif records:
+        _print_table([_COLUMNS, *(_row(record) for record in records)])
+
+
+def _row(record: dict[str, Any]) -> tuple[str, ...]:
+    spec, metadata = record["spec"], record["metadata"]
+    resource = spec.get("resource", {}).get("name", "")
+    count = str(record["status"]["count"])
+    return metadata["namespace"], metadata["name"], spec["severity"], str(spec["score"]), spec["source"], resource, spec["title"], count
+
+
+def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
+    rows = list(rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

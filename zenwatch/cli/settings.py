@@ -1,0 +1,44 @@
+"""`zenwatch settings`: every setting, its value now, and what it accepts."""
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from zenwatch.app import installed_watchers, settings_of, watcher_defaults
+from zenwatch.settings import Settings, WatcherSettings, accepted, watcher_prefix
+
+
+def add_to(commands: Any) -> None:
+    command = commands.add_parser(
+        "settings",
+        help="print every setting with its current value",
+        description="Print every environment variable that zenwatch reads: its value now, its default, what it accepts and means.",
+    )
+    command.set_defaults(call=_call)
+
+
+def _call(_parsed: argparse.Namespace) -> int:
+    for name, value, default, accepts, meaning in rows():
+        print(f"{name}={value}" + ("" if value == default else f"   (default: {default or 'empty'})"))
+        print(f"    {meaning}\n    Accepts {accepts}.")
+    return 0
+
+
+def rows() -> Iterator[tuple[str, str, str, str, str]]:
+    """Variable, value now, default, what is accepted, what it means. ConfigError where a value is wrong."""
+    Settings.read(os.environ)
+    yield from _rows_of(Settings.variables(), {})
+    for watcher in installed_watchers():
+        settings_of(watcher, os.environ)
+        yield from _rows_of(WatcherSettings.variables(watcher_prefix(watcher.name)), watcher_defaults(watcher))
+
+
+def _rows_of(variables: Mapping[str, FieldInfo], defaults: Mapping[str, str]) -> Iterator[tuple[str, str, str, str, str]]:
+    for variable, field in variables.items():
+        default = defaults.get(variable, str(field.default))
+        # What was typed reads better than what became of it: 30s, not 30.0.
+        value = os.environ.get(variable, "").strip() or default
+        yield variable, value, default, accepted(field), field.description or ""

@@ -1,0 +1,66 @@
+"""`zenwatch watchers`: which watchers there are, what they read and need, and what they find in a cluster."""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+from zenwatch.app import installed_watchers, look_around, settings_of
+from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
+from zenwatch.contract import ApiResource, Watcher
+from zenwatch.settings import Settings, WatcherSettings
+
+
+def add_to(commands: Any) -> None:
+    command = commands.add_parser(
+        "watchers",
+        help="list the watchers, what they read and what they find",
+        description="List every installed watcher: where it comes from, what it detects and reads, the RBAC that it needs; and, where a "
+        "cluster is named, what it finds there.",
+    )
+    add_cluster_options(command)
+    command.set_defaults(call=_call)
+
+
+def _call(parsed: argparse.Namespace) -> int:
+    origins = {point.load().name: f"{point.value} of {point.dist.name if point.dist else '?'}" for point in _points()}
+    watchers = [(watcher, settings_of(watcher, os.environ)) for watcher in installed_watchers()]
+    cluster = cluster_if_named(parsed)
+    found = asyncio.run(look_around(Settings.read(os.environ), cluster, watchers)) if cluster else {}
+    for watcher, own in watchers:
+        print(f"{watcher.name}" + ("" if own.enabled else "   (disabled)"))
+        print(f"    from      {origins[watcher.name]}")
+        print(f"    severity  {own.min_severity} and above")
+        print(f"    detects   {_detection(watcher, own)}")
+        for label, values in (("reads", _reads(watcher.reads)), ("needs", _needs(watcher, own))):
+            for place, value in enumerate(values):
+                print(f"    {label if not place else '':9} {value}")
+        for place, line in enumerate(found.get(watcher.name, ())):
+            print(f"    {'found' if not place else '':9} {line}")
+    if not cluster:
+        print("\nName a cluster (--kubeconfig, --context or KUBECONFIG) to see what they find there.")
+    return 0
+
+
+def _points() -> Iterable[Any]:
+    return entry_points(group="zenwatch.watchers")
+
+
+def _detection(watcher: Watcher, own: WatcherSettings) -> str:
+    pods = f"pods labelled {watcher.pod_labels} in {own.namespace}" if own.namespace else ""
+    kinds = "labelled objects" if any(kind.label_selector for kind in watcher.reads) else "its kinds"
+    return " or ".join(filter(None, (kinds, pods)))
+
+
+def _reads(kinds: Iterable[ApiResource]) -> Iterator[str]:
+    for kind in kinds:
+        yield f"{kind.full_name} ({kind.version})" + (f" labelled {kind.label_selector}" if kind.label_selector else "")
+
+
+def _needs(watcher: Watcher, own: WatcherSettings) -> Iterator[str]:
+    for kind in watcher.reads:
+        yield f"list, watch {kind.full_name}"
+    if own.namespace:
+        yield f"list pods in namespace {own.namespace} (to detect it; not needed to read)"
