@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from zenwatch.settings import Settings
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]
+TRIVY = "aquasecurity.github.io"
 
 
 def test_it_says_which_cluster_before_it_writes(cluster: ControlPlane, start_zenwatch: Start) -> None:
@@ -79,14 +81,19 @@ def test_a_missing_permission_is_named(cluster: ControlPlane, start_zenwatch: St
     """The log says which rule to add, once, and not a stack trace."""
     nobody = cluster.service_account("zenwatch", "nobody")
     zenwatch = start_zenwatch(identity=nobody)
-    line = zenwatch.wait_for_log("reports_state_changed")
+    reports = f"vulnerabilityreports.{TRIVY}"
+    told = eventually(lambda: _states(zenwatch, reports))
     eventually(lambda: len(zenwatch.log("task_restarts")) >= 2)
 
-    assert line["error"] == "missing permission: list vulnerabilityreports.aquasecurity.github.io in all namespaces"
+    assert told[0]["error"] == f"missing permission: list {reports} in all namespaces"
     assert {entry["error"] for entry in zenwatch.log("task_restarts")} == {
         "missing permission: list zenagentevents.zen.kube-zen.io in all namespaces"
     }
-    assert [entry["state"] for entry in zenwatch.log("reports_state_changed")] == ["forbidden"]
+    assert [line["state"] for line in _states(zenwatch, reports)] == ["forbidden"]
+
+
+def _states(zenwatch: Zenwatch, resource: str) -> list[dict[str, Any]]:
+    return [line for line in zenwatch.log("reports_state_changed") if line["resource"] == resource]
 
 
 def test_an_api_server_that_goes_and_comes_back_is_followed_on(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
@@ -102,6 +109,28 @@ def test_an_api_server_that_goes_and_comes_back_is_followed_on(cluster: ControlP
 
     assert len(records(cluster, namespace)) == 2
     assert zenwatch.process.poll() is None
+
+
+def test_a_place_that_the_api_server_forgot_is_answered_by_a_fresh_list(
+    cluster: ControlPlane, namespace: str, start_zenwatch: Start
+) -> None:
+    """A real 410: while zenwatch stands still, reports come and go, and the API server starts anew without that past."""
+    zenwatch = start_zenwatch()
+    apply(cluster, report_in(namespace, a_vulnerability(), name="first"))
+    zenwatch.wait_for_stored(1)
+    zenwatch.signal(signal.SIGSTOP)
+    cluster.kubectl("delete", "vulnerabilityreports", "first", "-n", namespace)
+    apply(cluster, report_in(namespace, a_vulnerability(), a_vulnerability(vulnerabilityID="CVE-2026-2"), name="second"))
+    (record,) = records(cluster, namespace)
+    cluster.kubectl("annotate", "zae", record["metadata"]["name"], "-n", namespace, "example.test/touched=yes")
+    cluster.stop_apiserver()
+    cluster.start_apiserver()
+    zenwatch.signal(signal.SIGCONT)
+    zenwatch.wait_for_stored(2)
+
+    assert zenwatch.log("records_read_again")
+    assert [record["status"]["count"] for record in records(cluster, namespace)] == [1, 1]
+    assert zenwatch.stop() == 0
 
 
 @pytest.fixture
@@ -121,7 +150,8 @@ def test_a_tool_that_is_installed_later_is_picked_up(
 ) -> None:
     """A kind that is not served is no error, and needs no restart once it is."""
     zenwatch = start_zenwatch()
-    assert zenwatch.wait_for_log("reports_state_changed")["state"] == "not_served"
+    told = eventually(lambda: _states(zenwatch, f"vulnerabilityreports.{TRIVY}"))
+    assert [line["state"] for line in told] == ["not_served"]
     cluster.apply_crds(without_trivy)
     apply(cluster, report_in(namespace_without_reports, a_vulnerability()))
 

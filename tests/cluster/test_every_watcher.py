@@ -1,0 +1,159 @@
+"""Every kind that a watcher reads, from the object in a real API server to the record that kubectl shows."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.objects import apply, report_in, writes
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.identity import Identity
+from tests.controlplane.recipe import HERE
+from tests.fakes.findings import a_vulnerability
+from tests.installed import ROOT
+from tests.running import Zenwatch, eventually
+from tests.unit.watchers import payloads
+from tests.unit.watchers.corpus import CORPUS
+from zenwatch.app import installed_watchers
+from zenwatch.contract import ApiResource
+
+pytestmark = pytest.mark.cluster
+Start = Callable[..., Zenwatch]
+Json = dict[str, Any]
+EVERY_SEVERITY = {f"{tool}_MIN_SEVERITY": "INFO" for tool in ("TRIVY", "KYVERNO", "KUBE_BENCH", "CHECKOV")}
+
+
+@pytest.fixture(scope="session")
+def tools(cluster: ControlPlane, account: Identity) -> None:
+    """The kinds of all tools are served, not only Trivy's."""
+    for tool in ("kyverno", "openreports"):
+        cluster.apply_crds(HERE / "tool-crds" / f"{tool}.yaml")
+
+
+def kinds() -> Iterator[tuple[str, ApiResource]]:
+    for watcher in installed_watchers():
+        for resource in watcher.reads:
+            yield watcher.name, resource
+
+
+def an_object(source: str, kind: ApiResource, namespace: str) -> Json:
+    """The sample of that source, as an object of that kind in that namespace."""
+    samples = [sample for sample in payloads.SAMPLES[source] if sample["kind"] == kind.kind] or payloads.SAMPLES[source]
+    sample: Json = json.loads(json.dumps(samples[0]))
+    if "VulnerabilityReport" in kind.kind:
+        sample = report_in(namespace, a_vulnerability())
+    sample |= {"apiVersion": f"{kind.group}/{kind.version}".removeprefix("/"), "kind": kind.kind}
+    sample["metadata"] |= {"name": f"sample-{namespace}"} | ({"namespace": namespace} if kind.namespaced else {})
+    if kind.label_selector:
+        label, _, value = kind.label_selector.partition("=")
+        sample["metadata"].setdefault("labels", {})[label] = value
+    return sample
+
+
+def preview(*objects: Json, **settings: str) -> list[Json]:
+    """What `zenwatch preview` says that they become."""
+    command = [sys.executable, "-m", "zenwatch", "preview", "-", "-o", "json"]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    printed = subprocess.run(command, input=listed, env={"PATH": "/usr/bin:/bin", **settings}, check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in printed.stdout.splitlines()]
+
+
+def stored(cluster: ControlPlane, wanted: list[Json]) -> dict[str, Json]:
+    """By name, of the wanted ones those that are there."""
+    names = {record["metadata"]["name"] for record in wanted}
+    found = json.loads(cluster.kubectl("get", "zenagentevents", "-A", "-o", "json"))["items"]
+    return {record["metadata"]["name"]: record for record in found if record["metadata"]["name"] in names}
+
+
+@pytest.mark.usefixtures("tools")
+@pytest.mark.parametrize(("source", "kind"), list(kinds()), ids=lambda value: value if isinstance(value, str) else value.full_name)
+def test_an_object_of_every_kind_becomes_the_record_that_preview_shows(
+    source: str, kind: ApiResource, cluster: ControlPlane, namespace: str, start_zenwatch: Start
+) -> None:
+    """Stored once, also when the tool deletes its report and writes it again; kubectl shows table and object."""
+    report = an_object(source, kind, namespace)
+    wanted = preview(report, **EVERY_SEVERITY)
+    assert wanted
+    zenwatch = start_zenwatch(**EVERY_SEVERITY)
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(report))
+    try:
+        eventually(lambda: len(stored(cluster, wanted)) == len(wanted))
+        in_namespace = ("-n", namespace) if kind.namespaced else ()
+        cluster.kubectl("delete", kind.full_name, report["metadata"]["name"], *in_namespace)
+        cluster.kubectl("create", "-f", "-", stdin=json.dumps(report))
+        eventually(lambda: sum(line.get("repeated", 0) for line in zenwatch.log("round_done")) >= len(wanted))
+        found = stored(cluster, wanted)
+        for record in wanted:
+            name, place = record["metadata"]["name"], found[record["metadata"]["name"]]["metadata"]["namespace"]
+            assert found[name]["spec"] | {"detectedAt": ""} == record["spec"] | {"detectedAt": ""}
+            assert found[name]["metadata"]["labels"] == record["metadata"]["labels"]
+            assert f" {source} " in cluster.kubectl("get", "zae", name, "-n", place)
+        assert [write for write in writes(cluster, namespace) if write != "create"] == []
+    finally:
+        zenwatch.stop()
+        cluster.kubectl("delete", kind.full_name, report["metadata"]["name"], *(("-n", namespace) if kind.namespaced else ()))
+        for name, record in stored(cluster, wanted).items():
+            cluster.kubectl("delete", "zae", name, "-n", record["metadata"]["namespace"], "--wait=false")
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no real output of the tools in {CORPUS}; ZENWATCH_CORPUS names the folder")
+def test_every_record_of_real_output_is_accepted(cluster: ControlPlane, account: Identity, namespace: str) -> None:
+    """By the real API server, schema, CEL and all; nothing is stored."""
+    files = [str(file) for tool in ("trivy", "kyverno", "kube-bench", "checkov") for file in sorted((CORPUS / tool).iterdir())]
+    command = [sys.executable, "-m", "zenwatch", "preview", "-o", "json", *files]
+    printed = subprocess.run(command, env={"PATH": "/usr/bin:/bin", **EVERY_SEVERITY}, check=False, capture_output=True, text=True)
+    records = [json.loads(line) for line in printed.stdout.splitlines()]
+    assert len(records) > 100, printed.stderr
+    for record in records:
+        record["metadata"]["namespace"] = namespace
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": records})
+
+    created = cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", "-o", "name", stdin=listed)
+
+    assert created.count("\n") == len(records)
+
+
+@pytest.fixture
+def confined(cluster: ControlPlane, account: Identity, namespace: str) -> Identity:
+    """An account that has the shipped Role in one namespace and in zenwatch's own, and nothing else."""
+    identity = cluster.service_account("zenwatch", "confined")
+    role = (ROOT / "deployments" / "namespaced" / "role.yaml").read_text()
+    role = role.replace("name: zenwatch\n    namespace", "name: confined\n    namespace").replace(
+        "  name: zenwatch\n", "  name: confined\n"
+    )
+    for place in (namespace, "zenwatch"):
+        cluster.kubectl("apply", "-n", place, "-f", "-", stdin=role)
+    return identity
+
+
+def test_confined_to_namespaces_roles_are_enough(
+    cluster: ControlPlane, tools: None, namespace: str, confined: Identity, start_zenwatch: Start
+) -> None:
+    """WATCH_NAMESPACE: what lies elsewhere is neither read nor asked for, and no permission is missing."""
+    elsewhere = cluster.namespace()
+    apply(cluster, report_in(namespace, a_vulnerability()), report_in(elsewhere, a_vulnerability()))
+    zenwatch = start_zenwatch(identity=confined, WATCH_NAMESPACE=namespace)
+    zenwatch.wait_for_stored(1)
+    assert zenwatch.stop() == 0
+
+    about = [
+        record["spec"]["resource"]["namespace"] for record in stored(cluster, preview(report_in(elsewhere, a_vulnerability()))).values()
+    ]
+    assert about == []
+    assert [line for line in zenwatch.log() if line["level"] in ("warning", "error")] == []
+    cluster.kubectl("delete", "vulnerabilityreports", "--all", "-n", elsewhere)
+    cluster.kubectl("delete", "namespace", elsewhere, "--wait=false")
+
+
+def test_a_watcher_that_is_disabled_reads_nothing(cluster: ControlPlane, tools: None, namespace: str, start_zenwatch: Start) -> None:
+    """Each tool is independent and can be enabled or disabled (specification 003)."""
+    apply(cluster, report_in(namespace, a_vulnerability()))
+    zenwatch = start_zenwatch(TRIVY_ENABLED="false")
+    eventually(lambda: [line for line in zenwatch.log("round_done") if line["source"] == "kyverno"])
+    assert zenwatch.stop() == 0
+
+    assert [line for line in zenwatch.log() if line.get("source") == "trivy"] == []
+    assert writes(cluster, namespace) == []
