@@ -114,11 +114,14 @@ def test_an_api_server_that_goes_and_comes_back_is_followed_on(cluster: ControlP
 def test_a_place_that_the_api_server_forgot_is_answered_by_a_fresh_list(
     cluster: ControlPlane, namespace: str, start_zenwatch: Start
 ) -> None:
-    """A real 410: while zenwatch stands still, reports come and go, and the API server starts anew without that past."""
+    """A real 410: while zenwatch is cut off, reports come and go, and the API server starts anew without that past."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, a_vulnerability(), name="first"))
     zenwatch.wait_for_stored(1)
+    cluster.stop_apiserver()
+    zenwatch.wait_for_log("watch_interrupted")
     zenwatch.signal(signal.SIGSTOP)
+    cluster.start_apiserver()
     cluster.kubectl("delete", "vulnerabilityreports", "first", "-n", namespace)
     apply(cluster, report_in(namespace, a_vulnerability(), a_vulnerability(vulnerabilityID="CVE-2026-2"), name="second"))
     (record,) = records(cluster, namespace)
