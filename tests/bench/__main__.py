@@ -5,10 +5,16 @@ import sys
 
 import orjson
 
-from tests.bench import pull
+from tests.bench import pull, steady
 from tests.bench.figure import Figure, Measure
 
-MEASURES: dict[str, Measure] = {"pull_records_per_second": pull.records_per_second}
+MEASURES: dict[str, Measure] = {
+    "pull_records_per_second": pull.records_per_second,
+    "rss_1000_records_mb": steady.rss_1000_records,
+    "rss_10000_records_mb": steady.rss_10000_records,
+    "unchanged_round_cpu_ms": steady.unchanged_round_cpu,
+    "idle_requests_per_minute": steady.idle_requests_per_minute,
+}
 
 
 def main() -> int:

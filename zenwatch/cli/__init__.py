@@ -3,21 +3,29 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib import import_module
 
-from zenwatch.cli import crds, preview, run, settings, watchers
 from zenwatch.errors import ConfigError
 
-COMMANDS = (run, preview, watchers, settings, crds)
+# Imported only when it is called: `zenwatch run` has no use for what the others bring along.
+COMMANDS = {
+    "run": "watch the tools and store what they find",
+    "preview": "show what report files would be stored as, with no cluster",
+    "watchers": "list the watchers, what they read and what they find",
+    "settings": "print every setting with its current value",
+    "crds": "print the custom resource definitions",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit codes: 0 done, 1 failed, 2 a setting or argument is wrong."""
     parser = argparse.ArgumentParser(prog="zenwatch", description="Every Kubernetes security finding, once, as one kind of record.")
-    parser.add_argument("--version", action="version", version=f"zenwatch {version('zenwatch')}")
+    parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_to(commands)
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose)
+        if name in arguments:
+            import_module(f"zenwatch.cli.{name}").define(command)
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.call(parsed))
@@ -28,3 +36,14 @@ def main(arguments: Sequence[str]) -> int:
         # `zenwatch crds | head`: the reader has seen enough.
         sys.stderr.close()
         return 0
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415  costs more than parsing does
+
+        print(f"zenwatch {version('zenwatch')}")
+        parser.exit()

@@ -3,15 +3,10 @@
 import argparse
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 
-def add_to(commands: Any) -> None:
-    command = commands.add_parser(
-        "crds",
-        help="print the custom resource definitions",
-        description="Print the CRDs of ZenAgentEvent and ZenAgentRemediation as YAML: zenwatch crds | kubectl apply -f -",
-    )
+def define(command: argparse.ArgumentParser) -> None:
+    command.description = "Print the CRDs of ZenAgentEvent and ZenAgentRemediation as YAML: zenwatch crds | kubectl apply -f -"
     command.set_defaults(call=_call)
 
 

@@ -21,13 +21,11 @@ PROGRESS_EVERY_FILES = 20
 _COLUMNS = ("NAMESPACE", "NAME", "SEVERITY", "SCORE", "SOURCE", "RESOURCE", "TITLE", "COUNT")
 
 
-def add_to(commands: Any) -> None:
-    command = commands.add_parser(
-        "preview",
-        help="show what report files would be stored as, with no cluster",
-        description="Show the records that report files would become. A file may hold a Kubernetes object, a List, several YAML documents, "
+def define(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Show the records that report files would become. A file may hold a Kubernetes object, a List, several YAML documents, "
         "a ConfigMap, or what a tool printed; whose it is, is recognised by its content. TRIVY_MIN_SEVERITY and the like apply. "
-        "Exit code 1: a file could not be read, or nothing in it; the reason stands on stderr.",
+        "Exit code 1: a file could not be read, or nothing in it; the reason stands on stderr."
     )
     command.add_argument("files", metavar="FILE", nargs="+", help="a file, or - for standard input")
     command.add_argument("--source", metavar="NAME", help="read all of it as this watcher's (see `zenwatch watchers`)")

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import signal
-from typing import Any
 
 import structlog
 
@@ -22,13 +21,8 @@ In a pod the pod's service account is used. Outside, name the cluster: --kubecon
 environment variable KUBECONFIG. Settings are environment variables; README.md lists them."""
 
 
-def add_to(commands: Any) -> None:
-    command = commands.add_parser(
-        "run",
-        help="watch the tools and store what they find",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def define(command: argparse.ArgumentParser) -> None:
+    command.description, command.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
     add_cluster_options(command)
     command.set_defaults(call=_call)
 

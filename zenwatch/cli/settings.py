@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pydantic.fields import FieldInfo
 
@@ -11,12 +10,8 @@ from zenwatch.app import installed_watchers, settings_of, watcher_defaults
 from zenwatch.settings import Settings, WatcherSettings, accepted, watcher_prefix
 
 
-def add_to(commands: Any) -> None:
-    command = commands.add_parser(
-        "settings",
-        help="print every setting with its current value",
-        description="Print every environment variable that zenwatch reads: its value now, its default, what it accepts and means.",
-    )
+def define(command: argparse.ArgumentParser) -> None:
+    command.description = "Print every environment variable that zenwatch reads: its value now, its default, what it accepts and means."
     command.set_defaults(call=_call)
 
 

@@ -13,12 +13,10 @@ from zenwatch.contract import ApiResource, Watcher
 from zenwatch.settings import Settings, WatcherSettings
 
 
-def add_to(commands: Any) -> None:
-    command = commands.add_parser(
-        "watchers",
-        help="list the watchers, what they read and what they find",
-        description="List every installed watcher: where it comes from, what it detects and reads, the RBAC that it needs; and, where a "
-        "cluster is named, what it finds there.",
+def define(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "List every installed watcher: where it comes from, what it detects and reads, the RBAC that it needs; and, where a "
+        "cluster is named, what it finds there."
     )
     add_cluster_options(command)
     command.set_defaults(call=_call)

@@ -35,20 +35,28 @@ class Access:
     server_name: str | None = None
     proxy: str | None = None
     own_namespace: str | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _header: str | None = field(default=None, init=False)
     _read_at: float = field(default=float("-inf"), init=False)
 
     async def authorization(self, *, refused: bool = False) -> str | None:
         """The Authorization header, or None where the client certificate is enough. refused: the last one met a 401."""
-        if refused or monotonic() - self._read_at > REREAD_SECS:
-            try:
-                if refused:
-                    await asyncio.to_thread(self.start_over)
-                self._header = await asyncio.to_thread(self.read_authorization)
-            except (OSError, ConfigError) as exc:
-                raise Transient(f"cannot read the credentials: {first_line(exc)}") from exc
-            self._read_at = monotonic()
+        asked_at = monotonic()
+        if refused or asked_at - self._read_at > REREAD_SECS:
+            # One reader for all who wait: each would start a thread of its own.
+            async with self._reading:
+                if self._read_at < asked_at:
+                    await self._read(refused=refused)
         return self._header
+
+    async def _read(self, *, refused: bool) -> None:
+        try:
+            if refused:
+                await asyncio.to_thread(self.start_over)
+            self._header = await asyncio.to_thread(self.read_authorization)
+        except (OSError, ConfigError) as exc:
+            raise Transient(f"cannot read the credentials: {first_line(exc)}") from exc
+        self._read_at = monotonic()
 
 
 def is_in_pod(environment: Mapping[str, str]) -> bool:

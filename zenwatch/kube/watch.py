@@ -25,8 +25,8 @@ log = structlog.get_logger(room="watch")
 # Table rows carry the object's metadata and the printer columns: all that the index needs of a record, without its spec.
 AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
-# A page is asked for by number of objects but meant in bytes: a report can be 1.5 MB, most are 20 KB.
-PAGE_TARGET_BYTES = 4 * 1024 * 1024
+# A page is asked for by number of objects but meant in bytes: a report can be 1.5 MB, most are 20 KB. Decoded it takes five times that.
+PAGE_TARGET_BYTES = 1024 * 1024
 PAGE_FIRST_OBJECTS = 20
 PAGE_MOST_OBJECTS = 500
 # The server ends each watch after about this time, so that connections spread over its replicas; it sends a bookmark every minute.

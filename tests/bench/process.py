@@ -1,0 +1,58 @@
+"""A zenwatch process under measurement: in a pod's configuration, watched through its log and /proc."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.controlplane.cluster import ControlPlane
+
+TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
+PATIENCE_SECS = 300.0
+
+
+class Measured:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def wait_for_stored(self, records: int) -> None:
+        """Until the rounds together stored so many; what goes wrong meanwhile is passed on to stderr."""
+        stored = 0
+        deadline = time.monotonic() + PATIENCE_SECS
+        while stored < records:
+            line = self._process.stderr.readline() if self._process.stderr else ""
+            if not line or time.monotonic() > deadline:
+                raise RuntimeError(f"zenwatch stored {stored} of {records} records")
+            told = json.loads(line)
+            stored += told["stored"] if told["event"] == "round_done" else 0
+            if told["level"] in ("warning", "error"):
+                print(line.strip(), file=sys.stderr)
+
+    def rss_mb(self) -> float:
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError("zenwatch has ended")
+
+    def cpu_secs(self) -> float:
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SEC
+
+
+@contextmanager
+def zenwatch_as_pod(cluster: ControlPlane, **settings: str) -> Iterator[Measured]:
+    """Under the shipped RBAC, through the pod's files; its byte code is compiled, as in an image."""
+    pod = cluster.in_pod("zenwatch", "zenwatch")
+    environment = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "PYTHONDONTWRITEBYTECODE")}
+    environment |= pod.env | {"LOG_FORMAT": "json", "LOG_LEVEL": "info"} | settings
+    command = [sys.executable, "-m", "tests.bench.as_pod", str(pod.folder)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield Measured(process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
