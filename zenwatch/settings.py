@@ -43,6 +43,13 @@ def _namespaces(value: object) -> object:
 
 
 Namespaces = Annotated[tuple[Annotated[str, StringConstraints(pattern=_NAMESPACE)], ...], BeforeValidator(_namespaces)]
+
+
+def _window(value: object) -> object:
+    return None if value == "" else _duration(value)
+
+
+WindowOrAll = Annotated[float | None, BeforeValidator(_window)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 
 
@@ -130,6 +137,28 @@ class Settings(Described):
         ge=0,
         le=600,
     )
+    dedup_window_secs: WindowOrAll = _setting(
+        "DEDUP_WINDOW",
+        "",
+        "a duration such as 24h; empty for all stored records",
+        "After which time a repeat counts as new. No effect yet: all stored records count, the specification's default.",
+    )
+    falco_buffer_events: int = _setting(
+        "FALCO_BUFFER_SIZE",
+        "100",
+        "a whole number from 1 to 1000000",
+        "Falco alerts that wait to be stored. No effect yet: Falco is not read.",
+        ge=1,
+        le=1_000_000,
+    )
+    audit_buffer_events: int = _setting(
+        "AUDIT_BUFFER_SIZE",
+        "200",
+        "a whole number from 1 to 1000000",
+        "Audit events that wait to be stored. No effect yet: audit events are not read.",
+        ge=1,
+        le=1_000_000,
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = _setting(
         "LOG_LEVEL", "info", "one of debug, info, warning, error", "The least important log lines that are written."
     )
@@ -168,6 +197,10 @@ class WatcherSettings(Described):
         "Where the tool runs; only to tell whether it is there. Its reports are found wherever they are.",
         pattern=_NAMESPACE_OR_NONE,
     )
+
+
+# Specification 003 names them, so manifests may set them; what they steer does not exist yet.
+NO_EFFECT_YET = ("DEDUP_WINDOW", "FALCO_BUFFER_SIZE", "AUDIT_BUFFER_SIZE")
 
 
 def watcher_prefix(name: str) -> str:
