@@ -7,15 +7,16 @@ Reports ──▶ Reconciler ──▶ Writer ──▶ CrdStore ──▶ the A
 """
 
 import asyncio
+import re
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from importlib.metadata import entry_points
 
 import structlog
 
 from zenwatch.contract import Clock, Watcher
-from zenwatch.errors import ConfigError
+from zenwatch.errors import BadInput, ConfigError
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.metrics import Ledger
@@ -26,7 +27,7 @@ from zenwatch.sources.poll import Rhythm, Round
 from zenwatch.store.crd import CrdStore
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
-from zenwatch.supervise import Supervisor, SystemClock
+from zenwatch.supervise import Supervisor, SystemClock, contained
 from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.reconcile import Origin, Reconciler
 
@@ -34,14 +35,34 @@ log = structlog.get_logger(room="app")
 
 
 def installed_watchers() -> list[Watcher]:
-    """All watchers that installed packages declare in the entry-point group zenwatch.watchers, ours among them."""
-    watchers = []
+    """All watchers that installed packages declare in the entry-point group zenwatch.watchers, ours among them.
+
+    ConfigError names the entry point that cannot be used and why: a tool that is silently not watched looks like a safe one.
+    """
+    watchers: dict[str, Watcher] = {}
     for point in sorted(entry_points(group="zenwatch.watchers"), key=lambda point: point.name):
-        watcher = point.load()
+        where = f"the entry point {point.name} ({point.value}) of {point.dist.name if point.dist else 'an unknown package'}"
+        try:
+            with contained(where):
+                watcher = point.load()
+        except BadInput as exc:
+            raise ConfigError(f"{exc}. Mend that package or uninstall it.") from exc
         if not isinstance(watcher, Watcher):
-            raise ConfigError(f"the entry point {point.name} ({point.value}) is not a zenwatch.contract.Watcher")
-        watchers.append(watcher)
-    return watchers
+            raise ConfigError(f"{where} is not a zenwatch.contract.Watcher. Mend that package or uninstall it.")
+        if reason := _why_not(watcher.name, watchers):
+            raise ConfigError(f"{where}: {reason}. Mend that package or uninstall it.")
+        watchers[watcher.name] = watcher
+    return list(watchers.values())
+
+
+def _why_not(name: str, others: Collection[str]) -> str:
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        return f"the name {name!r} is no lower-case DNS label, and so no source of a record"
+    if name in others:
+        return f"there is a watcher named {name} already"
+    if taken := WatcherSettings.variables(watcher_prefix(name)).keys() & Settings.variables().keys():
+        return f"the name {name} would give {', '.join(sorted(taken))} a second meaning"
+    return ""
 
 
 class App:

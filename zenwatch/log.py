@@ -28,7 +28,15 @@ def configure(*, level: str, style: str) -> None:
     readable = style == "text" or (style == "auto" and sys.stderr.isatty())
     shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     final: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24, sort_keys=False)]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=24,
+                sort_keys=False,
+                # The pretty one shows local variables: a report, a token.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
         if readable
         else [structlog.processors.format_exc_info, _in_reading_order, structlog.processors.JSONRenderer()]
     )

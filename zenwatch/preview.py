@@ -20,7 +20,7 @@ from zenwatch.model.finding import Severity
 from zenwatch.model.record import object_of, spec_hash
 from zenwatch.supervise import contained
 from zenwatch.transform.group import Holdings
-from zenwatch.transform.normalise import normalise
+from zenwatch.transform.normalise import normalise, require_source
 
 Json = Mapping[str, Any]
 
@@ -69,13 +69,13 @@ class Preview:
 
     def _take(self, label: str, report: Json) -> None:
         watcher = self._watcher_of(report)
+        threshold, now = self.thresholds[watcher.name], datetime.now(UTC)
         with contained(f"the watcher {watcher.name}"):
             findings = list(watcher.parse(report))
-        kept = [finding for finding in findings if finding.severity.is_at_least(self.thresholds[watcher.name])]
-        now = datetime.now(UTC)
-        self._names |= dict.fromkeys(
-            self._held.replace(label, "", [normalise(finding, cluster_id=self.cluster_id, seen_at=now) for finding in kept])
-        )
+            require_source(findings, watcher.name)
+            kept = [finding for finding in findings if finding.severity.is_at_least(threshold)]
+            events = [normalise(finding, cluster_id=self.cluster_id, seen_at=now) for finding in kept]
+            self._names |= dict.fromkeys(self._held.replace(label, "", events))
         self.objects += 1
         self.findings += len(findings)
         self.filtered += len(findings) - len(kept)

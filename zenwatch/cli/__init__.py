@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from zenwatch.errors import ConfigError
+from zenwatch.log import configure
 
 # Imported only when it is called: `zenwatch run` has no use for what the others bring along.
 COMMANDS = {
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
         if name in arguments:
             import_module(f"zenwatch.cli.{name}").define(command)
     parsed = parser.parse_args(arguments)
+    # Of its own accord structlog prints to stdout, into what a command prints for others to read.
+    configure(level="info", style="auto")
     try:
         return int(parsed.call(parsed))
     except ConfigError as exc:

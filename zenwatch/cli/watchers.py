@@ -23,8 +23,8 @@ def define(command: argparse.ArgumentParser) -> None:
 
 
 def _call(parsed: argparse.Namespace) -> int:
-    origins = {point.load().name: f"{point.value} of {point.dist.name if point.dist else '?'}" for point in _points()}
     watchers = [(watcher, settings_of(watcher, os.environ)) for watcher in installed_watchers()]
+    origins = {point.load().name: f"{point.value} of {point.dist.name if point.dist else '?'}" for point in _points()}
     cluster = cluster_if_named(parsed)
     found = asyncio.run(look_around(Settings.read(os.environ), cluster, watchers)) if cluster else {}
     for watcher, own in watchers:

@@ -8,9 +8,10 @@ Stops: nothing to stop.
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from zenwatch.errors import BadInput
 from zenwatch.model.event import Event, record_name, rfc3339
 from zenwatch.model.finding import Detail, Finding, Resource
 from zenwatch.transform.score import score
@@ -25,6 +26,13 @@ REFERENCE_CHARS = 512
 DETAIL_CHARS = 512
 _RESOURCE_CHARS = {"api_version": 317, "kind": 63, "name": 253, "namespace": 63}
 _NOT_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
+
+
+def require_source(findings: Iterable[Finding], source: str) -> None:
+    """BadInput where a watcher speaks in another one's name: its records would be counted here and stored there."""
+    for finding in findings:
+        if finding.type.source != source:
+            raise BadInput(f"a finding's type.source is {finding.type.source!r}, the watcher is {source!r}")
 
 
 def normalise(finding: Finding, *, cluster_id: str, seen_at: datetime) -> Event:

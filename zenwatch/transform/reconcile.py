@@ -13,12 +13,15 @@ from functools import partial
 from zenwatch.contract import Clock, Index, RecordWriter
 from zenwatch.errors import Transient
 from zenwatch.metrics import REPORTS_HELD, Ledger
-from zenwatch.model.envelope import Envelope, Outcome, Receipt
+from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.group import Holdings
 from zenwatch.transform.lifecycle import decide
-from zenwatch.transform.normalise import normalise
+from zenwatch.transform.normalise import normalise, require_source
+
+# Merging as many takes some 10 ms: let others have the loop in between.
+NAMES_AT_A_TIME = 100
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Reconciler:
 
     def take(self, report: str, version: str, findings: Sequence[Finding]) -> None:
         source, seen_at = self._origin.source, self._clock.now()
+        require_source(findings, source)
         kept = [finding for finding in findings if finding.severity.is_at_least(self._origin.min_severity)]
         events = [normalise(finding, cluster_id=self._origin.cluster_id, seen_at=seen_at) for finding in kept]
         # Whatever can fail comes before the first count: a report is taken whole or not at all.
@@ -92,7 +96,9 @@ class Reconciler:
     async def settle(self) -> None:
         await self._index.wait_until_synced()
         batch = _Batch()
-        for name, event, count in self._held.merged(list(self._unsettled)):
+        for place, (name, event, count) in enumerate(self._held.merged(list(self._unsettled))):
+            if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
+                await asyncio.sleep(0)
             if event is None:
                 # The tool took it back before it was written: there is nothing to store any more.
                 self._close(self._unsettled.pop(name, 0), Outcome.FILTERED)
@@ -101,14 +107,26 @@ class Reconciler:
             if write is None:
                 self._close(self._unsettled.pop(name, 0), Outcome.REPEATED)
             elif self._dedup.claim(name):
-                batch.open += 1
-                await self._writer.submit(Envelope(write, partial(self._receive, batch, name, self._unsettled.pop(name, 0))))
+                await self._submit(write, batch)
             if batch.failed:
                 # Each write that fails was retried by the writer: the others would fare no better now.
                 break
         await batch.wait()
         if batch.failed:
             raise Transient(f"{batch.failed} records could not be written; {len(self._unsettled)} wait for the next round")
+
+    async def _submit(self, write: Write, batch: _Batch) -> None:
+        name = write.event.name
+        findings = self._unsettled.pop(name, 0)
+        batch.open += 1
+        is_handed_over = False
+        try:
+            await self._writer.submit(Envelope(write, partial(self._receive, batch, name, findings)))
+            is_handed_over = True
+        finally:
+            if not is_handed_over:
+                # The round's time is up, or the process stops: the name must not stay claimed.
+                self._receive(batch, name, findings, Receipt(outcome=None))
 
     # ------------------------------------------------------------ receipts
 

@@ -255,3 +255,40 @@ async def test_the_ledger_balances_at_every_moment() -> None:
             assert pipeline.page() == {"received": 3, "filtered": 1, "in_flight": 2}
             writer.answer(Outcome.STORED)
         assert pipeline.page() == {"received": 3, "filtered": 1, "stored": 1, "repeated": 1}
+
+
+async def test_a_round_that_is_cut_off_while_it_hands_over_leaves_nothing_claimed() -> None:
+    """Its time was up while the writer's queue was full: the next round writes what this one could not hand over."""
+    pipeline, writer = a_pipeline()
+    pipeline.intake.take(WEB, "1", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(10)])
+
+    async with background(pipeline.index.follow):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await pipeline.intake.settle()
+        async with background(writer.work):
+            await pipeline.intake.settle()
+
+    assert len(pipeline.store.objects) == 10
+    assert pipeline.page() == {"received": 10, "stored": 10}
+
+
+async def test_others_have_the_loop_while_thousands_of_names_are_looked_at() -> None:
+    """After a restart all that is open is merged and compared, and nothing of it written: that alone must not hold the loop."""
+    async with running() as pipeline:
+        pipeline.intake.take(WEB, "1", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(1000)])
+        await pipeline.intake.settle()
+        pipeline.intake.take(WEB, "2", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(1000)])
+        turns = 0
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with background(count_turns):
+            await pipeline.intake.settle()
+
+        assert turns >= 10
+        assert pipeline.page() == {"received": 2000, "stored": 1000, "repeated": 1000}
