@@ -1,4 +1,4 @@
-"""What the rooms promise each other, and all that a plug-in author has to read.
+"""What the rooms promise each other. The author of a watcher needs Watcher and ApiResource, model/finding.py, and BadInput of errors.py.
 
 A watcher yields findings; a source hands them to an Intake; the Intake decides against the Index and submits
 envelopes to a RecordWriter; the writer calls the Store; the receipt comes back through the envelope. An Inbox stands before
