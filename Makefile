@@ -17,6 +17,7 @@ run: $(READY) ## a cluster, some reports, zenwatch at work on them, until Ctrl-C
 	@exec $(BIN)/python -m tests.controlplane demo
 
 test: check ## everything: the checks, then all tests against a real API server
+	@$(BIN)/python -m tests.controlplane build
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(READY) ## lint, format, types, layers, structure: no server needed

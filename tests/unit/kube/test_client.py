@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -253,6 +254,69 @@ async def test_an_answer_without_end_is_refused(server: FakeApiServer, client: K
 
     with pytest.raises(Invalid, match="larger than"):
         await client.send(LIST)
+
+
+# ---------------------------------------------------------------- which kinds are served
+
+
+@pytest.mark.parametrize(("group", "path"), [("", "/api/v1"), ("aquasecurity.github.io", "/apis/aquasecurity.github.io/v1")])
+async def test_the_kinds_of_a_group_are_told_by_their_plurals(group: str, path: str, server: FakeApiServer, client: KubeClient) -> None:
+    """The core group has a path of its own; a group that nobody serves any more says null, or nothing at all."""
+    told = body({"resources": [{"name": "pods", "kind": "Pod"}, {"name": "pods/log", "kind": "Pod"}]})
+    server.answers("GET", path, told, body({"resources": None}), body({}))
+
+    assert "pods" in await client.served(group, "v1")
+    assert [await client.served(group, "v1") for _ in range(2)] == [frozenset(), frozenset()]
+    assert {seen.path for seen in server.seen} == {path}
+
+
+async def test_a_group_that_is_not_known_serves_nothing(client: KubeClient) -> None:
+    """404 is the answer to the question, not a failure."""
+    assert await client.served("aquasecurity.github.io", "v1alpha1") == frozenset()
+
+
+async def test_a_refused_discovery_names_its_path(server: FakeApiServer, client: KubeClient) -> None:
+    """What a ClusterRole has to grant is a path, not a kind."""
+    server.answers("GET", "/apis/aquasecurity.github.io/v1alpha1", status(403))
+
+    with pytest.raises(Forbidden, match=r"^missing permission: get /apis/aquasecurity\.github\.io/v1alpha1$"):
+        await client.served("aquasecurity.github.io", "v1alpha1")
+
+
+@pytest.mark.parametrize("content", [b"[]", b'{"resources": 5}', b'{"resources": [1]}'])
+async def test_an_answer_that_is_no_discovery_may_be_better_next_time(content: bytes, server: FakeApiServer, client: KubeClient) -> None:
+    """Whoever answered was not the API server; nothing is concluded from it."""
+    server.answers("GET", "/api/v1", raw(content))
+
+    with pytest.raises(Transient):
+        await client.served("", "v1")
+
+
+# ---------------------------------------------------------------- how often is asked
+
+
+async def test_requests_keep_to_the_rate(server: FakeApiServer) -> None:
+    """API_RATE: a second's worth at once, then one after the other."""
+    client = KubeClient(server.access(), timeout_secs=5, connections=4, rate_per_sec=20)
+    server.answers("GET", PATH, *[body({})] * 23)
+
+    started = monotonic()
+    await asyncio.gather(*(client.send(LIST) for _ in range(23)))
+    took_secs = monotonic() - started
+    await client.close()
+
+    assert took_secs >= 0.145
+
+
+async def test_waiting_for_one_s_turn_is_not_the_server_s_silence(server: FakeApiServer) -> None:
+    """API_TIMEOUT begins when the request goes: a server that was not asked cannot have been slow."""
+    client = KubeClient(server.access(), timeout_secs=0.1, connections=4, rate_per_sec=4)
+    server.answers("GET", PATH, *[body({})] * 5)
+    try:
+        for _ in range(5):
+            await client.send(LIST)
+    finally:
+        await client.close()
 
 
 # ---------------------------------------------------------------- who asks

@@ -20,7 +20,7 @@ from zenwatch.sources.objects import Place, Reports, State
 
 KIND = ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")
 ASK_AGAIN_SECS = 30.0
-PATH = "/apis/aquasecurity.github.io/v1alpha1/vulnerabilityreports"
+API = "/apis/aquasecurity.github.io/v1alpha1"
 A, B = f"{REPORTS}/default/a", f"{REPORTS}/default/b"
 
 # What no watcher may put into details, and a careless one might.
@@ -34,13 +34,14 @@ def report(name: str, version: str = "1", **said: Any) -> dict[str, Any]:
 
 @dataclass
 class Room:
-    """Reports over a fake API server, and all that can be seen of it. parsed: the names that reached the watcher."""
+    """Reports over a fake API server, and all that can be seen of it. parsed: the names that reached the watcher. kinds: theirs."""
 
     reports: Reports
     server: FakeApiServer
     intake: NotedIntake
     clock: FakeClock
     parsed: list[str] = field(default_factory=list)
+    kinds: list[Any] = field(default_factory=list)
     changes: list[State] = field(default_factory=list)
 
     async def becomes(self, state: State) -> None:
@@ -48,11 +49,14 @@ class Room:
 
 
 @asynccontextmanager
-async def following(*answers: Answer, intake: Intake | None = None) -> AsyncIterator[Room]:
+async def following(*answers: Answer, intake: Intake | None = None, namespace: str = "") -> AsyncIterator[Room]:
+    """namespace: the only one that is read; empty: all."""
     parsed: list[str] = []
+    kinds: list[Any] = []
 
     def parse(payload: Mapping[str, Any]) -> Iterator[Finding]:
         parsed.append(payload["metadata"]["name"])
+        kinds.append(payload.get("kind"))
         yield a_finding(**({"details": {"x": ODD[payload["odd"]]}} if "odd" in payload else {}))
         if "junk" in payload:
             raise BadInput("unreadable")
@@ -60,12 +64,11 @@ async def following(*answers: Answer, intake: Intake | None = None) -> AsyncIter
             raise KeyError("a bug")
 
     async with FakeApiServer() as server:
-        server.answers("GET", PATH, *answers)
+        server.answers("GET", f"{API}/namespaces/{namespace}/{KIND.plural}" if namespace else f"{API}/{KIND.plural}", *answers)
         client, noted, clock = server.client(), NotedIntake(), FakeClock()
-        reports = Reports(
-            client, Place(KIND), Watcher("trivy", (KIND,), parse), intake or noted, ask_again_secs=ASK_AGAIN_SECS, clock=clock
-        )
-        room = Room(reports, server, noted, clock, parsed)
+        place, watcher = Place(KIND, namespace), Watcher("trivy", (KIND,), parse)
+        reports = Reports(client, place, watcher, intake or noted, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
+        room = Room(reports, server, noted, clock, parsed, kinds)
         reports.on_read = lambda: room.changes.append(reports.state)
         try:
             async with background(reports.follow):
@@ -131,6 +134,44 @@ async def test_a_report_without_a_namespace_keeps_its_slash() -> None:
         await room.becomes(State.FOLLOWED)
 
         assert set(room.intake.held) == {f"{REPORTS}//a"}
+
+
+async def test_every_report_names_its_kind() -> None:
+    """A list names the kind of its items once for all; watchers that read several kinds tell them apart by it."""
+    async with following(page(report("a"), report("b", kind="Other")), watch(line("ADDED", report("c")))) as room:
+        await until(lambda: len(room.kinds) == 3)
+
+        assert room.kinds == ["VulnerabilityReport", "Other", "VulnerabilityReport"]
+
+
+async def test_what_there_is_of_a_kind_is_counted() -> None:
+    """Also what cannot be read: that an object is there speaks for the tool, whatever it says."""
+    changes = line("ADDED", report("c")), line("MODIFIED", report("a", "2")), line("DELETED", report("b", "2")), line("ADDED", report("d"))
+    relist = error_line(410), page(report("e")), watch()
+    async with following(page(report("a"), report("b", junk=True)), watch(*changes, relist[0]), *relist[1:]) as room:
+        await until(lambda: room.intake.version_of(f"{REPORTS}/default/d") == "1")
+        assert room.reports.objects == 3
+
+        await until(lambda: len(room.intake.kept) == 2)
+        assert room.reports.objects == 1
+
+
+# ---------------------------------------------------------------- confined to namespaces
+
+
+async def test_reports_of_one_namespace_are_read_under_it_and_leave_others_alone() -> None:
+    """WATCH_NAMESPACE: a Role there is enough; and what another namespace's list held is not forgotten for not being in this one."""
+    pipeline, _ = a_pipeline()
+    others = f"{REPORTS}/default-2/a", f"{REPORTS}/shop/a", f"{REPORTS}//a"
+    for other in others:
+        pipeline.intake.take(other, "1", [])
+    pipeline.intake.take(B, "1", [])
+
+    async with following(page(report("a")), watch(), intake=pipeline.intake, namespace="default") as room:
+        await room.becomes(State.FOLLOWED)
+
+    assert {seen.path for seen in room.server.seen} == {f"{API}/namespaces/default/{KIND.plural}"}
+    assert [pipeline.intake.version_of(held) for held in (A, B, *others)] == ["1", None, "1", "1", "1"]
 
 
 # ---------------------------------------------------------------- bad reports
@@ -229,3 +270,11 @@ async def test_a_kind_that_was_read_once_stays_known_while_the_server_is_away() 
 
         assert room.reports.is_known
         assert set(room.intake.held) == {A}
+
+
+async def test_a_server_that_says_410_to_every_watch_is_not_listed_without_a_pause() -> None:
+    """The first time at once; a list that succeeds in between is what it costs the server, no sign that it is better."""
+    async with following(*[page(report("a")), watch(error_line(410))] * 4, page(report("a")), watch()) as room:
+        await until(lambda: bool(room.clock.waits) or len(room.intake.kept) == 5)
+
+        assert room.clock.waits

@@ -1,8 +1,9 @@
 """zenwatch/sources/poll.py: the round."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from structlog.testing import capture_logs
@@ -41,22 +42,39 @@ class Kind:
 
 @dataclass
 class Turn:
+    """look_goes_on: look() does not return while it is clear. look_failures: what the next calls of look() raise."""
+
     kinds: list[Kind]
     intake: NotedIntake
     ledger: Ledger
     clock: FakeClock
+    look_failures: list[Exception] = field(default_factory=list)
+    look_goes_on: asyncio.Event = field(default_factory=asyncio.Event)
     looks: int = 0
 
     async def look(self) -> None:
         self.looks += 1
+        await self.look_goes_on.wait()
+        if self.look_failures:
+            raise self.look_failures.pop(0)
 
 
 @asynccontextmanager
-async def turning(kinds: int = 1, *, known: bool = True, failures: list[Exception] | None = None) -> AsyncIterator[Turn]:
-    turn = Turn([Kind(is_known=known) for _ in range(kinds)], NotedIntake(), Ledger(), FakeClock())
+async def turning(
+    kinds: int = 1,
+    *,
+    known: bool = True,
+    failures: list[Exception] | None = None,
+    look_failures: list[Exception] | None = None,
+    look_hangs: bool = False,
+    timeout_secs: float = TIMEOUT_SECS,
+) -> AsyncIterator[Turn]:
+    turn = Turn([Kind(is_known=known) for _ in range(kinds)], NotedIntake(), Ledger(), FakeClock(), look_failures or [])
     turn.intake.failures = failures or []
+    if not look_hangs:
+        turn.look_goes_on.set()
     page = partial(turn.ledger.page, "trivy")
-    beat = Rhythm(INTERVAL_SECS, timeout_secs=TIMEOUT_SECS)
+    beat = Rhythm(INTERVAL_SECS, timeout_secs=timeout_secs)
     rounds = Round("trivy", turn.kinds, turn.intake, beat, page=page, look=turn.look, clock=turn.clock)
     async with background(rounds.keep_going):
         await turn.clock.until_someone_waits()
@@ -145,3 +163,47 @@ async def test_what_a_failed_round_wrote_is_told_by_the_next_one() -> None:
 
     [done] = [line for line in lines if line["event"] == "round_done"]
     assert (done["received"], done["stored"]) == (1, 1)
+
+
+# ---------------------------------------------------------------- detection and its limits
+
+
+async def test_nobody_looks_for_the_tool_before_every_kind_is_known() -> None:
+    """What is not read yet would count as not there."""
+    async with turning(2, known=False) as turn:
+        turn.kinds[0].becomes_known()
+        await until(lambda: len(turn.clock.waits) == 2)
+        assert turn.looks == 0
+
+        turn.kinds[1].becomes_known()
+        await until(lambda: turn.intake.settled == 1)
+        assert turn.looks == 1
+
+
+async def test_a_look_that_fails_fails_the_round() -> None:
+    """The server is away: nothing is written, and it is tried again as after any failure."""
+    with capture_logs() as lines:
+        async with turning(look_failures=[Transient("away")]) as turn:
+            assert turn.intake.settled == 0
+
+            assert 0.5 <= await turn.clock.pass_one_wait() <= 1.0
+            await until(lambda: turn.intake.settled == 1)
+
+    assert [told["error"] for told in lines if told["event"] == "round_failed"] == ["away"]
+
+
+async def test_a_round_that_takes_too_long_fails_and_is_tried_again() -> None:
+    """ROUND_TIMEOUT: a watcher that hangs would else be silent for ever. Each time it waits longer; one success ends that."""
+    with capture_logs() as lines:
+        async with turning(look_hangs=True, timeout_secs=0.01) as turn:
+            first_secs = await turn.clock.pass_one_wait()
+            await until(lambda: len(turn.clock.waits) == 2)
+            second_secs = turn.clock.waits[-1]
+            turn.look_goes_on.set()
+            await turn.clock.pass_one_wait()
+            await until(lambda: len(turn.clock.waits) == 3)
+
+    failed = [told for told in lines if told["event"] == "round_failed"]
+    assert [(told["error"], told["attempt"]) for told in failed] == [("not done within 0.01 s", 1), ("not done within 0.01 s", 2)]
+    assert 0.5 <= first_secs <= 1.0 <= second_secs <= 2.0
+    assert (turn.intake.settled, turn.clock.waits[-1]) == (1, INTERVAL_SECS)
