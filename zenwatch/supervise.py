@@ -85,14 +85,14 @@ class Supervisor:
         await asyncio.gather(*(task for name, task in self._tasks.items() if name.startswith(prefix)))
 
     async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        attempt = 0
+        attempt, told = 0, ""
         while True:
             started = monotonic()
             try:
                 await work()
             except Closed:
                 return
-            except Transient as exc:
+            except ZenwatchError as exc:
                 failure: Exception = exc
             except Exception as exc:  # a bug in one room must not end the others: say so and try again
                 log.exception("task_failed", task=name, error=first_line(exc))
@@ -102,5 +102,8 @@ class Supervisor:
             attempt = 1 if monotonic() - started > self.HEALTHY_SECS else attempt + 1
             delay = backoff_secs(attempt, failure)
             TASK_RESTARTS.labels(task=name).inc()
-            log.warning("task_restarts", task=name, error=first_line(failure), attempt=attempt, wait_secs=round(delay, 1))
+            # The same sentence again says nothing new: a missing permission is named once.
+            say = log.debug if told == first_line(failure) else log.warning
+            told = first_line(failure)
+            say("task_restarts", task=name, error=told, attempt=attempt, wait_secs=round(delay, 1))
             await asyncio.sleep(delay)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import structlog
 
 from zenwatch.contract import ApiResource, Watcher
-from zenwatch.errors import Forbidden, NotFound, Transient, first_line
+from zenwatch.errors import Forbidden, NotFound, ZenwatchError, first_line
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.metrics import TOOL_INSTALLED
 from zenwatch.sources.objects import Reports, State
@@ -31,6 +31,7 @@ class Detector:
         self._namespace = namespace
         self._is_installed: bool | None = None
         self._pods_refused = False
+        self._told: set[str] = set()
 
     async def look(self) -> list[str]:
         """What speaks for the tool being there; nothing: it is not installed. Kinds that came to be served are read from now on."""
@@ -46,7 +47,11 @@ class Detector:
     async def _find_kinds(self) -> None:
         missing = [reports for reports in self._reports if reports.state is State.NOT_SERVED]
         for group, version in {(reports.place.resource.group, reports.place.resource.version) for reports in missing}:
-            served = await self._client.served(group, version)
+            try:
+                served = await self._client.served(group, version)
+            except Forbidden as exc:
+                self._tell_once(exc)
+                continue
             for reports in missing:
                 resource = reports.place.resource
                 if (resource.group, resource.version) == (group, version) and resource.plural in served:
@@ -54,7 +59,7 @@ class Detector:
 
     def _read_kinds(self) -> list[str]:
         """ConfigMaps are served everywhere: only some with the tool's label speak for it."""
-        read = [reports for reports in self._reports if reports.state is State.FOLLOWED]
+        read = [reports for reports in self._reports if reports.is_followed]
         shared = [reports for reports in read if reports.place.resource.label_selector]
         own = dict.fromkeys(f"{reports.place.resource.full_name} served" for reports in read if reports not in shared)
         labelled = sum(reports.objects for reports in shared)
@@ -68,9 +73,14 @@ class Detector:
         except Forbidden as exc:
             # It only costs this hint; the reports are read all the same.
             self._pods_refused = True
-            log.warning("permission_missing", source=self._watcher.name, error=first_line(exc))
+            self._tell_once(exc)
             return []
         return [f"pods in {self._namespace}"] if has_pods else []
+
+    def _tell_once(self, refusal: Forbidden) -> None:
+        if (sentence := first_line(refusal)) not in self._told:
+            self._told.add(sentence)
+            log.warning("permission_missing", source=self._watcher.name, error=sentence)
 
 
 async def survey(client: KubeClient, watcher: Watcher, *, namespace: str) -> AsyncIterator[str]:
@@ -81,12 +91,12 @@ async def survey(client: KubeClient, watcher: Watcher, *, namespace: str) -> Asy
             yield f"{count} {resource.full_name}" + (f" labelled {resource.label_selector}" if resource.label_selector else "")
         except NotFound:
             yield f"{resource.full_name} is not served: the tool is not installed, or does not write it"
-        except (Forbidden, Transient) as exc:
+        except ZenwatchError as exc:
             yield first_line(exc)
     if namespace:
         try:
             yield f"{await _count(client, PODS, namespace, watcher.pod_labels)} pods in namespace {namespace}"
-        except (Forbidden, Transient) as exc:
+        except ZenwatchError as exc:
             yield first_line(exc)
 
 

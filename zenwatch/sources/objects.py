@@ -77,13 +77,19 @@ class Reports:
         """Whether a round may conclude anything: the kind was read whole once, or there is nothing in it for us."""
         return self._was_read or self.state in (State.NOT_SERVED, State.FORBIDDEN)
 
+    @property
+    def is_followed(self) -> bool:
+        """As far as we know it is there: a server that is away for a moment takes nothing back."""
+        return self.state in (State.FOLLOWED, State.UNREACHABLE)
+
     async def follow(self) -> None:
         attempt = 0
         while True:
             self._listed = set()
             try:
                 async for signal in self._follower.signals():
-                    attempt = 0
+                    # Reading anew is no progress: only a change that comes after it is.
+                    attempt = 0 if isinstance(signal, Change) else attempt
                     await self._receive(signal)
             except Expired as exc:
                 # At once; but a server that says so again and again is not asked without a pause.

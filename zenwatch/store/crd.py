@@ -30,6 +30,7 @@ from zenwatch.model.record import (
 )
 
 RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
+_NOT_SERVED = f"{RECORDS.full_name} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 # Immutable (CEL in the CRD), or of the first sighting.
@@ -98,16 +99,19 @@ class CrdStore:
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={self._cluster_id}"
         follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, namespace=part, label_selector=selector)
-        async for signal in follower.signals():
-            match signal:
-                case Page(table):
-                    for stored in _rows_of(table):
-                        yield Put(stored)
-                case Complete():
-                    yield Synced()
-                case Change(kind, record):
-                    stored = _stored_of_object(record)
-                    yield Gone(stored.name, stored.version) if kind == "DELETED" else Put(stored)
+        try:
+            async for signal in follower.signals():
+                match signal:
+                    case Page(table):
+                        for stored in _rows_of(table):
+                            yield Put(stored)
+                    case Complete():
+                        yield Synced()
+                    case Change(kind, record):
+                        stored = _stored_of_object(record)
+                        yield Gone(stored.name, stored.version) if kind == "DELETED" else Put(stored)
+        except NotFound as exc:
+            raise Transient(_NOT_SERVED) from exc
 
     async def _create_in(self, namespace: str, event: Event, spec_hash: str) -> tuple[Stored, bool]:
         body = object_of(event, namespace=namespace, hash_of_spec=spec_hash)
@@ -115,7 +119,7 @@ class CrdStore:
             answer = await self._client.send(Call("create", RECORDS, namespace), body=body)
         except NotFound as exc:
             if exc.missing_kind != "namespaces":
-                raise Transient(f"{RECORDS.full_name} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`") from exc
+                raise Transient(_NOT_SERVED) from exc
             raise
         except AlreadyExists:
             # Another replica, or we before a restart, already stored it. Success, not an error.

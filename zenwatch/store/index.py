@@ -7,6 +7,7 @@ Stops: nothing to drain; it is read again at the next start.
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 import structlog
 from cachetools import LRUCache
@@ -18,6 +19,8 @@ from zenwatch.model.record import Stored
 
 log = structlog.get_logger(room="index")
 
+# A watch that lasted so long was no failure.
+HEALTHY_SECS = 10.0
 # More than can be in the writer's hands at one time, by far.
 DELETIONS_REMEMBERED = 4096
 
@@ -43,16 +46,18 @@ class StoredIndex:
         self._on_gone.append(call)
 
     async def follow(self, part: str = "") -> None:
-        """Twice in a row without a record in between, Expired is a failure like any other, and so costs a pause."""
+        """Expired is answered at once. Twice in a row, with no change in between, it is a failure like any other and costs a pause."""
+        in_a_row = 0
         while True:
-            told = 0
+            began, changes = monotonic(), 0
             self._fresh[part] = set()
             try:
-                async for change in self._store.follow(part):
-                    told += 1
-                    self._take(part, change)
+                async for told in self._store.follow(part):
+                    changes += part not in self._fresh
+                    self._take(part, told)
             except Expired:
-                if not told:
+                in_a_row = 1 if changes or monotonic() - began > HEALTHY_SECS else in_a_row + 1
+                if in_a_row > 1:
                     raise
                 log.info("records_read_again", namespace=part, reason="the place in the watch was too old")
 

@@ -1,12 +1,13 @@
 """zenwatch/store/crd.py: the answers that a real API server does not give on demand; the rest is tests/contract/store_suite.py."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.fakes.api_server import Answer, FakeApiServer, body, status
+from tests.fakes.api_server import Answer, FakeApiServer, body, line, status, watch
 from tests.fakes.findings import an_event
+from zenwatch.contract import Put, Synced
 from zenwatch.errors import Forbidden, Invalid, Transient
 from zenwatch.model.record import object_of
 from zenwatch.store.crd import CrdStore
@@ -21,8 +22,8 @@ THERE["metadata"]["resourceVersion"] = "7"
 
 
 @asynccontextmanager
-async def _store_on(**answers: Answer) -> AsyncIterator[CrdStore]:
-    """default, own: what a create in these namespaces is answered. get: what a get in default is."""
+async def _store_on(*, namespaces: Sequence[str] = (), **answers: Answer) -> AsyncIterator[CrdStore]:
+    """default, own: what a create in these namespaces is answered. get: what a get in default is. namespaces: CrdStore's."""
     async with FakeApiServer() as server:
         for name, (method, path) in {"default": ("POST", IN_DEFAULT), "own": ("POST", IN_OWN)}.items():
             if name in answers:
@@ -31,7 +32,7 @@ async def _store_on(**answers: Answer) -> AsyncIterator[CrdStore]:
             server.answers("GET", f"{IN_DEFAULT}/{an_event().name}", answers["get"])
         client = server.client()
         try:
-            yield CrdStore(client, cluster_id="local", own_namespace="zenwatch")
+            yield CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=namespaces)
         finally:
             await client.close()
 
@@ -83,3 +84,46 @@ async def test_a_record_against_the_schema_is_invalid() -> None:
     async with _store_on(default=status(422, reason="Invalid", message="spec.title: too long")) as store:
         with pytest.raises(Invalid, match="too long"):
             await store.create(an_event(), spec_hash="a")
+
+
+# ---------------------------------------------------------------- confined to namespaces
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "parts"),
+    [((), ("",)), (("shop", "default"), ("shop", "default", "zenwatch")), (("zenwatch", "shop", "shop"), ("zenwatch", "shop"))],
+    ids=["everywhere", "and the own one", "each once"],
+)
+async def test_what_has_to_be_followed_is_where_records_may_lie(namespaces: Sequence[str], parts: Sequence[str]) -> None:
+    """Those that we may work in, and our own; without a limit one part tells all."""
+    async with _store_on(namespaces=namespaces) as store:
+        assert tuple(store.parts) == parts
+
+
+@pytest.mark.parametrize(("namespaces", "lies_in"), [(("shop",), "zenwatch"), (("shop", "default"), "default"), ((), "default")])
+async def test_a_record_of_a_namespace_where_we_may_not_write_goes_to_the_own_one(namespaces: Sequence[str], lies_in: str) -> None:
+    """Without a try that would be refused; the finding of a kind that is read here may be about a resource elsewhere."""
+    there = body(THERE | {"metadata": THERE["metadata"] | {"namespace": lies_in}}, code=201)
+    async with _store_on(namespaces=namespaces, **{"own" if lies_in == "zenwatch" else "default": there}) as store:
+        stored, is_new = await store.create(an_event(), spec_hash="a")
+
+    assert (stored.namespace, is_new) == (lies_in, True)
+
+
+async def test_a_part_is_listed_and_watched_in_its_namespace() -> None:
+    """A Role there is enough."""
+    table = body({"metadata": {"resourceVersion": "5"}, "columnDefinitions": [{"name": "Phase"}, {"name": "Count"}], "rows": []})
+    record = THERE | {"metadata": THERE["metadata"] | {"resourceVersion": "9"}}
+    async with FakeApiServer() as server:
+        server.answers("GET", IN_DEFAULT, table, watch(line("ADDED", record)))
+        client = server.client()
+        store = CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=("default",))
+        told = []
+        async for change in store.follow("default"):
+            told.append(change)
+            if isinstance(change, Put):
+                break
+        await client.close()
+
+    assert [type(change) for change in told] == [Synced, Put]
+    assert {seen.path for seen in server.seen} == {IN_DEFAULT}

@@ -1,7 +1,8 @@
 """zenwatch/store/index.py: what only StoredIndex does; what every Index promises stands in tests/contract/index_suite.py."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import pytest
 
@@ -27,6 +28,30 @@ class Scripted(MemoryStore):
         for told in self._script:
             yield told
         await asyncio.Event().wait()
+
+
+class InParts(MemoryStore):
+    """A store of several namespaces, of which each tells what the test gives it, and waits where it gave nothing yet."""
+
+    def __init__(self, *parts: str) -> None:
+        super().__init__()
+        self._parts = parts
+        self._pending = {part: asyncio.Queue[Put | Gone | Synced | Exception](maxsize=100) for part in parts}
+
+    @property
+    def parts(self) -> Sequence[str]:
+        return self._parts
+
+    def tell(self, part: str, *told: Put | Gone | Synced | Exception) -> None:
+        for one in told:
+            self._pending[part].put_nowait(one)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
+        while True:
+            told = await self._pending[part].get()
+            if isinstance(told, Exception):
+                raise told
+            yield told
 
 
 class WritesMeanwhile(MemoryStore):
@@ -118,3 +143,57 @@ async def test_an_expired_place_is_read_again_at_once() -> None:
         await index.wait_until_synced()
         store.break_follows(Expired("too old"))
         await until(lambda: store.follows_begun == 2)
+
+
+async def test_a_place_that_is_always_too_old_costs_a_pause() -> None:
+    """Reading the records anew tells all of them, which is no progress: only a change after that is."""
+    store = MemoryStore()
+    await store.create(an_event(), spec_hash="a")
+    index = StoredIndex(store)
+    following = asyncio.create_task(index.follow())
+    await index.wait_until_synced()
+
+    for follows in (2, 3):
+        store.break_follows(Expired("too old"))
+        await until(lambda follows=follows: following.done() or store.follows_begun == follows)  # type: ignore[misc]
+    ended = following.done()
+    following.cancel()
+
+    assert ended, "the supervisor, which waits between two tries, did not get to see it"
+    assert isinstance((await asyncio.gather(following, return_exceptions=True))[0], Expired)
+
+
+# ---------------------------------------------------------------- several parts
+
+
+async def test_an_index_of_several_parts_is_synced_after_the_last_of_them() -> None:
+    """A record of the namespace that is still being read would else be written a second time."""
+    store = InParts("shop", "bank")
+    index = StoredIndex(store)
+    async with background(partial(index.follow, "shop"), partial(index.follow, "bank")):
+        synced = asyncio.create_task(index.wait_until_synced())
+        store.tell("shop", Synced(), Put(a_stored(name="later", namespace="shop")))
+        await until(lambda: index.get("later") is not None)
+        assert not synced.done()
+
+        store.tell("bank", Put(a_stored(name="last", namespace="bank")), Synced())
+        await asyncio.wait_for(synced, 2)
+        assert index.get("last") is not None
+
+
+async def test_a_part_that_is_read_again_takes_only_its_own_records_away() -> None:
+    """Those of other namespaces are not in its list, nor need they be: not while these are read, nor after."""
+    store = InParts("shop", "bank", "zenwatch")
+    index, gone = StoredIndex(store), list[str]()
+    index.call_when_gone(gone.append)
+    async with background(*(partial(index.follow, part) for part in store.parts)):
+        store.tell("shop", Put(a_stored(name="stays", namespace="shop")), Put(a_stored(name="goes", namespace="shop")), Synced())
+        store.tell("bank", Put(a_stored(name="of a part that is synced", namespace="bank")), Synced())
+        store.tell("zenwatch", Put(a_stored(name="of a part that is still read", namespace="zenwatch")))
+        await until(lambda: len(index) == 4)
+
+        store.tell("shop", Expired("too old"), Put(a_stored(name="stays", namespace="shop")), Synced())
+        await until(lambda: bool(gone))
+
+    assert gone == ["goes"]
+    assert len(index) == 3

@@ -1,0 +1,1 @@
+"""Tests of zenwatch/cli, through the entrance that users take."""

@@ -1,0 +1,40 @@
+"""A terminal: type a command, see what it prints."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import structlog
+
+from zenwatch.app import installed_watchers
+from zenwatch.cli import main
+from zenwatch.settings import Settings, WatcherSettings, watcher_prefix
+
+
+@dataclass(frozen=True)
+class Shown:
+    code: int
+    out: str
+    err: str
+
+
+Zenwatch = Callable[..., Shown]
+
+
+@pytest.fixture
+def zenwatch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenwatch]:
+    """Call it with arguments. No setting of this machine counts, and no cluster is named."""
+    for variable in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", *Settings.variables()]:
+        monkeypatch.delenv(variable, raising=False)
+    for watcher in installed_watchers():
+        for variable in WatcherSettings.variables(watcher_prefix(watcher.name)):
+            monkeypatch.delenv(variable, raising=False)
+
+    def call(*arguments: str) -> Shown:
+        capsys.readouterr()
+        code = main(arguments)
+        printed = capsys.readouterr()
+        return Shown(code, printed.out, printed.err)
+
+    yield call
+    structlog.reset_defaults()

@@ -1,0 +1,17 @@
+"""`zenwatch crds`: what `kubectl apply -f -` takes."""
+
+import yaml
+
+from tests.unit.cli.conftest import Zenwatch
+
+
+def test_both_definitions_are_printed_as_documents_of_their_own(zenwatch: Zenwatch) -> None:
+    """Glued together without a separator, the second would overwrite the first."""
+    shown = zenwatch("crds")
+
+    printed = list(yaml.safe_load_all(shown.out))
+    assert shown.code == 0
+    assert [(crd["kind"], crd["metadata"]["name"]) for crd in printed] == [
+        ("CustomResourceDefinition", "zenagentevents.zen.kube-zen.io"),
+        ("CustomResourceDefinition", "zenagentremediations.zen.kube-zen.io"),
+    ]

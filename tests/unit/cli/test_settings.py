@@ -1,0 +1,46 @@
+"""`zenwatch settings`: every setting, its value now, and what it accepts."""
+
+import pytest
+
+from tests.unit.cli.conftest import Zenwatch
+from zenwatch.app import installed_watchers
+from zenwatch.settings import Settings, WatcherSettings, accepted, watcher_prefix
+
+
+def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> None:
+    """Those of all watchers too, each once."""
+    variables = Settings.variables()
+    for watcher in installed_watchers():
+        variables |= WatcherSettings.variables(watcher_prefix(watcher.name))
+
+    shown = zenwatch("settings")
+
+    names = [line.partition("=")[0] for line in shown.out.splitlines() if not line.startswith(" ")]
+    assert (shown.code, names) == (0, list(variables))
+    for field in variables.values():
+        assert f"    {field.description}\n    Accepts {accepted(field)}.\n" in shown.out
+
+
+def test_a_value_is_shown_as_it_was_typed_and_beside_it_its_default(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher's defaults are its own; what is not set needs no second mention."""
+    for variable, value in {"WATCH_INTERVAL": "1m30s", "TRIVY_MIN_SEVERITY": "low", "WATCH_NAMESPACE": "shop,bank"}.items():
+        monkeypatch.setenv(variable, value)
+
+    lines = zenwatch("settings").out.splitlines()
+
+    assert "WATCH_INTERVAL=1m30s   (default: 30s)" in lines
+    assert "WATCH_NAMESPACE=shop,bank   (default: empty)" in lines
+    assert "TRIVY_MIN_SEVERITY=low   (default: HIGH)" in lines
+    assert "TRIVY_NAMESPACE=trivy-system" in lines
+    assert "KYVERNO_MIN_SEVERITY=INFO" in lines
+
+
+@pytest.mark.parametrize(("variable", "value"), [("WATCH_INTERVAL", "30"), ("KUBE_BENCH_ENABLED", "perhaps")])
+def test_a_wrong_value_is_named(variable: str, value: str, zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2, as `zenwatch run` would end."""
+    monkeypatch.setenv(variable, value)
+
+    shown = zenwatch("settings")
+
+    assert shown.code == 2
+    assert f"zenwatch: {variable} is '{value}'; expected " in shown.err
