@@ -72,3 +72,19 @@ def test_the_level_is_the_least_that_is_written(level: str, told: int, capsys: p
     logger.error("d")
 
     assert len(capsys.readouterr().err.splitlines()) == told
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_traceback_shows_no_local_variables(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They hold reports and tokens."""
+    log.configure(level="info", style=style)
+    hidden = "swordfish"
+    try:
+        raise ValueError(f"{len(hidden)} letters")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+
+    captured = capsys.readouterr()
+    assert "9 letters" in captured.err
+    assert "swordfish" not in captured.err
+    assert captured.out == ""
