@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.controlplane.cluster import TRIVY_CRDS, ControlPlane
+from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.identity import Identity
 
 ROOT = Path(__file__).parents[1]
+TOOL_CRDS = ROOT / "tests" / "controlplane" / "tool-crds"
 
 
 def zenwatch_crds() -> str:
@@ -20,5 +21,5 @@ def install_zenwatch(cluster: ControlPlane) -> Identity:
     """Return the service account that the shipped RBAC is bound to."""
     cluster.apply_crds(zenwatch_crds())
     cluster.kubectl("apply", "-k", ROOT / "deployments" / "base")
-    cluster.apply_crds(TRIVY_CRDS)
+    cluster.apply_crds(TOOL_CRDS)
     return cluster.service_account("zenwatch", "zenwatch")

@@ -8,7 +8,6 @@ from tests.bench.process import zenwatch_as_pod
 from tests.bench.pull import create_reports
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.components import Options
-from tests.controlplane.recipe import HERE
 from tests.installed import install_zenwatch
 
 FINDINGS_PER_REPORT = 20
@@ -73,6 +72,4 @@ def _requests(cluster: ControlPlane) -> int:
 def _cluster(options: Options | None = None) -> ControlPlane:
     cluster = ControlPlane.start(options, say=lambda text: print(text, file=sys.stderr, flush=True))
     install_zenwatch(cluster)
-    for tool in ("kyverno", "openreports"):
-        cluster.apply_crds(HERE / "tool-crds" / f"{tool}.yaml")
     return cluster

@@ -11,7 +11,6 @@ import pytest
 from tests.cluster.objects import apply, report_in, writes
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.identity import Identity
-from tests.controlplane.recipe import HERE
 from tests.fakes.findings import a_vulnerability
 from tests.installed import ROOT
 from tests.running import Zenwatch, eventually
@@ -24,13 +23,6 @@ pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]
 Json = dict[str, Any]
 EVERY_SEVERITY = {f"{tool}_MIN_SEVERITY": "INFO" for tool in ("TRIVY", "KYVERNO", "KUBE_BENCH", "CHECKOV")}
-
-
-@pytest.fixture(scope="session")
-def tools(cluster: ControlPlane, account: Identity) -> None:
-    """The kinds of all tools are served, not only Trivy's."""
-    for tool in ("kyverno", "openreports"):
-        cluster.apply_crds(HERE / "tool-crds" / f"{tool}.yaml")
 
 
 def kinds() -> Iterator[tuple[str, ApiResource]]:
@@ -68,7 +60,6 @@ def stored(cluster: ControlPlane, wanted: list[Json]) -> dict[str, Json]:
     return {record["metadata"]["name"]: record for record in found if record["metadata"]["name"] in names}
 
 
-@pytest.mark.usefixtures("tools")
 @pytest.mark.parametrize(("source", "kind"), list(kinds()), ids=lambda value: value if isinstance(value, str) else value.full_name)
 def test_an_object_of_every_kind_becomes_the_record_that_preview_shows(
     source: str, kind: ApiResource, cluster: ControlPlane, namespace: str, start_zenwatch: Start
@@ -129,9 +120,7 @@ def confined(cluster: ControlPlane, account: Identity, namespace: str) -> Identi
     return identity
 
 
-def test_confined_to_namespaces_roles_are_enough(
-    cluster: ControlPlane, tools: None, namespace: str, confined: Identity, start_zenwatch: Start
-) -> None:
+def test_confined_to_namespaces_roles_are_enough(cluster: ControlPlane, namespace: str, confined: Identity, start_zenwatch: Start) -> None:
     """WATCH_NAMESPACE: what lies elsewhere is neither read nor asked for, and no permission is missing."""
     elsewhere = cluster.namespace()
     apply(cluster, report_in(namespace, a_vulnerability()), report_in(elsewhere, a_vulnerability()))
@@ -148,7 +137,7 @@ def test_confined_to_namespaces_roles_are_enough(
     cluster.kubectl("delete", "namespace", elsewhere, "--wait=false")
 
 
-def test_a_watcher_that_is_disabled_reads_nothing(cluster: ControlPlane, tools: None, namespace: str, start_zenwatch: Start) -> None:
+def test_a_watcher_that_is_disabled_reads_nothing(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
     """Each tool is independent and can be enabled or disabled (specification 003)."""
     apply(cluster, report_in(namespace, a_vulnerability()))
     zenwatch = start_zenwatch(TRIVY_ENABLED="false")

@@ -30,7 +30,7 @@ ZENWATCH_STOPS_WITHIN_SECS = 40.0
 def demo(say: Say) -> None:
     """Return never; KeyboardInterrupt is the way out."""
     with ControlPlane.start(say=say) as control_plane:
-        say("Installing zenwatch's kinds (zenwatch crds), its account and its rights (deployments/base), and Trivy's kinds ...")
+        say("Installing zenwatch's kinds (zenwatch crds), its account and its rights (deployments/base), and the tools' kinds ...")
         identity = install_zenwatch(control_plane)
         say("Applying the reports in examples/ ...")
         control_plane.kubectl("apply", "-f", f"{EXAMPLES}{os.sep}")
