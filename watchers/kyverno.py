@@ -33,7 +33,7 @@ _OLD_NAMES = re.compile(r"clusterpolicyreport|polr-ns-.*")
 _POLICY_GROUPS = ("kyverno.io/", "policies.kyverno.io/")
 # Kyverno puts what the policy says between "validation error: " and ". rule <rule> failed at path <path>".
 _INTRODUCTION = re.compile(r"validation (?:error|failure): *", re.IGNORECASE)
-_WHERE = re.compile(r"[.;]? *(?:validation )?rule \S+ (?:failed|validation failure)|\n|(?<=[.!]) ", re.IGNORECASE)
+_WHERE = re.compile(r"[.;]? *(?:validation )?rule \S+ (?:failed|validation failure)|\n|(?<=[.!]) (?<!e\.g\. )(?<!i\.e\. )", re.IGNORECASE)
 
 
 def parse(report: Mapping[str, Any]) -> Iterator[Finding]:

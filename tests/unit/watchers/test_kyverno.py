@@ -225,6 +225,10 @@ def test_policies_of_the_new_kinds_have_no_rule() -> None:
     [
         ("validation error: No root. Ever. rule r failed at path /spec/", "No root."),
         ("validation error: No root. rule r failed at path /spec/", "No root"),
+        (
+            "validation error: A mutable tag e.g. 'latest' is not allowed. rule r failed at path /spec/",
+            "A mutable tag e.g. 'latest' is not allowed",
+        ),
         ("Validation error: No root; Validation rule r failed at path /spec/", "No root"),
         ('validation error: "No root.". rule r failed at path /spec/', "No root."),
         ("validation failure: No root", "No root"),
