@@ -9,7 +9,7 @@ Reports ──▶ Reconciler ──▶ Writer ──▶ CrdStore ──▶ the A
 import asyncio
 import re
 import sys
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from importlib.metadata import entry_points
 
@@ -39,7 +39,8 @@ def installed_watchers() -> list[Watcher]:
 
     ConfigError names the entry point that cannot be used and why: a tool that is silently not watched looks like a safe one.
     """
-    watchers: dict[str, Watcher] = {}
+    watchers: list[Watcher] = []
+    declared_by: dict[str, str] = {}
     for point in sorted(entry_points(group="zenwatch.watchers"), key=lambda point: point.name):
         where = f"the entry point {point.name} ({point.value}) of {point.dist.name if point.dist else 'an unknown package'}"
         try:
@@ -49,17 +50,18 @@ def installed_watchers() -> list[Watcher]:
             raise ConfigError(f"{exc}. Mend that package or uninstall it.") from exc
         if not isinstance(watcher, Watcher):
             raise ConfigError(f"{where} is not a zenwatch.contract.Watcher. Mend that package or uninstall it.")
-        if reason := _why_not(watcher.name, watchers):
+        if reason := _why_not(watcher.name, declared_by):
             raise ConfigError(f"{where}: {reason}. Mend that package or uninstall it.")
-        watchers[watcher.name] = watcher
-    return list(watchers.values())
+        watchers.append(watcher)
+        declared_by[watcher.name] = where
+    return watchers
 
 
-def _why_not(name: str, others: Collection[str]) -> str:
+def _why_not(name: str, declared_by: Mapping[str, str]) -> str:
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):
         return f"the name {name!r} is no lower-case DNS label, and so no source of a record"
-    if name in others:
-        return f"there is a watcher named {name} already"
+    if name in declared_by:
+        return f"there is a watcher named {name} already, by {declared_by[name]}"
     if taken := WatcherSettings.variables(watcher_prefix(name)).keys() & Settings.variables().keys():
         return f"the name {name} would give {', '.join(sorted(taken))} a second meaning"
     return ""

@@ -11,18 +11,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import yaml
 
 from zenwatch.contract import ApiResource, Watcher
 from zenwatch.documents import documents_of
 from zenwatch.errors import BadInput, first_line
+from zenwatch.manifest import read, text_of
 from zenwatch.model.finding import Severity
-from zenwatch.model.record import object_of, spec_hash
+from zenwatch.model.record import namespace_of, object_of, spec_hash
 from zenwatch.supervise import contained
 from zenwatch.transform.group import Holdings
-from zenwatch.transform.normalise import normalise, require_source
+from zenwatch.transform.normalise import normalise, one_line, require_source
 
 Json = Mapping[str, Any]
+
+
+class NobodysReport(BadInput):
+    """An object that is none of ours, such as the Namespace that stands in the same file: no error where something else is read."""
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Preview:
 
     thresholds: per watcher name, below which findings are filtered.
     is_forced: there is one watcher, and everything is its own, whatever label or version it has.
+    errors, passed_over: a line each, for a terminal.
     """
 
     watchers: Sequence[Watcher]
@@ -39,6 +44,7 @@ class Preview:
     own_namespace: str
     is_forced: bool = False
     errors: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
     objects: int = 0
     findings: int = 0
     filtered: int = 0
@@ -46,28 +52,54 @@ class Preview:
     _names: dict[str, None] = field(default_factory=dict)
 
     def add(self, name: str, raw: bytes) -> None:
-        """One file. What cannot be read goes to errors; the rest counts all the same."""
-        try:
-            reports = list(self._reports_in(name, raw))
-        except BadInput as exc:
-            self.errors.append(f"{name}: {first_line(exc)}")
+        """One file. What cannot be read goes to errors, what no watcher reads to passed_over; the rest counts all the same."""
+        text = text_of(raw)
+        documents, failure = read(text)
+        if not documents and failure is not None:
+            # Neither JSON nor YAML as a whole: what a tool printed, perhaps, with other text around it.
+            self._add_bare(name, text, failure)
             return
-        for place, report in enumerate(reports):
-            label = f"{name}[{place}]" if len(reports) > 1 else name
-            try:
-                self._take(label, report)
-            except BadInput as exc:
-                self.errors.append(f"{_named(report, label)}: {first_line(exc)}")
+        entries = [entry for document in documents for entry in _entries_of(document)]
+        for place, entry in enumerate(entries):
+            self._add_entry(f"{name}[{place}]" if len(entries) > 1 else name, entry)
+        if failure is not None:
+            self._tell(self.errors, name, failure)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """As they would be created, but for the count, which the status of each says."""
         for _, event, count in self._held.merged(list(self._names)):
             if event is not None:
-                namespace = event.resource.namespace or self.own_namespace
+                namespace = namespace_of(event, own_namespace=self.own_namespace)
                 record = object_of(event, namespace=namespace, hash_of_spec=spec_hash(event))
                 yield record | {"status": {"phase": "Open", "count": count, "reopened": 0}}
 
+    def _add_entry(self, label: str, entry: Any) -> None:
+        if not _is_object(entry):
+            reason = BadInput("it has no apiVersion and kind, and is in no form that a watcher knows")
+            self._add_bare(label, orjson.dumps(entry).decode(), reason)
+            return
+        try:
+            self._take(label, entry)
+        except NobodysReport as exc:
+            self._tell(self.passed_over, _named(entry, label), exc)
+        except BadInput as exc:
+            self._tell(self.errors, _named(entry, label), exc)
+
+    def _add_bare(self, label: str, text: str, reason: BadInput) -> None:
+        """A tool's own output, in a ConfigMap as it would be put into one: with the label of the watcher that claims it."""
+        for watcher in self.watchers:
+            for resource in watcher.reads:
+                name, _, value = resource.label_selector.partition("=")
+                metadata = {"name": label, "labels": {name: value}}
+                wrapped = {"apiVersion": "v1", "kind": resource.kind, "metadata": metadata, "data": {"results.json": text}}
+                if value and _claims(watcher, wrapped):
+                    self._add_entry(label, wrapped)
+                    return
+        self._tell(self.errors, label, reason)
+
     def _take(self, label: str, report: Json) -> None:
+        if not isinstance(report.get("metadata"), Mapping):
+            raise BadInput("metadata is missing or not an object")
         watcher = self._watcher_of(report)
         threshold, now = self.thresholds[watcher.name], datetime.now(UTC)
         with contained(f"the watcher {watcher.name}"):
@@ -81,8 +113,7 @@ class Preview:
         self.filtered += len(findings) - len(kept)
 
     def _watcher_of(self, report: Json) -> Watcher:
-        group_version, kind = str(report.get("apiVersion", "")), report.get("kind")
-        labels = (report.get("metadata") or {}).get("labels") or {}
+        kind, group_version = report["kind"], report["apiVersion"]
         reading = [
             (watcher, resource.label_selector)
             for watcher in self.watchers
@@ -90,95 +121,50 @@ class Preview:
             if resource.kind == kind and (self.is_forced or group_version == _group_version(resource))
         ]
         for watcher, selector in reading:
-            if not selector or self.is_forced or _selects(selector, labels):
+            if not selector or self.is_forced or _selects(selector, report["metadata"].get("labels")):
                 return watcher
         for watcher, _ in reading:
             # A ConfigMap without its label: say whose it looks like by what is in it.
-            if any(watcher.claims(document) for document in _documents(report, watcher)):
+            if _claims(watcher, report):
                 return watcher
-        raise BadInput(f"no watcher reads {kind or 'an object without kind'} of {group_version or 'no apiVersion'}: name one with --source")
+        raise NobodysReport(f"no watcher reads {kind} of {group_version}: name one with --source")
 
-    def _reports_in(self, name: str, raw: bytes) -> Iterator[Json]:
-        try:
-            documents = _parsed(raw)
-        except BadInput as exc:
-            # Neither JSON nor YAML as a whole: what a tool printed, perhaps, with other text around it.
-            yield self._wrapped(name, raw.decode(errors="replace"), exc)
-            return
-        for document in documents:
-            if isinstance(document, Mapping) and {"apiVersion", "kind"} <= document.keys():
-                yield from _objects_in(document)
-            else:
-                reason = BadInput("it has no apiVersion and kind, and is in no form that a watcher knows")
-                yield self._wrapped(name, orjson.dumps(document).decode(), reason)
-
-    def _wrapped(self, name: str, text: str, reason: BadInput) -> Json:
-        """A tool's bare output in a ConfigMap as it would be put into one: with the label of the watcher that claims it."""
-        for watcher in self.watchers:
-            for resource in watcher.reads:
-                label, _, value = resource.label_selector.partition("=")
-                metadata = {"name": name, "labels": {label: value}}
-                wrapped = {"apiVersion": "v1", "kind": resource.kind, "metadata": metadata, "data": {"results.json": text}}
-                if value and any(watcher.claims(document) for document in _documents(wrapped, watcher)):
-                    return wrapped
-        raise reason
+    def _tell(self, lines: list[str], label: str, error: BadInput) -> None:
+        lines.append(one_line(f"{label}: {first_line(error)}", 900))
 
 
-def _documents(report: Json, watcher: Watcher) -> list[Any]:
+def _entries_of(document: Any) -> list[Any]:
+    """The document itself, or the entries of a List, each with its kind: a List names it once for all."""
+    if not _is_object(document) or not isinstance(document.get("items"), list):
+        return [document]
+    kind = {"kind": document["kind"].removesuffix("List")} if document["kind"] != "List" else {}
+    about = {"apiVersion": document["apiVersion"], **kind}
+    return [about | entry if isinstance(entry, dict) else entry for entry in document["items"]]
+
+
+def _is_object(document: Any) -> bool:
+    return isinstance(document, dict) and isinstance(document.get("apiVersion"), str) and isinstance(document.get("kind"), str)
+
+
+def _claims(watcher: Watcher, config_map: Json) -> bool:
+    """Whose a document is, is asked of all watchers: one that stumbles over it does not want it."""
     try:
-        return [document.value for document in documents_of(report, claims=watcher.claims)]
+        with contained(f"the watcher {watcher.name}"):
+            return any(watcher.claims(document.value) for document in documents_of(config_map, claims=watcher.claims))
     except BadInput:
-        return []
-
-
-def _objects_in(document: Json) -> Iterator[Json]:
-    """The object, or those of a List, each with its kind: a List names it once for all."""
-    entries = document.get("items")
-    if not isinstance(entries, list):
-        yield document
-        return
-    kind = {"kind": str(document["kind"]).removesuffix("List")} if document["kind"] != "List" else {}
-    for entry in entries:
-        if not isinstance(entry, Mapping):
-            raise BadInput("an entry of items is not an object")
-        yield {"apiVersion": document["apiVersion"], **kind, **entry}
-
-
-def _parsed(raw: bytes) -> list[Any]:
-    try:
-        return [orjson.loads(raw)]
-    except orjson.JSONDecodeError as exc:
-        not_json = exc
-    try:
-        # Only text that is no JSON at all can still be YAML: times stay text, as the API server would send them.
-        documents = [document for document in yaml.load_all(raw, Loader=_TextLoader) if document is not None]
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise BadInput(f"neither JSON ({not_json.msg} at byte {not_json.pos}) nor YAML ({first_line(exc, 120)})") from exc
-    if not any(isinstance(document, Mapping | list) for document in documents):
-        raise BadInput(f"neither JSON ({not_json.msg} at byte {not_json.pos}) nor YAML objects")
-    return documents
-
-
-class _TextLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
-    """Safe, and without YAML's own times: the API server sends them as text."""
-
-
-_TextLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+        return False
 
 
 def _group_version(resource: ApiResource) -> str:
     return f"{resource.group}/{resource.version}" if resource.group else resource.version
 
 
-def _selects(selector: str, labels: Json) -> bool:
+def _selects(selector: str, labels: Any) -> bool:
     name, _, value = selector.partition("=")
-    return bool(labels.get(name) == value)
+    return isinstance(labels, Mapping) and labels.get(name) == value
 
 
 def _named(report: Json, label: str) -> str:
-    metadata = report.get("metadata") or {}
+    metadata = report["metadata"] if isinstance(report.get("metadata"), Mapping) else {}
     name = "/".join(str(part) for part in (metadata.get("namespace"), metadata.get("name")) if part)
-    return f"{label} ({report.get('kind')} {name})" if name else label
+    return f"{label} ({one_line(report['kind'], 80)} {one_line(name, 200)})" if name else label

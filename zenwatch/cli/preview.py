@@ -44,8 +44,8 @@ def _call(parsed: argparse.Namespace) -> int:
             print(f"{place} of {len(parsed.files)} files read", file=sys.stderr)
     records = sorted(preview.records(), key=lambda record: (-record["spec"]["score"], record["metadata"]["name"]))
     _print(records, parsed.output)
-    for error in preview.errors:
-        print(f"zenwatch: {error}", file=sys.stderr)
+    for told in (*preview.passed_over, *preview.errors):
+        print(f"zenwatch: {told}", file=sys.stderr)
     below = f", {preview.filtered} below the threshold" if preview.filtered else ""
     print(f"{preview.objects} reports with {preview.findings} findings{below}: {len(records)} records", file=sys.stderr)
     return 1 if preview.errors or not preview.objects else 0

@@ -1,6 +1,7 @@
 """A record: the ZenAgentEvent object that an event becomes, to the letter of the CRD in deployments/crds."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,6 +17,8 @@ KIND = "ZenAgentEvent"
 PLURAL = "zenagentevents"
 CLUSTER_LABEL = f"{GROUP}/cluster"
 SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"
+# What the API server takes as a namespace's name.
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Phase(StrEnum):
@@ -39,6 +42,11 @@ class Stored:
     phase: str
     count: int
     version: int
+
+
+def namespace_of(event: Event, *, own_namespace: str) -> str:
+    """Where the record belongs: with its resource, or in our own namespace where that has none that could exist."""
+    return event.resource.namespace if _NAMESPACE.fullmatch(event.resource.namespace) else own_namespace
 
 
 def spec_of(event: Event) -> dict[str, Any]:

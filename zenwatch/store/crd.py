@@ -5,7 +5,6 @@ Owns: nothing; the API server does.
 Stops: with its client.
 """
 
-import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -25,6 +24,7 @@ from zenwatch.model.record import (
     VERSION,
     Phase,
     Stored,
+    namespace_of,
     object_of,
     spec_of,
 )
@@ -35,8 +35,6 @@ _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 # Immutable (CEL in the CRD), or of the first sighting.
 _NEVER_UPDATED = frozenset({"source", "clusterID", "key", "detectedAt"})
-# What the API server takes as a namespace's name; anything else cannot exist.
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OPTIONAL = ("remediation", "references", "resource")
 
 
@@ -53,9 +51,9 @@ class CrdStore:
         return self._parts
 
     async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
-        namespace = event.resource.namespace
-        is_ours = self._parts == ("",) or namespace in self._parts
-        if not is_ours or not _NAMESPACE.fullmatch(namespace) or namespace == self._own_namespace:
+        namespace = namespace_of(event, own_namespace=self._own_namespace)
+        is_in_reach = self._parts == ("",) or namespace in self._parts
+        if not is_in_reach or namespace == self._own_namespace:
             return await self._create_in_own(event, spec_hash)
         try:
             return await self._create_in(namespace, event, spec_hash)
