@@ -130,6 +130,8 @@ class KubeClient:
     ) -> tuple[Any, int]:
         """send(), and how many bytes the answer had."""
         sent = None if body is None else orjson.dumps(body)
+        # Before the clock starts: a server that was not asked cannot have been slow.
+        await self._pace.take()
         try:
             async with asyncio.timeout(self._timeout_secs):
                 async with await self._open(call, query, sent, content_type, accept) as answer:
@@ -146,10 +148,14 @@ class KubeClient:
             answer = await self.send(Discovery(group, version))
         except NotFound:
             return frozenset()
-        return frozenset(str(resource.get("name")) for resource in answer.get("resources") or ())
+        resources = answer.get("resources") or []
+        if not isinstance(resources, list) or not all(isinstance(resource, dict) for resource in resources):
+            raise Transient(f"the answer to get /apis/{group}/{version} is no list of resources")
+        return frozenset(str(resource.get("name")) for resource in resources)
 
     async def stream(self, call: Call | Discovery, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
         """The lines of a watch, each one JSON value. Ends when the server ends it; Transient when idle_secs pass without a byte."""
+        await self._pace.take()
         try:
             async with asyncio.timeout(self._timeout_secs):
                 answer = await self._open(call, query, None, JSON, accept)
@@ -180,7 +186,6 @@ class KubeClient:
     async def _ask(
         self, call: Call | Discovery, query: Mapping[str, str] | None, sent: bytes | None, headers: dict[str, str], *, refused: bool = False
     ) -> aiohttp.ClientResponse:
-        await self._pace.take()
         if authorization := await self._access.authorization(refused=refused):
             headers["Authorization"] = authorization
         return await self._session.request(

@@ -23,4 +23,9 @@ class Pace:
         self._counted_at = now
         self._left -= 1.0
         if self._left < 0.0:
-            await asyncio.sleep(-self._left / self._rate)
+            try:
+                await asyncio.sleep(-self._left / self._rate)
+            except asyncio.CancelledError:
+                # Who gives up does not hold back those behind.
+                self._left += 1.0
+                raise

@@ -47,15 +47,19 @@ class Detector:
     async def _find_kinds(self) -> None:
         missing = [reports for reports in self._reports if reports.state is State.NOT_SERVED]
         for group, version in {(reports.place.resource.group, reports.place.resource.version) for reports in missing}:
-            try:
-                served = await self._client.served(group, version)
-            except Forbidden as exc:
-                self._tell_once(exc)
-                continue
+            served = await self._served(group, version)
             for reports in missing:
                 resource = reports.place.resource
-                if (resource.group, resource.version) == (group, version) and resource.plural in served:
+                if (resource.group, resource.version) == (group, version) and (served is None or resource.plural in served):
                     reports.look_again()
+
+    async def _served(self, group: str, version: str) -> frozenset[str] | None:
+        """None: we may not know, so each kind has to ask for itself."""
+        try:
+            return await self._client.served(group, version)
+        except Forbidden as exc:
+            self._tell_once(exc)
+            return None
 
     def _read_kinds(self) -> list[str]:
         """ConfigMaps are served everywhere: only some with the tool's label speak for it."""

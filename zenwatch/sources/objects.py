@@ -83,19 +83,20 @@ class Reports:
         return self.state in (State.FOLLOWED, State.UNREACHABLE)
 
     async def follow(self) -> None:
-        attempt = 0
+        attempt = expired_in_a_row = 0
         while True:
             self._listed = set()
             try:
                 async for signal in self._follower.signals():
+                    attempt = 0
                     # Reading anew is no progress: only a change that comes after it is.
-                    attempt = 0 if isinstance(signal, Change) else attempt
+                    expired_in_a_row = 0 if isinstance(signal, Change) else expired_in_a_row
                     await self._receive(signal)
             except Expired as exc:
                 # At once; but a server that says so again and again is not asked without a pause.
-                attempt += 1
-                if attempt > 1:
-                    await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
+                expired_in_a_row += 1
+                if expired_in_a_row > 1:
+                    await self._clock.wait(self._never, timeout_secs=backoff_secs(expired_in_a_row, exc))
                 continue
             except NotFound:
                 self._is_served_now.clear()

@@ -1,24 +1,14 @@
 """A terminal: type a command, see what it prints."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from tests.unit.cli.terminal import Shown, Zenwatch
 from zenwatch.app import installed_watchers
 from zenwatch.cli import main
 from zenwatch.settings import Settings, WatcherSettings, watcher_prefix
-
-
-@dataclass(frozen=True)
-class Shown:
-    code: int
-    out: str
-    err: str
-
-
-Zenwatch = Callable[..., Shown]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.fakes.crd import violations
-from tests.unit.cli.conftest import Shown, Zenwatch
+from tests.unit.cli.terminal import Shown, Zenwatch
 from tests.unit.watchers.payloads import (
     SAMPLES,
     a_benchmark,
@@ -246,11 +246,10 @@ def test_many_files_show_that_something_happens(zenwatch: Zenwatch, written: Wri
         ("null", "no apiVersion and kind"),
         ('{"apiVersion": "v1"', "neither JSON"),
         ({"some": "JSON"}, "no apiVersion and kind"),
-        ({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}, "no watcher reads Pod of v1"),
         (labelled("kube-bench", "hello"), "results.json"),
         (SECRETS | {"report": None}, "report is missing or not an object"),
     ],
-    ids=["empty", "text", "bytes", "null", "cut off", "JSON", "a Pod", "a ConfigMap of text", "no report"],
+    ids=["empty", "text", "bytes", "null", "cut off", "JSON", "a ConfigMap of text", "no report"],
 )
 def test_what_cannot_be_read_is_named_and_the_rest_is_shown(content: Any, reason: str, zenwatch: Zenwatch, written: Written) -> None:
     """Exit code 1, the file and the reason on stderr; all the others are there."""
@@ -261,6 +260,16 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(content: Any, reason
     assert (shown.code, found(shown)) == (1, [OF_SECRETS])
     [line] = [line for line in shown.err.splitlines() if line.startswith(f"zenwatch: {bad}")]
     assert reason in line
+
+
+def test_what_is_no_report_is_passed_over(zenwatch: Zenwatch, written: Written) -> None:
+    """A Namespace in the same file is no fault of it; but a file of nothing else is not what somebody wanted to see."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+
+    beside, alone = zenwatch("preview", written(documents(namespace, SECRETS)), "-o", "json"), zenwatch("preview", written(namespace))
+
+    assert (beside.code, found(beside), alone.code) == (0, [OF_SECRETS], 1)
+    assert all("(Namespace shop): no watcher reads Namespace of v1" in shown.err for shown in (beside, alone))
 
 
 def test_a_file_that_cannot_be_opened_is_named(zenwatch: Zenwatch, written: Written, tmp_path: Path) -> None:
@@ -276,7 +285,7 @@ SPOILT: Mapping[str, tuple[str, list[str]]] = {
     "a document of another kind": (documents({"a": 1}, SECRETS), [OF_SECRETS]),
     "a document that breaks off": (documents(SECRETS) + "---\na: [", [OF_SECRETS]),
     "an entry that is no object": (json.dumps({"apiVersion": "v1", "kind": "List", "items": [1, SECRETS, None]}), [OF_SECRETS]),
-    "an entry that is no report": (documents(a_config_map({}), SECRETS), [OF_SECRETS]),
+    "a report that cannot be read": (documents(labelled("checkov", "junk"), SECRETS), [OF_SECRETS]),
 }
 
 

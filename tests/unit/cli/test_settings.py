@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.cli.conftest import Zenwatch
+from tests.unit.cli.terminal import Zenwatch
 from zenwatch.app import installed_watchers
 from zenwatch.settings import Settings, WatcherSettings, accepted, watcher_prefix
 

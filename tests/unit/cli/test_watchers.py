@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.fakes.api_server import FakeApiServer, body, status
-from tests.unit.cli.conftest import Zenwatch
+from tests.unit.cli.terminal import Zenwatch
 from zenwatch.app import installed_watchers
 
 

@@ -223,12 +223,13 @@ async def test_a_kind_that_is_not_missing_is_not_asked_for() -> None:
 
 
 async def test_a_refused_discovery_does_not_stop_the_round() -> None:
-    """A hardened cluster: the kinds that are served are read all the same, and what they say must be written."""
+    """A hardened cluster: what the kinds that are served say must be written, and the missing ones have to ask for themselves."""
     async with scene(new=status(403)) as stage:
         stage.has(VULNS, State.FOLLOWED)
-        stage.has(AUDITS, State.NOT_SERVED)
+        missing = stage.has(AUDITS, State.NOT_SERVED)
 
         assert await stage.detector().look() == ["vulnerabilityreports.aquasecurity.github.io served"]
+        assert missing.seen == 1
 
 
 # ---------------------------------------------------------------- one look, for a person
@@ -259,6 +260,9 @@ async def test_a_survey_has_one_line_for_a_kind(answer: Answer, said: str) -> No
     """Whatever the answer is; the kinds after it are asked for all the same."""
     async with scene(vulns=answer, results=some(3)) as stage:
         assert await surveyed(stage, VULNS, RESULTS) == [said, "3 configmaps labelled app=trivy"]
+
+        # The server counts what it leaves out, but not where a selector chooses.
+        assert [dict(seen.query) for seen in stage.server.seen] == [{"limit": "1"}, {"limit": "500", "labelSelector": "app=trivy"}]
 
 
 @pytest.mark.parametrize(

@@ -280,3 +280,14 @@ async def test_a_server_that_says_410_to_every_watch_is_not_listed_without_a_pau
         await until(lambda: bool(room.clock.waits) or len(room.intake.kept) == 5)
 
         assert room.clock.waits
+
+
+async def test_an_outage_that_is_over_does_not_delay_the_next_list() -> None:
+    """Its failures were another matter: the first 410 after it is answered at once, as any first one is."""
+    relist = page(report("a")), watch(error_line(410)), page(report("b")), watch()
+    async with following(status(500), status(500), *relist) as room:
+        for _ in range(2):
+            await room.clock.pass_one_wait()
+        await until(lambda: len(room.clock.waits) > 2 or len(room.intake.kept) == 2)
+
+        assert set(room.intake.held) == {B}

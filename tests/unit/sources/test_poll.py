@@ -202,8 +202,12 @@ async def test_a_round_that_takes_too_long_fails_and_is_tried_again() -> None:
             turn.look_goes_on.set()
             await turn.clock.pass_one_wait()
             await until(lambda: len(turn.clock.waits) == 3)
+            turn.look_failures = [Transient("away")]
+            await turn.clock.pass_one_wait()
+            await until(lambda: len(turn.clock.waits) == 4)
 
     failed = [told for told in lines if told["event"] == "round_failed"]
-    assert [(told["error"], told["attempt"]) for told in failed] == [("not done within 0.01 s", 1), ("not done within 0.01 s", 2)]
+    late = "not done within 0.01 s"
+    assert [(told["error"], told["attempt"]) for told in failed] == [(late, 1), (late, 2), ("away", 1)]
     assert 0.5 <= first_secs <= 1.0 <= second_secs <= 2.0
-    assert (turn.intake.settled, turn.clock.waits[-1]) == (1, INTERVAL_SECS)
+    assert (turn.intake.settled, turn.clock.waits[2]) == (1, INTERVAL_SECS)

@@ -1,7 +1,8 @@
 """zenwatch/store/crd.py: the answers that a real API server does not give on demand; the rest is tests/contract/store_suite.py."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
@@ -119,11 +120,14 @@ async def test_a_part_is_listed_and_watched_in_its_namespace() -> None:
         client = server.client()
         store = CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=("default",))
         told = []
-        async for change in store.follow("default"):
-            told.append(change)
-            if isinstance(change, Put):
-                break
-        await client.close()
+        try:
+            async with asyncio.timeout(2), aclosing(store.follow("default")) as changes:
+                async for change in changes:
+                    told.append(change)
+                    if isinstance(change, Put):
+                        break
+        finally:
+            await client.close()
 
     assert [type(change) for change in told] == [Synced, Put]
     assert {seen.path for seen in server.seen} == {IN_DEFAULT}
