@@ -117,6 +117,7 @@ def test_a_watcher_that_cannot_be_used_ends_the_process_with_a_sentence(
 async def running(*watchers: Watcher, environment: Mapping[str, str] | None = None) -> AsyncIterator[FakeApiServer]:
     async with FakeApiServer() as server:
         server.answers("GET", RECORDS, EMPTY_TABLE, watch())
+        server.answers("GET", "/api/v1/namespaces/shop/pods", page())
         for watcher in watchers:
             for resource in watcher.reads:
                 server.answers("GET", f"/apis/{resource.group}/v1/{resource.plural}", page(), watch())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -121,8 +121,8 @@ async def test_a_part_is_listed_and_watched_in_its_namespace() -> None:
         store = CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=("default",))
         told = []
         try:
-            async with asyncio.timeout(2), aclosing(store.follow("default")) as changes:
-                async for change in changes:
+            async with asyncio.timeout(2):
+                async for change in store.follow("default"):
                     told.append(change)
                     if isinstance(change, Put):
                         break
