@@ -15,6 +15,8 @@ from zenwatch.errors import BadInput, first_line
 
 # Reports are a dozen levels deep; libraries recurse.
 MOST_LEVELS = 100
+# So much that begins like JSON is JSON that breaks off; to try it as YAML takes seconds and says nothing better.
+LONG_CHARS = 1024 * 1024
 _Fastest: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -39,6 +41,8 @@ def read(text: str) -> tuple[list[Any], BadInput | None]:
         return [orjson.loads(text)], None
     except orjson.JSONDecodeError as exc:
         not_json = f"{exc.msg} at byte {exc.pos}"
+    if len(text) > LONG_CHARS and text.lstrip().startswith(("{", "[")):
+        return [], BadInput(f"not JSON: {not_json}")
     documents: list[Any] = []
     try:
         _require_modest(text)

@@ -76,7 +76,13 @@ class Preview:
     def _add_entry(self, label: str, entry: Any) -> None:
         if not _is_object(entry):
             reason = BadInput("it has no apiVersion and kind, and is in no form that a watcher knows")
-            self._add_bare(label, orjson.dumps(entry).decode(), reason)
+            try:
+                text = orjson.dumps(entry).decode()
+            except TypeError:
+                # It can be read at more levels than it can be written.
+                self._tell(self.errors, label, reason)
+            else:
+                self._add_bare(label, text, reason)
             return
         try:
             self._take(label, entry)

@@ -39,6 +39,8 @@ def an_object(source: str, kind: ApiResource, namespace: str) -> Json:
         sample = report_in(namespace, a_vulnerability())
     sample |= {"apiVersion": f"{kind.group}/{kind.version}".removeprefix("/"), "kind": kind.kind}
     sample["metadata"] |= {"name": f"sample-{namespace}"} | ({"namespace": namespace} if kind.namespaced else {})
+    # The owner does not exist here: the garbage collector would take the report away.
+    sample["metadata"].pop("ownerReferences", None)
     if kind.label_selector:
         label, _, value = kind.label_selector.partition("=")
         sample["metadata"].setdefault("labels", {})[label] = value

@@ -61,6 +61,7 @@ HOSTILE: Mapping[str, Any] = {
     "no such number": "a: !!int _",
     "an object of Python's": "a: !!python/object/apply:os.system [exit 1]",
     "deep JSON": '{"a":' * 2000 + "1" + "}" * 2000,
+    "JSON that can be read but not written": '{"a":' * 500 + "1" + "}" * 500,
 }
 
 
@@ -150,22 +151,21 @@ EXHAUSTING = {
 }
 
 
-@pytest.mark.parametrize("made", EXHAUSTING)
-def test_a_file_that_is_made_to_exhaust_the_reader_does_not(made: str, tmp_path: Path) -> None:
+def test_files_that_are_made_to_exhaust_the_reader_do_not(tmp_path: Path) -> None:
     """A few kilobytes cost neither the process, nor gigabytes, nor minutes; and the next file is shown."""
-    (tmp_path / "made").write_text(EXHAUSTING[made])
+    for name, content in EXHAUSTING.items():
+        (tmp_path / name).write_text(content)
     (tmp_path / "good").write_text(json.dumps(GOOD))
 
     ended = subprocess.run(
-        [sys.executable, "-m", "zenwatch", "preview", "made", "good", "-o", "json"],
+        [sys.executable, "-m", "zenwatch", "preview", *EXHAUSTING, "good", "-o", "json"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=20,
         check=False,
         preexec_fn=_with_little_memory if sys.platform == "linux" else None,
     )
 
     assert (ended.returncode, len(ended.stdout.splitlines())) == (1, 1)
-    assert "zenwatch: made: " in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert [line.split(": ")[1] for line in ended.stderr.splitlines()[:-1]] == list(EXHAUSTING)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import structlog
 
 from zenwatch.contract import ApiResource, Watcher
-from zenwatch.errors import Forbidden, NotFound, ZenwatchError, first_line
+from zenwatch.errors import NotFound, Permanent, ZenwatchError, first_line
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.metrics import TOOL_INSTALLED
 from zenwatch.sources.objects import Reports, State
@@ -57,7 +57,7 @@ class Detector:
         """None: we may not know, so each kind has to ask for itself."""
         try:
             return await self._client.served(group, version)
-        except Forbidden as exc:
+        except Permanent as exc:
             self._tell_once(exc)
             return None
 
@@ -74,17 +74,17 @@ class Detector:
             return []
         try:
             has_pods = await _count(self._client, PODS, self._namespace, self._watcher.pod_labels)
-        except Forbidden as exc:
+        except Permanent as exc:
             # It only costs this hint; the reports are read all the same.
             self._pods_refused = True
             self._tell_once(exc)
             return []
         return [f"pods in {self._namespace}"] if has_pods else []
 
-    def _tell_once(self, refusal: Forbidden) -> None:
+    def _tell_once(self, refusal: Permanent) -> None:
         if (sentence := first_line(refusal)) not in self._told:
             self._told.add(sentence)
-            log.warning("permission_missing", source=self._watcher.name, error=sentence)
+            log.warning("detection_refused", source=self._watcher.name, error=sentence)
 
 
 async def survey(client: KubeClient, watcher: Watcher, *, namespace: str) -> AsyncIterator[str]:

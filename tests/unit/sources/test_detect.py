@@ -148,8 +148,17 @@ async def test_a_refusal_of_the_pods_is_named_once_and_not_asked_for_again() -> 
 
             assert looks == [["vulnerabilityreports.aquasecurity.github.io served"]] * 2
             assert stage.asked() == [PODS]
-    missing = [told["error"] for told in lines if told["event"] == "permission_missing"]
+    missing = [told["error"] for told in lines if told["event"] == "detection_refused"]
     assert missing == ["missing permission: list pods in namespace trivy-system"]
+
+
+@pytest.mark.parametrize("code", [400, 404, 406])
+async def test_pods_that_cannot_be_counted_only_cost_the_hint(code: int) -> None:
+    """Whatever stands between us and the API server may not know such lists: what the reports say must be written all the same."""
+    async with scene(pods=status(code)) as stage:
+        stage.has(VULNS, State.FOLLOWED)
+
+        assert await stage.detector(namespace="trivy-system").look() == ["vulnerabilityreports.aquasecurity.github.io served"]
 
 
 # ---------------------------------------------------------------- what becomes of it
