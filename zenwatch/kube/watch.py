@@ -36,10 +36,9 @@ WATCH_IDLE_SECS = 130.0
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list: the decoded answer (a List or a Table) and its size."""
+    """Part of a list: the decoded answer, a List or a Table."""
 
     answer: Mapping[str, Any]
-    bytes_held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,6 @@ class Change:
 
     kind: str
     object: Mapping[str, Any]
-    bytes_held: int
 
 
 class Follower:
@@ -120,7 +118,7 @@ class Follower:
                 limit = max(1, limit // 4)
                 continue
             metadata = answer.get("metadata") or {}
-            yield Page(answer, size)
+            yield Page(answer)
             if not (token := metadata.get("continue") or ""):
                 self._place = metadata.get("resourceVersion")
                 return
@@ -143,7 +141,7 @@ class Follower:
                     raise Expired(str(told.get("message")))
                 raise Transient(f"the watch of {self._resource.full_name} was ended: {told.get('message')}")
             if kind != "BOOKMARK":
-                yield Change(str(kind), told, len(line))
+                yield Change(str(kind), told)
             # Only after the consumer came back for more: what it did not finish is told again.
             self._place = (told.get("metadata") or {}).get("resourceVersion") or self._place
 

@@ -1,7 +1,7 @@
 """Hold what each report says, and merge what several reports say of one key.
 
 In: the events of a report, as often as it changes.  Out: one event per name, and how many reports hold it.
-Owns: per report its version, its names and its events, compressed (about 30 bytes per event where events resemble each other).
+Owns: per report its version, its names and its events, compressed (70 bytes per event in reports of 20 that resemble each other).
 Stops: nothing to stop; all of it can be read again from the API server.
 """
 
