@@ -1,5 +1,6 @@
 """One real API server for all tests that need it, and the hands to work with it."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.components import Options
 from tests.controlplane.identity import Identity
+from tests.controlplane.processes import free_ports
 from tests.installed import install_zenwatch
 from tests.running import Zenwatch
 
@@ -15,7 +17,10 @@ from tests.running import Zenwatch
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ControlPlane]:
     """Started by the first test that asks, ended with the run."""
-    with ControlPlane.start(Options(audit_log=True)) as control_plane:
+    [port] = free_ports(1)
+    url = f"https://127.0.0.1:{port}/audit/webhook"
+    # Until a test listens there, the API server finds nobody and goes on trying, as it does when zenwatch is away.
+    with ControlPlane.start(Options(audit_log=True, audit_webhook_url=url, audit_webhook_token=secrets.token_hex())) as control_plane:
         yield control_plane
 
 

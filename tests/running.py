@@ -31,10 +31,15 @@ def eventually(look: Callable[[], T], *, within_secs: float = PATIENCE_SECS) -> 
 class Zenwatch:
     def __init__(self, kubeconfig: Path, log_file: Path, settings: dict[str, str]) -> None:
         self._log_file = log_file
-        environment = os.environ | {"WATCH_INTERVAL": "200ms", "LOG_FORMAT": "json"} | settings
+        # Each on a port of its own.
+        environment = os.environ | {"WATCH_INTERVAL": "200ms", "LOG_FORMAT": "json", "LISTEN": "127.0.0.1:0"} | settings
         command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(kubeconfig)]
         with log_file.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def text(self) -> str:
+        """All that it said, as it said it."""
+        return self._log_file.read_text()
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
         """The lines so far; a line that is not JSON fails the test."""
@@ -47,6 +52,11 @@ class Zenwatch:
     def wait_for_stored(self, count: int) -> None:
         """Until the rounds together stored so many."""
         eventually(lambda: sum(line["stored"] for line in self.log("round_done")) >= count)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        return str(self.wait_for_log("listening")["address"])
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -1,8 +1,9 @@
-"""What the rooms promise each other. The author of a watcher needs Watcher and ApiResource, model/finding.py, and BadInput of errors.py.
+"""What the rooms promise each other. The author of a watcher needs Watcher and ApiResource, or PushWatcher and Verdict, besides
+model/finding.py and BadInput of errors.py.
 
 A watcher yields findings; a source hands them to an Intake; the Intake decides against the Index and submits
-envelopes to a RecordWriter; the writer calls the Store; the receipt comes back through the envelope. An Inbox stands before
-the Intake where events are pushed, a Destination behind the store where records are delivered.
+envelopes to a RecordWriter; the writer calls the Store; the receipt comes back through the envelope. Where a tool pushes, a Hook
+takes the body and a PushIntake the findings, with an Inbox in it; a Destination stands behind the store where records are delivered.
 Each of these has one suite in tests/contract that every implementation passes.
 """
 
@@ -12,10 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from zenwatch.model.envelope import Envelope, Outcome
+from zenwatch.model.envelope import Envelope
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.record import Stored
+from zenwatch.settings import PushSettings
+
+# Of a list that grows with every sighting, so many are kept (records.md: samples, the last five).
+RECENT_ENTRIES = 5
 
 # ---------------------------------------------------------------- what a tool says
 
@@ -66,7 +71,117 @@ class Watcher:
     claims: Callable[[Any], bool] = lambda _document: False
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one pushed event.
+
+    rule: which rule decided, one of a bounded set: it is a metric's label. why: the rule in one sentence, for a person.
+    finding: what is stored; None where the rule leaves the event out.
+    """
+
+    rule: str
+    why: str
+    finding: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a push watcher may know of the process it works for, to leave out what that process did itself.
+
+    own_account: the user name that the API server knows zenwatch by; empty until it was asked.
+    own_namespace, own_pod: where zenwatch runs; own_pod is empty outside a pod.
+    """
+
+    own_account: Callable[[], str] = lambda: ""
+    own_namespace: str = ""
+    own_pod: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PushWatcher:
+    """The declaration of a tool that posts its events to us. Made once, at import, and never changed.
+
+    name, namespace, pod_labels, min_severity: as in Watcher.
+    path: where it posts, such as /falco/webhook.
+    media_types: what it posts, the parts before any parameter. The first one is the one that an error message recommends.
+    decode: a body and its media type to the events in it. Lazy: one step of the iterator holds the loop for some milliseconds at
+        most, also for a body of MAX_BODY. BadInput, before the first event, says what is wrong with the body and what was expected.
+    prepare: the settings and the circumstances, once at the start, to the judge of single events. Raises ConfigError.
+        The judge is pure and raises BadInput for an event that it cannot understand.
+    settings: PushSettings, or a subclass with settings of its own; its variables begin with the watcher's name.
+    sender_retries: what is answered with 429 comes again. Otherwise a full buffer means that events are lost.
+    counts_repeats: one more event of a key is one more sighting. Otherwise it is the same event, sent again.
+    recent: the list in a finding's details of which the last RECENT_ENTRIES are kept, oldest first; empty: there is none.
+    token_in_path: the sender cannot set headers, so the token may be the last segment of its path, or a basic password.
+    claims: whether a JSON document is one of its bodies or events; asked where a file has to be told from those of other tools.
+    """
+
+    name: str
+    path: str
+    media_types: tuple[str, ...]
+    decode: Callable[[bytes, str], Iterator[Any]]
+    prepare: Callable[[Any, Circumstances], Callable[[Any], Verdict]]
+    settings: type[PushSettings] = PushSettings
+    sender_retries: bool = False
+    counts_repeats: bool = False
+    recent: str = ""
+    token_in_path: bool = False
+    namespace: str = ""
+    pod_labels: str = ""
+    min_severity: Severity = Severity.INFO
+    claims: Callable[[Any], bool] = lambda _document: False
+
+    @property
+    def reads(self) -> tuple[ApiResource, ...]:
+        """No kind: it is told."""
+        return ()
+
+
 # ---------------------------------------------------------------- on the way in
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a webhook's sender is told: an HTTP status, one line of text, and when to come again."""
+
+    status: int
+    line: str
+    retry_after_secs: int | None = None
+
+
+class Hook(Protocol):
+    """What stands behind one path of the server. The server has checked who posts, and bounded and unpacked the body."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def media_types(self) -> Sequence[str]: ...
+
+    @property
+    def max_body_bytes(self) -> int: ...
+
+    @property
+    def token_in_path(self) -> bool: ...
+
+    def count(self, status: int) -> None:
+        """A request to this path was answered with this status, by whom ever."""
+        ...
+
+    async def post(self, body: bytes, media_type: str) -> Answer:
+        """Answer once the events are as safe as configured. Never raises for what a sender may send."""
+        ...
+
+
+class PushIntake(Protocol):
+    """Takes what a tool pushed and sees to it that the records follow."""
+
+    def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
+        """Take all of one body, or nothing of it. filtered, rejected: how many other events the body held, for the ledger.
+
+        False: the buffer is full. Nothing is counted then if the sender comes again; else what did not fit is counted as lost.
+        """
+        ...
 
 
 class Intake(Protocol):
@@ -100,12 +215,16 @@ class Intake(Protocol):
 class Inbox(Protocol):
     """Between a webhook and the worker: bounded, in memory or on disk."""
 
-    def offer(self, events: Sequence[Any]) -> bool:
-        """Take all or none. False: full; the caller answers so that a sender who retries comes back."""
+    def offer(self, events: Sequence[Event]) -> bool:
+        """Take all or none. False: full; the caller answers so that a sender who retries comes back.
+
+        Full means more events than its capacity that were not released yet. More than that at once are taken if it is empty:
+        a batch cannot be made smaller by sending it again.
+        """
         ...
 
-    async def receive(self) -> tuple[Any, Callable[[Outcome], None]]:
-        """The next event and the call that settles it. Raises Closed once it is closed and empty."""
+    async def receive(self) -> tuple[Event, Callable[[], None]]:
+        """The next event and the call that releases it, once. Raises Closed once it is closed and all was received."""
         ...
 
     def close(self) -> None:
@@ -155,6 +274,10 @@ class Store(Protocol):
 
     async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
         """Write status.count, and seen_at as status.lastSeen. NotFound: it is gone."""
+        ...
+
+    async def read(self, stored: Stored) -> Mapping[str, Any]:
+        """The whole record as it is now: metadata, spec, status. NotFound: it is gone."""
         ...
 
     @property

@@ -41,6 +41,11 @@ def read(text: str) -> tuple[list[Any], BadInput | None]:
         return [orjson.loads(text)], None
     except orjson.JSONDecodeError as exc:
         not_json = f"{exc.msg} at byte {exc.pos}"
+    lines = _json_lines(text)
+    return (lines, None) if lines else _read_yaml(text, not_json)
+
+
+def _read_yaml(text: str, not_json: str) -> tuple[list[Any], BadInput | None]:
     if len(text) > LONG_CHARS and text.lstrip().startswith(("{", "[")):
         return [], BadInput(f"not JSON: {not_json}")
     documents: list[Any] = []
@@ -57,6 +62,17 @@ def read(text: str) -> tuple[list[Any], BadInput | None]:
     if not any(isinstance(document, dict | list) for document in documents):
         return [], BadInput(f"neither JSON ({not_json}) nor YAML objects")
     return documents, None
+
+
+def _json_lines(text: str) -> list[Any]:
+    """One JSON object a line, as programs write logs; none where a single line is something else."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
+        return []
+    try:
+        return [orjson.loads(line) for line in lines]
+    except orjson.JSONDecodeError:
+        return []
 
 
 def _require_modest(text: str) -> None:

@@ -14,6 +14,16 @@ FINDINGS_RECEIVED = Counter("zenwatch_findings_received", "Findings that a sourc
 FINDINGS_SETTLED = Counter("zenwatch_findings_settled", "What became of the findings received.", ["source", "outcome"])
 FINDINGS_IN_FLIGHT = Gauge("zenwatch_findings_in_flight", "Findings received and not settled yet.", ["source"])
 
+FINDINGS_LOST = Counter("zenwatch_findings_lost", "Findings that no record will tell of, by why.", ["source", "reason"])
+PUSHED_LEFT_OUT = Counter("zenwatch_pushed_events_left_out", "Pushed events that a rule left out.", ["source", "rule"])
+WEBHOOK_REQUESTS = Counter("zenwatch_webhook_requests", "Requests to a webhook, by answer.", ["source", "code"])
+WEBHOOK_BYTES = Counter("zenwatch_webhook_body_bytes", "Bodies that were read, after unpacking.", ["source"])
+WEBHOOK_SECONDS = Histogram("zenwatch_webhook_duration_seconds", "From the end of the body to the answer.", ["source"])
+WEBHOOK_LAST = Gauge("zenwatch_webhook_last_request_timestamp_seconds", "When a body was last taken.", ["source"])
+BUFFER_EVENTS = Gauge("zenwatch_buffer_events", "Pushed events that wait to be stored.", ["source"])
+BUFFER_CAPACITY = Gauge("zenwatch_buffer_capacity_events", "How many events the buffer takes.", ["source"])
+LOOP_HELD_SECONDS = Gauge("zenwatch_loop_held_seconds", "The longest that the event loop was held up in the last minute.")
+
 REPORTS_REJECTED = Counter("zenwatch_reports_rejected", "Reports that could not be read.", ["source"])
 TOOL_INSTALLED = Gauge("zenwatch_tool_installed", "1 where a tool was found in the cluster, else 0.", ["source"])
 REPORTS_HELD = Gauge("zenwatch_reports_held", "Reports whose findings are held in memory.", ["source"])
@@ -71,6 +81,11 @@ class Ledger:
         self._settled[source, outcome] += findings
         _settled(source, outcome).inc(findings)
         _in_flight(source).dec(findings)
+
+    def lose(self, source: str, reason: str, findings: int) -> None:
+        """reason: buffer_full (the sender does not come again) or shutdown (memory ends with the process)."""
+        self.settle(source, Outcome.LOST, findings)
+        FINDINGS_LOST.labels(source, reason).inc(findings)
 
     def page(self, source: str) -> dict[str, int]:
         """One source's lines as plain counts: received, each outcome, in_flight."""

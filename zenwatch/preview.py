@@ -5,24 +5,27 @@ Owns: nothing.
 Stops: nothing to stop.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
 
-from zenwatch.contract import ApiResource, Watcher
+from zenwatch.contract import ApiResource, PushWatcher, Verdict, Watcher
 from zenwatch.documents import documents_of
 from zenwatch.errors import BadInput, first_line
 from zenwatch.manifest import read, text_of
-from zenwatch.model.finding import Severity
+from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.record import namespace_of, object_of, spec_hash
+from zenwatch.plugins import AnyWatcher
 from zenwatch.supervise import contained
 from zenwatch.transform.group import Holdings
 from zenwatch.transform.normalise import normalise, one_line, require_source
 
 Json = Mapping[str, Any]
+Judge = Callable[[Any], Verdict]
 
 
 class NobodysReport(BadInput):
@@ -34,20 +37,24 @@ class Preview:
     """Add files, then read records.
 
     thresholds: per watcher name, below which findings are filtered.
+    judges: per push watcher, what judges its events. judged: each of them, with where it stood.
     is_forced: there is one watcher, and everything is its own, whatever label or version it has.
     errors, passed_over: a line each, for a terminal.
     """
 
-    watchers: Sequence[Watcher]
+    watchers: Sequence[AnyWatcher]
     thresholds: Mapping[str, Severity]
     cluster_id: str
     own_namespace: str
+    judges: Mapping[str, Judge] = field(default_factory=dict)
     is_forced: bool = False
+    judged: list[tuple[str, Verdict]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     objects: int = 0
     findings: int = 0
     filtered: int = 0
+    left_out: int = 0
     _held: Holdings = field(default_factory=Holdings)
     _names: dict[str, None] = field(default_factory=dict)
 
@@ -55,6 +62,8 @@ class Preview:
         """One file. What cannot be read goes to errors, what no watcher reads to passed_over; the rest counts all the same."""
         text = text_of(raw)
         documents, failure = read(text)
+        if not documents and self._takes_lines():
+            documents, failure = [{"output": line} for line in text.splitlines() if line.strip()], None
         if not documents and failure is not None:
             # Neither JSON nor YAML as a whole: what a tool printed, perhaps, with other text around it.
             self._add_bare(name, text, failure)
@@ -73,7 +82,15 @@ class Preview:
                 record = object_of(event, namespace=namespace, hash_of_spec=spec_hash(event))
                 yield record | {"status": {"phase": "Open", "count": count, "reopened": 0}}
 
+    def _takes_lines(self) -> bool:
+        """A tool that posts plain text prints a line for each event."""
+        return self.is_forced and any(isinstance(watcher, PushWatcher) and "text/plain" in watcher.media_types for watcher in self.watchers)
+
     def _add_entry(self, label: str, entry: Any) -> None:
+        for watcher in self.watchers:
+            if isinstance(watcher, PushWatcher) and (self.is_forced or _claims(watcher, entry)):
+                self._add_event(label, entry, watcher)
+                return
         if not _is_object(entry):
             reason = BadInput("it has no apiVersion and kind, and is in no form that a watcher knows")
             try:
@@ -91,14 +108,26 @@ class Preview:
         except BadInput as exc:
             self._tell(self.errors, _named(entry, label), exc)
 
+    def _add_event(self, label: str, entry: Any, watcher: PushWatcher) -> None:
+        try:
+            with contained(f"the watcher {watcher.name}"):
+                verdict = self.judges[watcher.name](entry)
+                findings = [verdict.finding] if verdict.finding is not None else []
+                self._hold(label, watcher, findings)
+        except BadInput as exc:
+            self._tell(self.errors, label, exc)
+        else:
+            self.left_out += verdict.finding is None
+            self.judged.append((label, verdict))
+
     def _add_bare(self, label: str, text: str, reason: BadInput) -> None:
         """A tool's own output, in a ConfigMap as it would be put into one: with the label of the watcher that claims it."""
-        for watcher in self.watchers:
+        for watcher in _pulling(self.watchers):
             for resource in watcher.reads:
                 name, _, value = resource.label_selector.partition("=")
                 metadata = {"name": label, "labels": {name: value}}
                 wrapped = {"apiVersion": "v1", "kind": resource.kind, "metadata": metadata, "data": {"results.json": text}}
-                if value and _claims(watcher, wrapped):
+                if value and _claims_part(watcher, wrapped):
                     self._add_entry(label, wrapped)
                     return
         self._tell(self.errors, label, reason)
@@ -107,13 +136,15 @@ class Preview:
         if not isinstance(report.get("metadata"), Mapping):
             raise BadInput("metadata is missing or not an object")
         watcher = self._watcher_of(report)
-        threshold, now = self.thresholds[watcher.name], datetime.now(UTC)
         with contained(f"the watcher {watcher.name}"):
-            findings = list(watcher.parse(report))
-            require_source(findings, watcher.name)
-            kept = [finding for finding in findings if finding.severity.is_at_least(threshold)]
-            events = [normalise(finding, cluster_id=self.cluster_id, seen_at=now) for finding in kept]
-            self._names |= dict.fromkeys(self._held.replace(label, "", events))
+            self._hold(label, watcher, list(watcher.parse(report)))
+
+    def _hold(self, label: str, watcher: AnyWatcher, findings: Sequence[Finding]) -> None:
+        threshold, now = self.thresholds[watcher.name], datetime.now(UTC)
+        require_source(findings, watcher.name)
+        kept = [finding for finding in findings if finding.severity.is_at_least(threshold)]
+        events = [normalise(finding, cluster_id=self.cluster_id, seen_at=now) for finding in kept]
+        self._names |= dict.fromkeys(self._held.replace(label, "", events))
         self.objects += 1
         self.findings += len(findings)
         self.filtered += len(findings) - len(kept)
@@ -122,7 +153,7 @@ class Preview:
         kind, group_version = report["kind"], report["apiVersion"]
         reading = [
             (watcher, resource.label_selector)
-            for watcher in self.watchers
+            for watcher in _pulling(self.watchers)
             for resource in watcher.reads
             if resource.kind == kind and (self.is_forced or group_version == _group_version(resource))
         ]
@@ -131,7 +162,7 @@ class Preview:
                 return watcher
         for watcher, _ in reading:
             # A ConfigMap without its label: say whose it looks like by what is in it.
-            if _claims(watcher, report):
+            if _claims_part(watcher, report):
                 return watcher
         raise NobodysReport(f"no watcher reads {kind} of {group_version}: name one with --source")
 
@@ -152,13 +183,24 @@ def _is_object(document: Any) -> bool:
     return isinstance(document, dict) and isinstance(document.get("apiVersion"), str) and isinstance(document.get("kind"), str)
 
 
-def _claims(watcher: Watcher, config_map: Json) -> bool:
+def _claims(watcher: AnyWatcher, document: Any) -> bool:
     """Whose a document is, is asked of all watchers: one that stumbles over it does not want it."""
     try:
         with contained(f"the watcher {watcher.name}"):
-            return any(watcher.claims(document.value) for document in documents_of(config_map, claims=watcher.claims))
+            return watcher.claims(document)
     except BadInput:
         return False
+
+
+def _claims_part(watcher: Watcher, config_map: Json) -> bool:
+    try:
+        return any(_claims(watcher, document.value) for document in documents_of(config_map, claims=partial(_claims, watcher)))
+    except BadInput:
+        return False
+
+
+def _pulling(watchers: Sequence[AnyWatcher]) -> Iterator[Watcher]:
+    return (watcher for watcher in watchers if isinstance(watcher, Watcher))
 
 
 def _group_version(resource: ApiResource) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -13,6 +14,8 @@ from zenwatch.model.finding import Severity
 _UNIT_SECS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNIT_BYTES = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+_SIZE = re.compile(r"(\d{1,15})(Ki|Mi|Gi|)")
 # What the API server accepts as a label value (at most 63) and as a namespace's name.
 _LABEL_VALUE = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 _NAMESPACE = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -24,6 +27,13 @@ def seconds_of(duration: str) -> float:
     if not _DURATION.fullmatch(duration.strip()):
         raise ValueError(f"not a duration: {duration!r}")
     return sum(float(number) * _UNIT_SECS[unit] for number, unit in _DURATION_PART.findall(duration))
+
+
+def bytes_of(size: str) -> int:
+    """512Ki, 16Mi, 2Gi or plain bytes, as Kubernetes writes quantities. Raises ValueError."""
+    if not (said := _SIZE.fullmatch(size.strip())):
+        raise ValueError(f"not a size: {size!r}")
+    return int(said[1]) * _UNIT_BYTES[said[2]]
 
 
 def _upper(value: object) -> object:
@@ -53,7 +63,41 @@ WindowOrAll = Annotated[float | None, BeforeValidator(_window)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 
 
-def _setting(variable: str, default: Any, accepts: str, meaning: str, **limits: Any) -> Any:
+def _bytes(value: object) -> object:
+    return bytes_of(value) if isinstance(value, str) else value
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9.-]*):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """host empty: all addresses. port 0: a free one, which the log tells."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host == "localhost" or self.host.startswith("127.") or self.host == "::1"
+
+
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    said = _ADDRESS.fullmatch(value.strip())
+    if not said or int(said[2]) > 65_535:
+        raise ValueError(f"not an address: {value!r}")
+    return Address(said[1].strip("[]"), int(said[2]))
+
+
+def setting(variable: str, default: Any, accepts: str, meaning: str, **limits: Any) -> Any:
     return Field(default, alias=variable, description=meaning, json_schema_extra={"accepts": accepts}, **limits)
 
 
@@ -83,36 +127,36 @@ class Described(BaseModel):
 class Settings(Described):
     """What is the same for all watchers."""
 
-    cluster_id: str = _setting(
+    cluster_id: str = setting(
         "CLUSTER_ID",
         "local",
         "a label value: at most 63 letters, digits, '-', '_' or '.'",
         "Which cluster the findings come from. Part of every record and every key: changing it makes every finding new.",
         pattern=_LABEL_VALUE,
     )
-    own_namespace: str = _setting(
+    own_namespace: str = setting(
         "POD_NAMESPACE",
         "zenwatch",
         "the name of a namespace",
         "zenwatch's own namespace, for records whose resource has none. In a pod the default is the pod's.",
         pattern=_NAMESPACE,
     )
-    watch_namespaces: Namespaces = _setting(
+    watch_namespaces: Namespaces = setting(
         "WATCH_NAMESPACE",
         "",
         "names of namespaces, separated by commas; empty for all",
         "Read only there. Roles in these namespaces and in zenwatch's own are then enough; kinds of the whole cluster are not read.",
     )
-    watch_interval_secs: Duration = _setting(
+    watch_interval_secs: Duration = setting(
         "WATCH_INTERVAL", "30s", "a duration such as 45s or 2m, from 100ms to 24h", "Time between two rounds.", ge=0.1, le=86_400
     )
-    behavior_mode: Annotated[Literal["normal", "conservative", "aggressive"], BeforeValidator(_lower)] = _setting(
+    behavior_mode: Annotated[Literal["normal", "conservative", "aggressive"], BeforeValidator(_lower)] = setting(
         "BEHAVIOR_MODE",
         "normal",
         "one of normal, conservative, aggressive",
         "conservative: interval x 4, write concurrency and API rate a quarter. aggressive: interval / 3.",
     )
-    round_timeout_secs: Duration = _setting(
+    round_timeout_secs: Duration = setting(
         "ROUND_TIMEOUT",
         "5m",
         "a duration such as 5m, from 1s to 24h",
@@ -120,16 +164,16 @@ class Settings(Described):
         ge=1,
         le=86_400,
     )
-    write_concurrency: int = _setting(
+    write_concurrency: int = setting(
         "WRITE_CONCURRENCY", "16", "a whole number from 1 to 256", "Writes to the API server at the same time.", ge=1, le=256
     )
-    api_rate: int = _setting(
+    api_rate: int = setting(
         "API_RATE", "2000", "a whole number from 1 to 100000", "The most requests to the API server per second.", ge=1, le=100_000
     )
-    api_timeout_secs: Duration = _setting(
+    api_timeout_secs: Duration = setting(
         "API_TIMEOUT", "30s", "a duration such as 10s, from 1s to 10m", "The longest that one API request may take.", ge=1, le=600
     )
-    shutdown_timeout_secs: Duration = _setting(
+    shutdown_timeout_secs: Duration = setting(
         "SHUTDOWN_TIMEOUT",
         "20s",
         "a duration such as 20s, from 0s to 10m; in a pod less than terminationGracePeriodSeconds",
@@ -137,32 +181,60 @@ class Settings(Described):
         ge=0,
         le=600,
     )
-    dedup_window_secs: WindowOrAll = _setting(
+    listen: Annotated[Address | None, BeforeValidator(_address)] = setting(
+        "LISTEN",
+        "",
+        "an address such as :8080, 127.0.0.1:8080 or [::1]:8080",
+        "Where webhooks, /healthz, /readyz and /metrics are served. Default: :8080 in a pod, 127.0.0.1:8080 outside.",
+    )
+    webhook_auth: Annotated[Literal["required", "none"], BeforeValidator(_lower)] = setting(
+        "WEBHOOK_AUTH",
+        "required",
+        "required or none",
+        "required: a token or a client certificate; on loopback outside a pod only if one is configured. none: whoever reaches the "
+        "port may post, and read /metrics.",
+    )
+    webhook_token_file: str = setting(
+        "WEBHOOK_TOKEN_FILE",
+        "",
+        "the path of a file",
+        "Tokens that may post, one per line: as bearer token or basic password; for Falco also as last segment of the path. Read again "
+        "when it changes.",
+    )
+    tls_cert_file: str = setting(
+        "TLS_CERT_FILE", "", "the path of a PEM file", "The server's certificate chain. With TLS_KEY_FILE: HTTPS. Read again on change."
+    )
+    tls_key_file: str = setting("TLS_KEY_FILE", "", "the path of a PEM file", "The key of TLS_CERT_FILE.")
+    tls_client_ca_file: str = setting(
+        "TLS_CLIENT_CA_FILE",
+        "",
+        "the path of a PEM file",
+        "Who shows a certificate of these authorities may post, without a token. Needs TLS_CERT_FILE.",
+    )
+    metrics_auth: Annotated[Literal["required", "none"], BeforeValidator(_lower)] = setting(
+        "METRICS_AUTH",
+        "required",
+        "required or none",
+        "required: /metrics asks for what the webhooks ask for. none: it is open.",
+    )
+    webhook_timeout_secs: Duration = setting(
+        "WEBHOOK_TIMEOUT",
+        "20s",
+        "a duration such as 20s, from 100ms to 10m",
+        "The longest that a sender may take for one request.",
+        ge=0.1,
+        le=600,
+    )
+    dedup_window_secs: WindowOrAll = setting(
         "DEDUP_WINDOW",
         "",
         "a duration such as 24h; empty for all stored records",
         "After which time a repeat counts as new. No effect yet: all stored records count, the specification's default.",
     )
-    falco_buffer_events: int = _setting(
-        "FALCO_BUFFER_SIZE",
-        "100",
-        "a whole number from 1 to 1000000",
-        "Falco alerts that wait to be stored. No effect yet: Falco is not read.",
-        ge=1,
-        le=1_000_000,
-    )
-    audit_buffer_events: int = _setting(
-        "AUDIT_BUFFER_SIZE",
-        "200",
-        "a whole number from 1 to 1000000",
-        "Audit events that wait to be stored. No effect yet: audit events are not read.",
-        ge=1,
-        le=1_000_000,
-    )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = _setting(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = setting(
         "LOG_LEVEL", "info", "one of debug, info, warning, error", "The least important log lines that are written."
     )
-    log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = _setting(
+    log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = setting(
         "LOG_FORMAT", "auto", "one of auto, json, text", "auto: readable text on a terminal, JSON lines elsewhere."
     )
 
@@ -181,16 +253,16 @@ class Settings(Described):
 class WatcherSettings(Described):
     """What every watcher has of its own; the variables begin with its name."""
 
-    enabled: Annotated[bool, BeforeValidator(_lower)] = _setting(
+    enabled: Annotated[bool, BeforeValidator(_lower)] = setting(
         "ENABLED", "true", "true or false", "Whether what this tool says is read at all."
     )
-    min_severity: Annotated[Severity, BeforeValidator(_upper)] = _setting(
+    min_severity: Annotated[Severity, BeforeValidator(_upper)] = setting(
         "MIN_SEVERITY",
         "INFO",
         "one of CRITICAL, HIGH, MEDIUM, LOW, INFO",
         "Findings of this tool below this severity are counted as filtered and not stored.",
     )
-    namespace: str = _setting(
+    namespace: str = setting(
         "NAMESPACE",
         "",
         "the name of a namespace",
@@ -199,8 +271,29 @@ class WatcherSettings(Described):
     )
 
 
-# Specification 003 names them, so manifests may set them; what they steer does not exist yet.
-NO_EFFECT_YET = ("DEDUP_WINDOW", "FALCO_BUFFER_SIZE", "AUDIT_BUFFER_SIZE")
+class PushSettings(WatcherSettings):
+    """What every watcher whose tool posts to us has of its own besides."""
+
+    buffer_events: int = setting(
+        "BUFFER_SIZE",
+        "100",
+        "a whole number from 1 to 1000000",
+        "Events that passed the filter and wait to be stored. When it is full, a sender that retries is asked to; another's are lost.",
+        ge=1,
+        le=1_000_000,
+    )
+    max_body_bytes: Bytes = setting(
+        "MAX_BODY",
+        "1Mi",
+        "a size such as 512Ki or 16Mi, from 1Ki to 256Mi",
+        "The largest body that is taken, after unpacking.",
+        ge=1024,
+        le=256 * 1024 * 1024,
+    )
+
+
+# Specification 003 names it, so manifests may set it; what it steers does not exist yet.
+NO_EFFECT_YET = ("DEDUP_WINDOW",)
 
 
 def watcher_prefix(name: str) -> str:

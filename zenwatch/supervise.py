@@ -7,9 +7,11 @@ Stops: stop() cancels the tasks of a name prefix and waits for them.
 
 import asyncio
 import random
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 
 import structlog
@@ -47,15 +49,23 @@ def backoff_secs(attempt: int, error: BaseException | None = None, *, first_secs
 
 
 @contextmanager
-def contained(what: str) -> Iterator[None]:
-    """Code of a plug-in: its bug becomes BadInput, so that it costs the one report that it stumbled over."""
+def contained(what: str, *, tells_message: bool = True) -> Iterator[None]:
+    """Code of a plug-in: its bug becomes BadInput, so that it costs the one report that it stumbled over.
+
+    tells_message: False where what it stumbled over may hold a secret; then only the error's type and place are told.
+    """
     try:
         yield
     except ZenwatchError:
         raise
     except Exception as exc:
-        log.exception("plugin_failed", name=what, error=first_line(exc))
-        raise BadInput(f"{what} failed: {first_line(exc)}") from exc
+        if tells_message:
+            log.exception("plugin_failed", name=what, error=first_line(exc))
+            raise BadInput(f"{what} failed: {first_line(exc)}") from exc
+        place = traceback.extract_tb(exc.__traceback__)[-1]
+        told = f"{type(exc).__name__} in {Path(place.filename).name}:{place.lineno}"
+        log.error("plugin_failed", name=what, error=told)  # noqa: TRY400  a traceback tells the message
+        raise BadInput(f"{what} failed with {type(exc).__name__}") from None
 
 
 class Supervisor:

@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from tests.bench import pull, steady
+from tests.bench import pull, push, steady
 from tests.bench.figure import Figure, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -14,6 +14,10 @@ MEASURES: dict[str, Measure] = {
     "rss_10000_records_mb": steady.rss_10000_records,
     "unchanged_round_cpu_ms": steady.unchanged_round_cpu,
     "idle_requests_per_minute": steady.idle_requests_per_minute,
+    "falco_visible_p50_ms": push.falco_visible_p50,
+    "falco_visible_p99_ms": push.falco_visible_p99,
+    "audit_events_per_second": push.audit_events_per_second,
+    "loop_held_max_ms": push.loop_held_max,
 }
 
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.controlplane.cluster import ControlPlane
 
@@ -32,6 +34,29 @@ class Measured:
             if told["level"] in ("warning", "error"):
                 print(line.strip(), file=sys.stderr)
 
+    def url(self) -> str:
+        """Where it listens."""
+        return str(self._until("listening")["address"])
+
+    def loop_held_ms(self) -> float:
+        """For how long at most its loop was held since the last call; BENCH_PROBE must be set."""
+        self._process.send_signal(signal.SIGUSR1)
+        return float(self._until("loop_held")["held_ms"])
+
+    def _until(self, event: str) -> dict[str, Any]:
+        """Its next log line of that name."""
+        deadline = time.monotonic() + PATIENCE_SECS
+        while time.monotonic() < deadline:
+            line = self._process.stderr.readline() if self._process.stderr else ""
+            if not line:
+                break
+            told: dict[str, Any] = json.loads(line)
+            if told["event"] == event:
+                return told
+            if told["level"] in ("warning", "error"):
+                print(line.strip(), file=sys.stderr)
+        raise RuntimeError(f"zenwatch never said {event}")
+
     def rss_mb(self) -> float:
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
@@ -44,13 +69,15 @@ class Measured:
 
 
 @contextmanager
-def zenwatch_as_pod(cluster: ControlPlane, **settings: str) -> Iterator[Measured]:
-    """Under the shipped RBAC, through the pod's files; its byte code is compiled, as in an image."""
+def zenwatch_as_pod(cluster: ControlPlane, *, cores: set[int] | None = None, **settings: str) -> Iterator[Measured]:
+    """Under the shipped RBAC, through the pod's files; its byte code is compiled, as in an image. cores: where it may run."""
     pod = cluster.in_pod("zenwatch", "zenwatch")
     environment = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "PYTHONDONTWRITEBYTECODE")}
-    environment |= pod.env | {"LOG_FORMAT": "json", "LOG_LEVEL": "info"} | settings
+    environment |= pod.env | {"LOG_FORMAT": "json", "LOG_LEVEL": "info", "LISTEN": "127.0.0.1:0", "WEBHOOK_AUTH": "none"} | settings
     command = [sys.executable, "-m", "tests.bench.as_pod", str(pod.folder)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    if cores:
+        os.sched_setaffinity(process.pid, cores)
     try:
         yield Measured(process)
     finally:

@@ -16,8 +16,8 @@ from tests.installed import ROOT
 from tests.running import Zenwatch, eventually
 from tests.unit.watchers import payloads
 from tests.unit.watchers.corpus import CORPUS
-from zenwatch.app import installed_watchers
 from zenwatch.contract import ApiResource
+from zenwatch.plugins import installed_watchers
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

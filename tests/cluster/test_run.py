@@ -70,7 +70,7 @@ async def test_in_a_pod_it_uses_the_pods_account(cluster: ControlPlane, namespac
     assert account.own_namespace == "zenwatch"
     apply(cluster, report_in(namespace, a_vulnerability()))
     app = App(Settings.read({"WATCH_INTERVAL": "200ms"}), account)
-    app.start()
+    await app.start()
     try:
         await asyncio.to_thread(eventually, lambda: len(records(cluster, namespace)) == 1)
     finally:

@@ -4,36 +4,44 @@ import asyncio
 
 import pytest
 
+from tests.fakes.findings import an_event
 from zenwatch.contract import Inbox
 from zenwatch.errors import Closed
-from zenwatch.model.envelope import Outcome
+from zenwatch.model.event import Event
 
 
 class InboxSuite:
     async def test_events_come_out_in_the_order_they_went_in(self, inbox: Inbox) -> None:
         """Two changes of one thing are not turned round."""
-        assert inbox.offer(["a", "b"])
-        assert inbox.offer(["c"])
+        assert inbox.offer(_events("a", "b"))
+        assert inbox.offer(_events("c"))
 
         assert [await _receive(inbox) for _ in range(3)] == ["a", "b", "c"]
 
     async def test_a_batch_that_does_not_fit_is_refused_whole(self, inbox: Inbox) -> None:
         """The sender sends all of it again; a part that was taken would then be there twice."""
-        assert inbox.offer(["a", "b"])
+        assert inbox.offer(_events("a", "b"))
 
-        assert not inbox.offer(["c", "d"])
+        assert not inbox.offer(_events("c", "d"))
 
-        assert inbox.offer(["e"])
+        assert inbox.offer(_events("e"))
         assert [await _receive(inbox) for _ in range(3)] == ["a", "b", "e"]
 
-    async def test_receiving_makes_room(self, inbox: Inbox) -> None:
-        """Full is a passing state."""
-        assert inbox.offer(["a", "b", "c"])
-        assert not inbox.offer(["d"])
+    async def test_an_empty_inbox_takes_a_batch_larger_than_itself(self, inbox: Inbox) -> None:
+        """The sender cannot make it smaller: refused now, it would be refused for ever."""
+        assert inbox.offer(_events("a", "b", "c", "d"))
 
-        await _receive(inbox)
+        assert not inbox.offer(_events("e"))
 
-        assert inbox.offer(["d"])
+    async def test_only_releasing_makes_room(self, inbox: Inbox) -> None:
+        """What was received and is not stored yet still needs its place."""
+        assert inbox.offer(_events("a", "b", "c"))
+        _, release = await inbox.receive()
+        assert not inbox.offer(_events("d"))
+
+        release()
+
+        assert inbox.offer(_events("d"))
 
     async def test_receive_waits_for_an_event(self, inbox: Inbox) -> None:
         """A worker sleeps while there is nothing to do."""
@@ -41,16 +49,16 @@ class InboxSuite:
         await asyncio.sleep(0)
         assert not receiving.done()
 
-        assert inbox.offer(["a"])
+        assert inbox.offer(_events("a"))
 
         assert await receiving == "a"
 
     async def test_a_closed_inbox_takes_nothing_and_gives_out_the_rest(self, inbox: Inbox) -> None:
         """Stopping loses nothing: what is in it is received, then Closed."""
-        assert inbox.offer(["a"])
+        assert inbox.offer(_events("a"))
         inbox.close()
 
-        assert not inbox.offer(["b"])
+        assert not inbox.offer(_events("b"))
         assert await _receive(inbox) == "a"
         with pytest.raises(Closed):
             await _receive(inbox)
@@ -66,8 +74,12 @@ class InboxSuite:
             await receiving
 
 
-async def _receive(inbox: Inbox) -> object:
+def _events(*keys: str) -> list[Event]:
+    return [an_event(key=key) for key in keys]
+
+
+async def _receive(inbox: Inbox) -> str:
     async with asyncio.timeout(1):
-        event, settle = await inbox.receive()
-    settle(Outcome.STORED)
-    return event
+        event, release = await inbox.receive()
+    release()
+    return event.key

@@ -1,12 +1,12 @@
-"""The inbox has no implementation yet; the promise has."""
+"""Every contract.Inbox keeps the promise."""
 
 import pytest
 
 from tests.contract.inbox_suite import InboxSuite
-from tests.fakes.inbox import ListInbox
+from zenwatch.buffer.inbox import MemoryInbox
 
 
-class TestListInbox(InboxSuite):
+class TestMemoryInbox(InboxSuite):
     @pytest.fixture
-    def inbox(self) -> ListInbox:
-        return ListInbox(capacity_events=3)
+    def inbox(self) -> MemoryInbox:
+        return MemoryInbox("falco", capacity_events=3)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,18 @@ rules:
 """
 
 
-def audit_flags(folder: Path, *, policy: str, webhook_url: str | None, log_file: Path | None) -> list[str]:
+@dataclass(frozen=True)
+class Webhook:
+    """Where events are posted. token: sent as bearer token; empty: none. ca_file: of the server's certificate, where url is https."""
+
+    url: str
+    token: str
+    ca_file: Path
+
+
+def audit_flags(folder: Path, *, policy: str, webhook: Webhook | None, log_file: Path | None) -> list[str]:
     """Flags of kube-apiserver; writes the files they name into `folder`."""
-    if webhook_url is None and log_file is None:
+    if webhook is None and log_file is None:
         return []
     policy_file = folder / "audit-policy.yaml"
     policy_file.write_text(policy)
@@ -32,9 +42,9 @@ def audit_flags(folder: Path, *, policy: str, webhook_url: str | None, log_file:
     if log_file is not None:
         # Written before the response is sent (mode blocking is the default), and never rotated: counts are exact.
         flags += [f"--audit-log-path={log_file}", "--audit-log-maxsize=0"]
-    if webhook_url is not None:
+    if webhook is not None:
         webhook_file = folder / "audit-webhook.yaml"
-        webhook_file.write_text(_webhook_kubeconfig(webhook_url))
+        webhook_file.write_text(_webhook_kubeconfig(webhook))
         flags += [
             f"--audit-webhook-config-file={webhook_file}",
             # The default, 30 s, is longer than a test wants to wait for an event.
@@ -54,12 +64,16 @@ def read_audit_log(log_file: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def _webhook_kubeconfig(url: str) -> str:
+def _webhook_kubeconfig(webhook: Webhook) -> str:
+    """As a user writes it: the only way to tell the API server of a token or an authority."""
+    authority = {"certificate-authority": str(webhook.ca_file)} if webhook.url.startswith("https:") else {}
+    user = {"token": webhook.token} if webhook.token else {}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "webhook", "cluster": {"server": url}}],
-        "contexts": [{"name": "webhook", "context": {"cluster": "webhook", "user": ""}}],
+        "clusters": [{"name": "webhook", "cluster": {"server": webhook.url, **authority}}],
+        "users": [{"name": "webhook", "user": user}],
+        "contexts": [{"name": "webhook", "context": {"cluster": "webhook", "user": "webhook"}}],
         "current-context": "webhook",
     }
     return yaml.safe_dump(config)

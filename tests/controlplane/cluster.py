@@ -92,6 +92,10 @@ class ControlPlane:
         self._start("kube-apiserver", command)
         self._wait_until_ready()
 
+    def serving_certificate(self) -> tuple[Path, Path, Path]:
+        """A certificate for this machine's loopback, its key, and the authority, which the API server trusts where it calls webhooks."""
+        return self._pki.server_cert_file, self._pki.server_key_file, self._pki.ca_file
+
     def _start_all(self, say: Say) -> None:
         began = time.monotonic()
         manager = self.binaries.kube_controller_manager if self.options.controllers else None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.controlplane.audit import DEFAULT_POLICY, audit_flags
+from tests.controlplane.audit import DEFAULT_POLICY, Webhook, audit_flags
 from tests.controlplane.build import Binaries
 from tests.controlplane.pki import FRONT_PROXY_NAME, Pki
 
@@ -27,7 +27,9 @@ class Options:
     # Off: etcd does not wait for the disk. Faster, and lost only if the machine itself goes down.
     fsync: bool = False
     audit_log: bool = False
+    # https: the server there has a certificate of ControlPlane.serving_certificate(). token: the bearer token to send, if any.
     audit_webhook_url: str | None = None
+    audit_webhook_token: str = ""
     audit_policy: str = DEFAULT_POLICY
 
 
@@ -100,7 +102,7 @@ def apiserver_command(binaries: Binaries, layout: Layout, options: Options, pki:
         *audit_flags(
             layout.folder,
             policy=options.audit_policy,
-            webhook_url=options.audit_webhook_url,
+            webhook=Webhook(options.audit_webhook_url, options.audit_webhook_token, pki.ca_file) if options.audit_webhook_url else None,
             log_file=layout.audit_log_file if options.audit_log else None,
         ),
     ]

@@ -1,4 +1,4 @@
-"""zenwatch at work: a control plane, some vulnerability reports, and the records it makes of them.
+"""zenwatch at work: a control plane, some reports, what the API server and Falco post, and the records it makes of them.
 
 zenwatch runs as its own service account, with the rights that deployments/ gives it and no others.
 """
@@ -6,16 +6,21 @@ zenwatch runs as its own service account, with the rights that deployments/ give
 import os
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.components import Options
 from tests.controlplane.errors import StartError
 from tests.controlplane.foreground import LOOK_EVERY_SECS, say_how_to_reach
-from tests.controlplane.processes import Child
+from tests.controlplane.processes import Child, free_ports
 from tests.controlplane.say import Say
 from tests.installed import ROOT, install_zenwatch
 
 EXAMPLES = ROOT / "examples"
+AUDIT_POLICY = ROOT / "deployments" / "webhooks" / "audit-policy.yaml"
+# The API server collects its events for half a second.
+PUSHED_WITHIN_SECS = 2.0
 RECORDS = "zenagentevents"
 REPORTS = "vulnerabilityreports"
 # The count is called stable after so many looks with the same number.
@@ -29,7 +34,10 @@ ZENWATCH_STOPS_WITHIN_SECS = 40.0
 
 def demo(say: Say) -> None:
     """Return never; KeyboardInterrupt is the way out."""
-    with ControlPlane.start(say=say) as control_plane:
+    [port] = free_ports(1)
+    # With the policy that is shipped, and as a user would set it up: the API server posts to zenwatch what it is asked to do.
+    options = Options(audit_webhook_url=f"http://127.0.0.1:{port}/audit/webhook", audit_policy=AUDIT_POLICY.read_text())
+    with ControlPlane.start(options, say=say) as control_plane:
         say("Installing zenwatch's kinds (zenwatch crds), its account and its rights (deployments/base), and the tools' kinds ...")
         identity = install_zenwatch(control_plane)
         say("Applying the reports in examples/ ...")
@@ -37,9 +45,10 @@ def demo(say: Say) -> None:
         say("Starting zenwatch as the service account zenwatch/zenwatch, a round every 5 s; its log follows.")
         kubeconfig = control_plane.kubeconfig(identity)
         command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(kubeconfig)]
-        zenwatch = Child("zenwatch", command, log=None, env=os.environ | {"WATCH_INTERVAL": ROUND_EVERY})
+        zenwatch = Child("zenwatch", command, log=None, env=os.environ | {"WATCH_INTERVAL": ROUND_EVERY, "LISTEN": f"127.0.0.1:{port}"})
         try:
             _watch_records(control_plane, zenwatch, say)
+            _do_something(control_plane, f"http://127.0.0.1:{port}", say)
             _say_what_next(control_plane, say)
             while True:
                 _look(control_plane, zenwatch)
@@ -78,6 +87,23 @@ def _watch_records(control_plane: ControlPlane, zenwatch: Child, say: Say) -> No
             return
     say("")
     say(control_plane.kubectl("get", RECORDS, "-A").rstrip())
+    say("")
+
+
+def _do_something(control_plane: ControlPlane, url: str, say: Say) -> None:
+    """What a person and Falco would do; each is a record a second later."""
+    say("Posting an alert as Falco would, and binding cluster-admin with kubectl, which the API server posts ...")
+    alert = (EXAMPLES / "pushed" / "falco-alert.json").read_bytes()
+    request = urllib.request.Request(f"{url}/falco/webhook", alert, {"Content-Type": "application/json"})  # noqa: S310  it is ours
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        say(f"  POST /falco/webhook: {answer.read().decode().strip()}")
+    control_plane.kubectl("create", "clusterrolebinding", "break-glass", "--clusterrole=cluster-admin", "--user=bob")
+    time.sleep(PUSHED_WITHIN_SECS)
+    say(control_plane.kubectl("get", RECORDS, "-A", "-l", "source in (falco, audit)").rstrip())
+    say("")
+    say("# post another one:")
+    say(f"curl -H 'Content-Type: application/json' -d @examples/pushed/falco-alert.json {url}/falco/webhook")
+    say(f"curl {url}/readyz; curl -s {url}/metrics | grep ^zenwatch_findings")
     say("")
 
 

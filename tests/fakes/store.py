@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ class MemoryStore:
         self._own_namespace = own_namespace
         self._faults: dict[str, deque[Exception]] = {}
         self._version = 0
+        self._answers_to_lose = 0
         self._told: list[Put | Gone | Exception] = []
         self._news = asyncio.Event()
         self._open = asyncio.Event()
@@ -35,6 +36,10 @@ class MemoryStore:
     def fail_next(self, times: int, error: Exception, *, of: str = "write") -> None:
         """The next calls raise error. of: write for any of create, update and set_count; one of them; or follow."""
         self._faults.setdefault(of, deque()).extend([error] * times)
+
+    def lose_answers(self, times: int) -> None:
+        """The next writes succeed, and whoever asked for them never hears of it."""
+        self._answers_to_lose = times
 
     def hold_writes(self) -> None:
         """Writes wait until let_go()."""
@@ -93,6 +98,10 @@ class MemoryStore:
         before = self._object(stored.name)
         return self._keep(before | {"status": before["status"] | {"count": count, "lastSeen": rfc3339(seen_at)}})
 
+    async def read(self, stored: Stored) -> Mapping[str, Any]:
+        self._fail("read")
+        return self._object(stored.name)
+
     @property
     def parts(self) -> Sequence[str]:
         return ("",)
@@ -137,6 +146,9 @@ class MemoryStore:
         self.objects[metadata["name"]] = kept = changed | {"metadata": metadata}
         if metadata["labels"][CLUSTER_LABEL] == self._cluster_id:
             self._tell(Put(_stored_of(kept)))
+        if self._answers_to_lose:
+            self._answers_to_lose -= 1
+            raise Transient("the connection was cut")
         return _stored_of(kept)
 
     def _next_version(self) -> int:

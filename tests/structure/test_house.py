@@ -34,6 +34,8 @@ CLOSED_SETS = {
     "outcome": "model.envelope.Outcome",
     "result": "done, failed",
     "operation": "create, update, status",
+    "reason": "buffer_full, shutdown",
+    "rule": "the names of the rules of a push watcher, and below-severity",
     "method": "the HTTP methods of kube.client",
     "code": "the HTTP status codes that an API server answers",
     "task": "the names that app.py gives: one per worker, source and kind",

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.installed import ROOT
-from zenwatch.app import installed_watchers
 from zenwatch.contract import ApiResource
+from zenwatch.plugins import installed_watchers
 
 Rule = dict[str, Any]
 

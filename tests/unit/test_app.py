@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from tests.fakes.api_server import FakeApiServer, body, page, watch
 from tests.fakes.clock import FakeClock
 from tests.fakes.pipeline import until
-from zenwatch.app import App, installed_watchers, settings_of
+from zenwatch.app import App
 from zenwatch.cli import main
 from zenwatch.contract import ApiResource, Watcher
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Finding, Severity
+from zenwatch.plugins import installed_watchers, settings_of
 from zenwatch.settings import Settings
 
 EMPTY_TABLE = body({"metadata": {"resourceVersion": "1"}, "columnDefinitions": [], "rows": []})
@@ -80,13 +81,15 @@ def test_a_watcher_of_another_package_stands_among_ours(installed: Installed) ->
     """Installing it is all that it takes."""
     installed("acme_scan", DECLARES.format(name="acme-scan"))
 
-    assert {"trivy", "kyverno", "kube-bench", "checkov", "acme-scan"} == {watcher.name for watcher in installed_watchers()}
+    assert {"trivy", "kyverno", "kube-bench", "checkov", "falco", "audit", "acme-scan"} == {
+        watcher.name for watcher in installed_watchers()
+    }
 
 
 @pytest.mark.parametrize(
     ("package", "code", "reason"),
     [
-        ("acme_text", "WATCHER = 'trivy'\n", "not a zenwatch.contract.Watcher"),
+        ("acme_text", "WATCHER = 'trivy'\n", "neither a Watcher nor a PushWatcher"),
         ("acme_nothing", "", "WATCHER"),
         ("acme_import", "import no_such_module\n", "no_such_module"),
         ("acme_bug", "WATCHER = 1 / 0\n", "division by zero"),
@@ -122,7 +125,7 @@ async def running(*watchers: Watcher, environment: Mapping[str, str] | None = No
             for resource in watcher.reads:
                 server.answers("GET", f"/apis/{resource.group}/v1/{resource.plural}", page(), watch())
         app = App(Settings.read(environment or {}), server.access(), environment=environment, clock=FakeClock(), watchers=watchers)
-        app.start()
+        await app.start()
         try:
             yield server
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.controlplane.audit import DEFAULT_POLICY, audit_flags, read_audit_log
+from tests.controlplane.audit import DEFAULT_POLICY, Webhook, audit_flags, read_audit_log
 from tests.controlplane.identity import Identity, kubeconfig_text, write_pod_files
 from tests.controlplane.pki import Pki
 from tests.controlplane.recipe import HERE
@@ -49,15 +49,18 @@ def test_client_certificates_and_front_proxies_have_different_authorities(tmp_pa
 
 def test_without_an_audit_sink_there_is_no_policy(tmp_path: Path) -> None:
     """A policy without a sink makes the API server work for nobody."""
-    assert audit_flags(tmp_path, policy=DEFAULT_POLICY, webhook_url=None, log_file=None) == []
+    assert audit_flags(tmp_path, policy=DEFAULT_POLICY, webhook=None, log_file=None) == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_audit_webhook_is_where_we_say(tmp_path: Path) -> None:
     """The API server reads the address from a kubeconfig."""
-    flags = audit_flags(tmp_path, policy=DEFAULT_POLICY, webhook_url="http://127.0.0.1:8080/audit", log_file=None)
+    webhook = Webhook("https://127.0.0.1:8080/audit", "a-token", tmp_path / "ca.crt")
+    flags = audit_flags(tmp_path, policy=DEFAULT_POLICY, webhook=webhook, log_file=None)
     file = next(flag.partition("=")[2] for flag in flags if flag.startswith("--audit-webhook-config-file="))
-    assert yaml.safe_load(Path(file).read_text())["clusters"][0]["cluster"]["server"] == "http://127.0.0.1:8080/audit"
+    config = yaml.safe_load(Path(file).read_text())
+    assert config["clusters"][0]["cluster"] == {"server": "https://127.0.0.1:8080/audit", "certificate-authority": str(tmp_path / "ca.crt")}
+    assert config["users"][0]["user"] == {"token": "a-token"}
     assert yaml.safe_load(DEFAULT_POLICY)["kind"] == "Policy"
 
 

@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from tests.unit.watchers.payloads import a_benchmark, a_check, a_config_map, a_secret, a_secret_report, a_test, an_assessment
-from zenwatch.app import installed_watchers
-from zenwatch.contract import Watcher
+from zenwatch.plugins import AnyWatcher, installed_watchers
 from zenwatch.preview import Preview
 
 Json = dict[str, Any]
@@ -23,7 +22,7 @@ GOOD = a_secret_report(a_secret())
 RESULTS = a_config_map({"results.json": a_benchmark(a_test())})
 
 
-def a_preview(*watchers: Watcher) -> Preview:
+def a_preview(*watchers: AnyWatcher) -> Preview:
     chosen = watchers or installed_watchers()
     return Preview(chosen, {watcher.name: watcher.min_severity for watcher in chosen}, "local", "zenwatch")
 

@@ -4,9 +4,10 @@ import pytest
 
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Severity
-from zenwatch.settings import Described, Settings, WatcherSettings, accepted, seconds_of, watcher_prefix
+from zenwatch.settings import Described, PushSettings, Settings, WatcherSettings, accepted, seconds_of, watcher_prefix
 
-VARIABLES = Settings.variables() | WatcherSettings.variables("TRIVY_")
+PUSH = {variable: field for variable, field in PushSettings.variables("FALCO_").items() if variable.endswith(("BUFFER_SIZE", "MAX_BODY"))}
+VARIABLES = Settings.variables() | WatcherSettings.variables("TRIVY_") | PUSH
 
 WRONG = {
     "CLUSTER_ID": ["-x", "a b", "x" * 64, "ä", "a/b"],
@@ -17,8 +18,13 @@ WRONG = {
     "ROUND_TIMEOUT": ["60", "0s", "25h"],
     "API_RATE": ["0", "-1", "100001", "1.5"],
     "DEDUP_WINDOW": ["24", "1d", "all"],
-    "FALCO_BUFFER_SIZE": ["0", "many"],
-    "AUDIT_BUFFER_SIZE": ["-1", "1000001"],
+    "FALCO_BUFFER_SIZE": ["0", "many", "1000001"],
+    "FALCO_MAX_BODY": ["1023", "16MB", "16 Mi", "-1", "257Mi", "1.5Mi"],
+    "LISTEN": ["8080", "localhost", ":65536", ":", "a b:80", "http://localhost:80", "::1:80"],
+    "WEBHOOK_AUTH": ["token", "off"],
+    "METRICS_AUTH": ["token", "off"],
+    "WEBHOOK_TIMEOUT": ["20", "0s", "11m"],
+    **dict.fromkeys(("WEBHOOK_TOKEN_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE"), ()),
     "TRIVY_ENABLED": ["perhaps", "2"],
     "TRIVY_MIN_SEVERITY": ["UNKNOWN", "high!", "1"],
     "TRIVY_NAMESPACE": ["Trivy", "a,b", "-x"],
@@ -38,7 +44,12 @@ RIGHT = {
     "API_RATE": ["1", "100000"],
     "DEDUP_WINDOW": ["24h", "90m"],
     "FALCO_BUFFER_SIZE": ["1", "1000"],
-    "AUDIT_BUFFER_SIZE": ["1", "1000"],
+    "FALCO_MAX_BODY": ["1Ki", "16Mi", "1048576", " 1Mi "],
+    "LISTEN": [":8080", "127.0.0.1:0", "[::1]:8080", "zenwatch.test:443"],
+    "WEBHOOK_AUTH": ["None", "required"],
+    "METRICS_AUTH": ["NONE", "required"],
+    "WEBHOOK_TIMEOUT": ["100ms", "10m"],
+    **{file: ["/etc/zenwatch/it"] for file in ("WEBHOOK_TOKEN_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE")},
     "TRIVY_ENABLED": ["true", "FALSE", "no"],
     "TRIVY_MIN_SEVERITY": ["critical", "INFO", " Low "],
     "TRIVY_NAMESPACE": ["trivy-system"],
@@ -52,9 +63,13 @@ RIGHT = {
 
 def read(environment: dict[str, str]) -> Described:
     """As the class that knows the (first) variable would."""
-    return (
-        WatcherSettings.read(environment, prefix="TRIVY_") if next(iter(environment)).startswith("TRIVY_") else Settings.read(environment)
-    )
+    match next(iter(environment)).partition("_")[0]:
+        case "TRIVY":
+            return WatcherSettings.read(environment, prefix="TRIVY_")
+        case "FALCO":
+            return PushSettings.read(environment, prefix="FALCO_")
+        case _:
+            return Settings.read(environment)
 
 
 def test_nothing_set_means_the_defaults() -> None:
@@ -70,7 +85,7 @@ def test_nothing_set_means_the_defaults() -> None:
 @pytest.mark.parametrize("variable", list(VARIABLES))
 def test_an_empty_variable_means_the_default(variable: str) -> None:
     """Manifests and shells set empty values where they mean nothing."""
-    assert read({variable: " "}) in (Settings.read({}), WatcherSettings.read({}))
+    assert read({variable: " "}) in (Settings.read({}), WatcherSettings.read({}), PushSettings.read({}))
 
 
 @pytest.mark.parametrize(("variable", "value"), [(variable, value) for variable, values in WRONG.items() for value in values])

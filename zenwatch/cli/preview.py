@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import yaml
 
-from zenwatch.app import installed_watchers, settings_of
-from zenwatch.contract import Watcher
+from zenwatch.contract import Circumstances, PushWatcher
 from zenwatch.errors import ConfigError
+from zenwatch.plugins import AnyWatcher, installed_watchers, settings_of
 from zenwatch.preview import Preview
 from zenwatch.settings import Settings
 
@@ -30,6 +30,7 @@ def define(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", metavar="FILE", nargs="+", help="a file, or - for standard input")
     command.add_argument("--source", metavar="NAME", help="read all of it as this watcher's (see `zenwatch watchers`)")
     command.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="json: one object per line")
+    command.add_argument("--explain", action="store_true", help="say of each pushed event (Falco, audit) which rule decided")
     command.set_defaults(call=_call)
 
 
@@ -37,21 +38,31 @@ def _call(parsed: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
     watchers = _chosen(parsed.source)
     thresholds = {watcher.name: settings_of(watcher, os.environ).min_severity for watcher in watchers}
-    preview = Preview(watchers, thresholds, settings.cluster_id, settings.own_namespace, is_forced=bool(parsed.source))
+    judges = {
+        watcher.name: watcher.prepare(settings_of(watcher, os.environ), Circumstances(own_namespace=settings.own_namespace))
+        for watcher in watchers
+        if isinstance(watcher, PushWatcher)
+    }
+    preview = Preview(watchers, thresholds, settings.cluster_id, settings.own_namespace, judges, is_forced=bool(parsed.source))
     for place, name in enumerate(parsed.files, start=1):
         _add(preview, name)
         if place % PROGRESS_EVERY_FILES == 0:
             print(f"{place} of {len(parsed.files)} files read", file=sys.stderr)
     records = sorted(preview.records(), key=lambda record: (-record["spec"]["score"], record["metadata"]["name"]))
-    _print(records, parsed.output)
+    if parsed.explain:
+        for label, verdict in preview.judged:
+            print(f"{'left ' if verdict.finding is None else 'taken'}  {label}  {verdict.rule}: {verdict.why}")
+    else:
+        _print(records, parsed.output)
     for told in (*preview.passed_over, *preview.errors):
         print(f"zenwatch: {told}", file=sys.stderr)
-    below = f", {preview.filtered} below the threshold" if preview.filtered else ""
+    left = f", {preview.left_out} events left out (--explain says why)" if preview.left_out and not parsed.explain else ""
+    below = (f", {preview.filtered} below the threshold" if preview.filtered else "") + left
     print(f"{preview.objects} reports with {preview.findings} findings{below}: {len(records)} records", file=sys.stderr)
     return 1 if preview.errors or not preview.objects else 0
 
 
-def _chosen(source: str | None) -> list[Watcher]:
+def _chosen(source: str | None) -> list[AnyWatcher]:
     watchers = installed_watchers()
     chosen = [watcher for watcher in watchers if source in (None, watcher.name)]
     if not chosen:

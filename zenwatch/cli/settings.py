@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from pydantic.fields import FieldInfo
 
-from zenwatch.app import installed_watchers, settings_of, watcher_defaults
-from zenwatch.settings import Settings, WatcherSettings, accepted, watcher_prefix
+from zenwatch.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
+from zenwatch.settings import Settings, accepted
 
 
 def define(command: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def rows() -> Iterator[tuple[str, str, str, str, str]]:
     yield from _rows_of(Settings.variables(), {})
     for watcher in installed_watchers():
         settings_of(watcher, os.environ)
-        yield from _rows_of(WatcherSettings.variables(watcher_prefix(watcher.name)), watcher_defaults(watcher))
+        yield from _rows_of(variables_of(watcher), watcher_defaults(watcher))
 
 
 def _rows_of(variables: Mapping[str, FieldInfo], defaults: Mapping[str, str]) -> Iterator[tuple[str, str, str, str, str]]:

@@ -3,14 +3,17 @@
 import argparse
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from zenwatch.app import installed_watchers, look_around, settings_of
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
-from zenwatch.contract import ApiResource, Watcher
+from zenwatch.contract import PushWatcher
+from zenwatch.kube.access import Access
+from zenwatch.kube.client import KubeClient
+from zenwatch.plugins import AnyWatcher, installed_watchers, settings_of
 from zenwatch.settings import Settings, WatcherSettings
+from zenwatch.sources.detect import survey
 
 
 def define(command: argparse.ArgumentParser) -> None:
@@ -26,13 +29,13 @@ def _call(parsed: argparse.Namespace) -> int:
     watchers = [(watcher, settings_of(watcher, os.environ)) for watcher in installed_watchers()]
     origins = {point.load().name: f"{point.value} of {point.dist.name if point.dist else '?'}" for point in _points()}
     cluster = cluster_if_named(parsed)
-    found = asyncio.run(look_around(Settings.read(os.environ), cluster, watchers)) if cluster else {}
+    found = asyncio.run(_look_around(Settings.read(os.environ), cluster, watchers)) if cluster else {}
     for watcher, own in watchers:
         print(f"{watcher.name}" + ("" if own.enabled else "   (disabled)"))
         print(f"    from      {origins[watcher.name]}")
         print(f"    severity  {own.min_severity} and above")
         print(f"    detects   {_detection(watcher, own)}")
-        for label, values in (("reads", _reads(watcher.reads)), ("needs", _needs(watcher, own))):
+        for label, values in (("reads", _reads(watcher)), ("needs", _needs(watcher, own))):
             for place, value in enumerate(values):
                 print(f"    {label if not place else '':9} {value}")
         for place, line in enumerate(found.get(watcher.name, ())):
@@ -46,18 +49,31 @@ def _points() -> Iterable[Any]:
     return entry_points(group="zenwatch.watchers")
 
 
-def _detection(watcher: Watcher, own: WatcherSettings) -> str:
+async def _look_around(settings: Settings, access: Access, watchers: Sequence[tuple[AnyWatcher, WatcherSettings]]) -> dict[str, list[str]]:
+    """What each watcher would find in the cluster now, as lines for a person."""
+    client = KubeClient(access, timeout_secs=settings.api_timeout_secs, connections=8)
+    try:
+        return {watcher.name: [line async for line in survey(client, watcher, namespace=own.namespace)] for watcher, own in watchers}
+    finally:
+        await client.close()
+
+
+def _detection(watcher: AnyWatcher, own: WatcherSettings) -> str:
     pods = f"pods labelled {watcher.pod_labels} in {own.namespace}" if own.namespace else ""
     kinds = "labelled objects" if any(kind.label_selector for kind in watcher.reads) else "its kinds"
+    if isinstance(watcher, PushWatcher):
+        kinds = f"what is posted to {watcher.path}"
     return " or ".join(filter(None, (kinds, pods)))
 
 
-def _reads(kinds: Iterable[ApiResource]) -> Iterator[str]:
-    for kind in kinds:
+def _reads(watcher: AnyWatcher) -> Iterator[str]:
+    if isinstance(watcher, PushWatcher):
+        yield f"POST {watcher.path} ({', '.join(watcher.media_types)})"
+    for kind in watcher.reads:
         yield f"{kind.full_name} ({kind.version})" + (f" labelled {kind.label_selector}" if kind.label_selector else "")
 
 
-def _needs(watcher: Watcher, own: WatcherSettings) -> Iterator[str]:
+def _needs(watcher: AnyWatcher, own: WatcherSettings) -> Iterator[str]:
     for kind in watcher.reads:
         yield f"list, watch {kind.full_name}"
     if own.namespace:

@@ -36,6 +36,9 @@ JSON = "application/json"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
+_REVIEWS = ApiResource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. verb is RBAC's word for it: it names the missing permission when the answer is 403."""
@@ -152,6 +155,12 @@ class KubeClient:
         if not isinstance(resources, list) or not all(isinstance(resource, dict) for resource in resources):
             raise Transient(f"the answer to get /apis/{group}/{version} is no list of resources")
         return frozenset(str(resource.get("name")) for resource in resources)
+
+    async def whoami(self) -> str:
+        """The user name that the API server knows us by. NotFound: it is older than 1.28."""
+        review = {"apiVersion": f"{_REVIEWS.group}/{_REVIEWS.version}", "kind": _REVIEWS.kind}
+        answer = await self.send(Call("create", _REVIEWS), body=review)
+        return str(answer["status"]["userInfo"]["username"])
 
     async def stream(self, call: Call | Discovery, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
         """The lines of a watch, each one JSON value. Ends when the server ends it; Transient when idle_secs pass without a byte."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from zenwatch.model.event import Event
@@ -25,20 +26,27 @@ class Write:
 
     stored: what is there now as far as we know; None: create it.
     count: what status.count is to be, at least 1.
+    seen_at: becomes status.lastSeen where the count is written; None: the time of the write.
+    is_exact: the count was reckoned from `stored`. If the store has something else, nothing is written and the receipt is surprised.
     """
 
     event: Event
     spec_hash: str
     count: int
     stored: Stored | None
+    seen_at: datetime | None = None
+    is_exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """outcome None: not settled; the writer could not reach the store, so the same write has to be tried again later."""
+    """outcome None: not settled. Either the writer could not reach the store, and the same write has to be tried again later;
+    or it is surprised: the store has `stored` (None: nothing), which is not what an exact write was made for.
+    """
 
     outcome: Outcome | None
     stored: Stored | None = None
+    is_surprised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 Scalar = str | int | float | bool
-Detail = Scalar | Sequence[str]
+Detail = Scalar | Sequence[str] | Mapping[str, str]
 
 
 class Severity(StrEnum):
@@ -62,7 +62,7 @@ class Finding:
     key: the specification's deduplication key without the cluster. Findings of one key become one record.
     tool_score: the tool's own number on the CVSS scale, 0.0 to 10.0, where it gives one.
     has_fix: something can be done today: a fixed version exists, say.
-    details: scalars describe this finding; lists are united over all findings of the key.
+    details: scalars and mappings describe this finding; lists are united over all findings of the key.
     detected_at: the tool's own time; without a zone it counts as UTC. None: when we first saw it.
     """
 

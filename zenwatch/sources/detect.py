@@ -5,11 +5,12 @@ Owns: what was found last.
 Stops: nothing to stop.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import structlog
 
-from zenwatch.contract import ApiResource, Watcher
+from zenwatch.contract import ApiResource, Clock, PushWatcher, Watcher
 from zenwatch.errors import NotFound, Permanent, ZenwatchError, first_line
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.metrics import TOOL_INSTALLED
@@ -24,7 +25,7 @@ PODS = ApiResource("", "v1", "pods", "Pod")
 class Detector:
     """namespace: where the tool's pods are looked for; empty: not at all."""
 
-    def __init__(self, client: KubeClient, watcher: Watcher, reports: Sequence[Reports], *, namespace: str) -> None:
+    def __init__(self, client: KubeClient, watcher: Watcher | PushWatcher, reports: Sequence[Reports], *, namespace: str) -> None:
         self._client = client
         self._watcher = watcher
         self._reports = reports
@@ -43,6 +44,16 @@ class Detector:
             state = "installed" if evidence else "not_installed"
             log.info("tool_state_changed", source=self._watcher.name, state=state, reason="; ".join(evidence))
         return evidence
+
+    async def keep_looking(self, *, interval_secs: float, clock: Clock) -> None:
+        """For a tool that posts: there is no round that would ask. Run for ever, unless there is nothing to look for."""
+        never = asyncio.Event()
+        while self._namespace:
+            try:
+                await self.look()
+            except ZenwatchError as exc:
+                log.debug("detection_failed", source=self._watcher.name, error=first_line(exc))
+            await clock.wait(never, timeout_secs=interval_secs)
 
     async def _find_kinds(self) -> None:
         missing = [reports for reports in self._reports if reports.state is State.NOT_SERVED]
@@ -87,7 +98,7 @@ class Detector:
             log.warning("detection_refused", source=self._watcher.name, error=sentence)
 
 
-async def survey(client: KubeClient, watcher: Watcher, *, namespace: str) -> AsyncIterator[str]:
+async def survey(client: KubeClient, watcher: Watcher | PushWatcher, *, namespace: str) -> AsyncIterator[str]:
     """One look without following anything: what is there of each kind, and of the tool's pods."""
     for resource in watcher.reads:
         try:

@@ -94,6 +94,10 @@ class CrdStore:
         RECORD_WRITES.labels("status").inc()
         return _stored_of_object(answer)
 
+    async def read(self, stored: Stored) -> Mapping[str, Any]:
+        record: Mapping[str, Any] = await self._client.send(Call("get", RECORDS, stored.namespace, stored.name))
+        return record
+
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={self._cluster_id}"
         follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, namespace=part, label_selector=selector)
@@ -121,11 +125,11 @@ class CrdStore:
             raise
         except AlreadyExists:
             # Another replica, or we before a restart, already stored it. Success, not an error.
-            return await self._read(namespace, event.name), False
+            return await self._stored_as(namespace, event.name), False
         RECORD_WRITES.labels("create").inc()
         return _stored_of_object(answer), True
 
-    async def _read(self, namespace: str, name: str) -> Stored:
+    async def _stored_as(self, namespace: str, name: str) -> Stored:
         try:
             return _stored_of_object(await self._client.send(Call("get", RECORDS, namespace, name)))
         except NotFound as exc:

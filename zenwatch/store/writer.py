@@ -30,6 +30,15 @@ class _Progress:
 
     stored: Stored | None
     outcome: Outcome = Outcome.REPEATED
+    creates: int = 0
+
+
+class _Surprise(Exception):  # noqa: N818  no error: the submitter decides anew
+    """An exact write met something else than it was made for."""
+
+    def __init__(self, stored: Stored | None) -> None:
+        super().__init__()
+        self.stored = stored
 
 
 class Writer:
@@ -71,7 +80,11 @@ class Writer:
         while True:
             try:
                 await self._advance(write, progress)
+            except _Surprise as surprise:
+                return Receipt(None, surprise.stored, is_surprised=True)
             except NotFound as exc:
+                if write.is_exact:
+                    return Receipt(None, None, is_surprised=True)
                 # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
                 progress.stored = None
                 failure: Exception = exc
@@ -95,13 +108,19 @@ class Writer:
 
     async def _advance(self, write: Write, progress: _Progress) -> None:
         if progress.stored is None:
-            progress.stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash)
+            progress.creates += 1
+            stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash)
+            # The answer to an earlier try may have been lost on its way: a record that says just this is then our own.
+            is_new = is_new or (progress.creates > 1 and stored.spec_hash == write.spec_hash)
+            if write.is_exact and not is_new:
+                raise _Surprise(stored)
+            progress.stored = stored
             progress.outcome = Outcome.STORED if is_new else progress.outcome
         if progress.stored.spec_hash != write.spec_hash:
             progress.stored = await self._store.update(write.event, spec_hash=write.spec_hash, stored=progress.stored)
             progress.outcome = Outcome.STORED
         if progress.stored.count != write.count:
-            progress.stored = await self._store.set_count(progress.stored, count=write.count, seen_at=self._clock.now())
+            progress.stored = await self._store.set_count(progress.stored, count=write.count, seen_at=write.seen_at or self._clock.now())
 
     def _tell_once(self, refusal: Forbidden) -> None:
         """A missing permission meets every write: one line says as much as a thousand."""

@@ -6,12 +6,13 @@ Stops: nothing to stop; all of it can be read again from the API server.
 """
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 import orjson
 
+from zenwatch.contract import RECENT_ENTRIES
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Detail
 
@@ -116,15 +117,40 @@ class Holdings:
 def merge(events: Collection[Event]) -> Event:
     """One event of several with one name: the worst leads, lists are united. The order they come in makes no difference."""
     ordered = sorted(events, key=_by_weight) if len(events) > 1 else list(events)
-    led = replace(
+    united = replace(
         ordered[0],
         detected_at=min(event.detected_at for event in ordered),
         remediation=_joined((event.remediation for event in ordered if event.remediation), separator="; ", limit_chars=1024),
-        references=_fitting(chain.from_iterable(event.references for event in ordered)),
-        details={},
+        references=tuple(chain.from_iterable(event.references for event in ordered)),
+        details=_united(ordered),
     )
+    return fitted(united)
+
+
+def follow_up(event: Event, *, recent: str, earlier: Sequence[str]) -> Event:
+    """The event of the last sighting, with what the list `recent` said at the earlier ones, oldest first."""
+    if not recent or not earlier:
+        return event
+    return fitted(replace(event, details={**event.details, recent: _last([*earlier, *entries_of(event, recent)])}))
+
+
+def entries_of(event: Event, detail: str) -> list[str]:
+    """A list in the details; empty where there is none."""
+    value = event.details.get(detail, [])
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def fitted(event: Event) -> Event:
+    """With fewer and shorter details and references, until its record is small enough."""
+    led = replace(event, references=_fitting(event.references), details={})
     room_bytes = min(DETAILS_BYTES, OBJECT_BYTES - len(orjson.dumps(led)))
-    return replace(led, details=_bounded(_united(ordered), room_bytes))
+    return replace(led, details=_bounded(dict(event.details), room_bytes))
+
+
+def _last(entries: Iterable[str]) -> list[str]:
+    """Each once, where it was said last."""
+    latest_first = dict.fromkeys(reversed(list(entries)))
+    return list(latest_first)[:RECENT_ENTRIES][::-1]
 
 
 def _by_weight(event: Event) -> tuple[int, int, bytes]:
@@ -178,6 +204,8 @@ def _cut(details: dict[str, Detail], entries: int, chars: int) -> dict[str, Deta
             cut[name] = value if len(value) <= chars else value[: chars - 1] + "…"
         elif isinstance(value, int | float):
             cut[name] = value
+        elif isinstance(value, Mapping):
+            cut[name] = {part: said if len(said) <= chars else said[: chars - 1] + "…" for part, said in value.items()}
         else:
             cut[name] = [entry if len(entry) <= chars else entry[: chars - 1] + "…" for entry in value[:entries]]
             if omitted := len(value) - entries if len(value) > entries else 0:

@@ -95,6 +95,8 @@ def _detail(value: Detail) -> Detail:
     if isinstance(value, int | float):
         # JSON knows no infinity, and the API server turns an integer beyond 64 bits into a float.
         return value if math.isfinite(value) and abs(value) < 2**63 else str(value)[:DETAIL_CHARS]
+    if isinstance(value, Mapping):
+        return {name: one_line(part, DETAIL_CHARS) for name, part in value.items()}
     return sorted({one_line(entry, DETAIL_CHARS) for entry in value})
 
 

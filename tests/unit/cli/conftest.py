@@ -6,9 +6,9 @@ import pytest
 import structlog
 
 from tests.unit.cli.terminal import Shown, Zenwatch
-from zenwatch.app import installed_watchers
 from zenwatch.cli import main
-from zenwatch.settings import Settings, WatcherSettings, watcher_prefix
+from zenwatch.plugins import installed_watchers, variables_of
+from zenwatch.settings import Settings
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def zenwatch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     for variable in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", *Settings.variables()]:
         monkeypatch.delenv(variable, raising=False)
     for watcher in installed_watchers():
-        for variable in WatcherSettings.variables(watcher_prefix(watcher.name)):
+        for variable in variables_of(watcher):
             monkeypatch.delenv(variable, raising=False)
 
     def call(*arguments: str) -> Shown:

@@ -27,7 +27,7 @@ from tests.unit.watchers.payloads import (
     a_test,
     an_assessment,
 )
-from zenwatch.app import installed_watchers
+from zenwatch.plugins import installed_watchers
 
 Json = dict[str, Any]
 Written = Callable[..., str]

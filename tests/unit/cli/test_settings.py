@@ -3,15 +3,15 @@
 import pytest
 
 from tests.unit.cli.terminal import Zenwatch
-from zenwatch.app import installed_watchers
-from zenwatch.settings import Settings, WatcherSettings, accepted, watcher_prefix
+from zenwatch.plugins import installed_watchers, variables_of
+from zenwatch.settings import Settings, accepted
 
 
 def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> None:
     """Those of all watchers too, each once."""
     variables = Settings.variables()
     for watcher in installed_watchers():
-        variables |= WatcherSettings.variables(watcher_prefix(watcher.name))
+        variables |= variables_of(watcher)
 
     shown = zenwatch("settings")
 

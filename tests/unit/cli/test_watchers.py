@@ -8,7 +8,8 @@ import yaml
 
 from tests.fakes.api_server import FakeApiServer, body, status
 from tests.unit.cli.terminal import Zenwatch
-from zenwatch.app import installed_watchers
+from zenwatch.contract import PushWatcher
+from zenwatch.plugins import installed_watchers
 
 
 def test_without_a_cluster_every_watcher_is_described(zenwatch: Zenwatch) -> None:
@@ -22,7 +23,10 @@ def test_without_a_cluster_every_watcher_is_described(zenwatch: Zenwatch) -> Non
         for resource in watcher.reads:
             assert f"{resource.full_name} ({resource.version})" in part
             assert f"list, watch {resource.full_name}\n" in part
-        assert f"list pods in namespace {watcher.namespace} (to detect it; not needed to read)" in part
+        if isinstance(watcher, PushWatcher):
+            assert f"    reads     POST {watcher.path} (application/json" in part
+        if watcher.namespace:
+            assert f"list pods in namespace {watcher.namespace} (to detect it; not needed to read)" in part
     assert "detects   labelled objects or pods labelled app=checkov in checkov" in shown.out
     assert "configmaps (v1) labelled app=checkov" in shown.out
     assert shown.out.splitlines()[-1] == "Name a cluster (--kubeconfig, --context or KUBECONFIG) to see what they find there."

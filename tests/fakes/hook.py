@@ -1,0 +1,27 @@
+"""contract.Hook that remembers what was posted."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from zenwatch.contract import Answer
+
+
+@dataclass
+class FakeHook:
+    """answer: what the next posts are told. posted: every body with its media type. counted: the answers by status."""
+
+    path: str = "/falco/webhook"
+    media_types: Sequence[str] = ("application/json", "text/plain")
+    max_body_bytes: int = 1024
+    token_in_path: bool = True
+    answer: Answer = field(default_factory=lambda: Answer(200, "1 taken"))
+    posted: list[tuple[bytes, str]] = field(default_factory=list)
+    counted: Counter[int] = field(default_factory=Counter)
+
+    def count(self, status: int) -> None:
+        self.counted[status] += 1
+
+    async def post(self, body: bytes, media_type: str) -> Answer:
+        self.posted.append((body, media_type))
+        return self.answer

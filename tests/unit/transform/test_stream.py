@@ -1,0 +1,407 @@
+"""zenwatch/transform/stream.py: what is pushed is stored once, seen again it is counted, and the ledger knows of each event."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.findings import DETECTED_AT, a_finding
+from tests.fakes.pipeline import background, until
+from tests.fakes.store import MemoryStore
+from zenwatch.buffer.inbox import MemoryInbox
+from zenwatch.contract import PushWatcher, Verdict
+from zenwatch.errors import Closed, Forbidden, Invalid, NotFound, Transient
+from zenwatch.metrics import Ledger
+from zenwatch.model.finding import Category, Finding, FindingType
+from zenwatch.model.record import spec_hash
+from zenwatch.store.index import StoredIndex
+from zenwatch.store.writer import Writer
+from zenwatch.transform.normalise import normalise
+from zenwatch.transform.stream import Stream
+
+ALERT = FindingType("falco", "falco-", "runtime-security", Category.SECURITY)
+
+
+def _nothing(_body: bytes, _media_type: str) -> Any:
+    return iter(())
+
+
+def _prepare(_settings: Any, _here: Any) -> Any:
+    return lambda _event: Verdict("any", "any")
+
+
+FALCO = PushWatcher("falco", "/falco/webhook", ("application/json",), _nothing, _prepare, counts_repeats=True, recent="samples")
+AUDIT = PushWatcher("audit", "/audit/webhook", ("application/json",), _nothing, _prepare, sender_retries=True)
+
+
+def an_alert(key: str = "shell", *, second: int = 0, sample: str = "", watcher: PushWatcher = FALCO, **changes: Any) -> Finding:
+    said = {"type": replace(ALERT, source=watcher.name), "detected_at": DETECTED_AT + timedelta(seconds=second)}
+    details = {"rule": key, "samples": [sample or f"{second:02}: a shell"]}
+    return a_finding(key=key, details=details, **said | changes)
+
+
+@dataclass(frozen=True)
+class Push:
+    stream: Stream
+    store: MemoryStore
+    index: StoredIndex
+    ledger: Ledger
+    clock: FakeClock
+    inbox: MemoryInbox
+
+    def page(self) -> dict[str, int]:
+        return {line: count for line, count in self.ledger.page(self.stream.source).items() if count}
+
+    def said(self) -> dict[str, tuple[int, list[str]]]:
+        """Count and samples by key."""
+        return {
+            record["spec"]["key"]: (record["status"]["count"], record["spec"]["details"]["samples"])
+            for record in self.store.objects.values()
+        }
+
+    async def settled(self) -> None:
+        await until(lambda: not self.ledger.page(self.stream.source)["in_flight"])
+
+    async def post(self, *findings: Finding, filtered: int = 0, rejected: int = 0) -> bool:
+        """Offer one body and wait until it is settled."""
+        taken = self.stream.offer(findings, filtered=filtered, rejected=rejected)
+        await self.settled()
+        return taken
+
+
+@asynccontextmanager
+async def pushing(
+    watcher: PushWatcher = FALCO, *, store: MemoryStore | None = None, capacity_events: int = 10, is_started: bool = True
+) -> AsyncIterator[Push]:
+    """is_started: False where nothing is taken out of the inbox."""
+    store, clock, ledger = store or MemoryStore(), FakeClock(skips_waits=True), Ledger()
+    index = StoredIndex(store)
+    writer = Writer(store, queue_writes=4, clock=clock)
+    inbox = MemoryInbox(watcher.name, capacity_events=capacity_events)
+    stream = Stream(watcher, cluster_id="local", inbox=inbox, index=index, store=store, writer=writer, ledger=ledger, clock=clock)
+    push = Push(stream, store, index, ledger, clock, inbox)
+
+    async def take() -> None:
+        with suppress(Closed):
+            await stream.take()
+
+    works = [take, stream.write] if is_started else []
+    async with background(index.follow, writer.work, writer.work, *works):
+        await index.wait_until_synced()
+        yield push
+        page = ledger.page(watcher.name)
+        assert page["received"] == sum(page.values()) - page["received"], "the ledger does not balance"
+
+
+# ---------------------------------------------------------------- one record
+
+
+async def test_an_event_becomes_a_record_with_one_write() -> None:
+    """The status has the defaults that a new record needs."""
+    async with pushing() as push:
+        assert await push.post(an_alert())
+
+    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.store.operations() == ["create"]
+    assert push.page() == {"received": 1, "stored": 1}
+
+
+async def test_a_burst_of_one_alert_is_one_record() -> None:
+    """The count is how often it was seen, the last five samples stay in the order in which they came."""
+    async with pushing() as push:
+        for second in range(8):
+            await push.post(an_alert(second=second))
+
+    assert push.said() == {"shell": (8, [f"{second:02}: a shell" for second in range(3, 8)])}
+    [record] = push.store.objects.values()
+    assert (record["spec"]["detectedAt"], record["status"]["lastSeen"]) == ("2026-01-01T10:00:00Z", "2026-01-01T10:00:07Z")
+    assert push.page() == {"received": 8, "stored": 1, "repeated": 7}
+
+
+async def test_what_is_seen_while_a_write_is_on_its_way_is_one_more_write() -> None:
+    """However often: a storm costs what the store takes, not what the tool sends."""
+    async with pushing() as push:
+        push.store.hold_writes()
+        for second in range(9):
+            assert push.stream.offer([an_alert(second=second)], filtered=0, rejected=0)
+            await asyncio.sleep(0)
+        push.store.let_go()
+        await push.settled()
+
+    assert push.said() == {"shell": (9, [f"{second:02}: a shell" for second in range(4, 9)])}
+    assert len(push.store.calls) <= 4
+    assert push.page() == {"received": 9, "stored": 1, "repeated": 8}
+
+
+async def test_equal_samples_are_kept_once() -> None:
+    """Five times the same line says nothing."""
+    async with pushing() as push:
+        for second in range(3):
+            await push.post(an_alert(second=second, sample="a shell"))
+
+    assert push.said() == {"shell": (3, ["a shell"])}
+
+
+async def test_an_event_of_earlier_than_the_last_one_does_not_turn_time_back() -> None:
+    """Alerts of two nodes do not come in order."""
+    async with pushing() as push:
+        await push.post(an_alert(second=9))
+        await push.post(an_alert(second=3))
+        await push.post(an_alert(second=1))
+
+    [record] = push.store.objects.values()
+    assert record["status"]["lastSeen"] == "2026-01-01T10:00:09Z"
+
+
+async def test_after_a_restart_the_count_goes_on() -> None:
+    """What the record says is read before it is written; what it said of earlier samples stays."""
+    store = MemoryStore()
+    async with pushing(store=store) as push:
+        for second in range(3):
+            await push.post(an_alert(second=second))
+    async with pushing(store=store) as again:
+        await again.post(an_alert(second=3))
+
+    assert again.said() == {"shell": (4, ["00: a shell", "01: a shell", "02: a shell", "03: a shell"])}
+    assert again.page() == {"received": 1, "repeated": 1}
+
+
+async def test_a_record_that_another_replica_stored_meanwhile_is_counted_up() -> None:
+    """The create answers that it is there; what it counts is not lost."""
+    async with pushing() as push:
+        other, theirs = MemoryStore(), normalise(an_alert(sample="00: theirs"), cluster_id="local", seen_at=DETECTED_AT)
+        await other.create(theirs, spec_hash=spec_hash(theirs))
+        # Before our watch tells us of it.
+        push.store.objects.update(other.objects)
+        await push.post(an_alert(second=1))
+
+    assert push.said() == {"shell": (2, ["00: theirs", "01: a shell"])}
+    assert push.page() == {"received": 1, "repeated": 1}
+
+
+async def test_a_lost_answer_to_a_create_is_no_second_sighting() -> None:
+    """The record that is there at the second try says just what we wanted to write: it is our own."""
+    async with pushing() as push:
+        push.store.lose_answers(1)
+        await push.post(an_alert())
+
+    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.page() == {"received": 1, "stored": 1}
+
+
+async def test_a_record_that_somebody_deleted_is_made_anew() -> None:
+    """With what was seen since."""
+    async with pushing() as push:
+        await push.post(an_alert(second=0))
+        [name] = push.store.objects
+        del push.store.objects[name]
+        await push.post(an_alert(second=1))
+
+    assert push.said()["shell"][0] == 1
+    assert push.page() == {"received": 2, "stored": 2}
+
+
+# ---------------------------------------------------------------- the same event again
+
+
+async def test_an_event_that_is_sent_again_is_not_counted() -> None:
+    """The API server resends whole batches: the audit ID says that it is the same event."""
+    async with pushing(AUDIT) as push:
+        event = an_alert(watcher=AUDIT)
+        await push.post(event, event)
+        await push.post(event)
+
+    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.store.operations() == ["create"]
+    assert push.page() == {"received": 3, "stored": 1, "repeated": 2}
+
+
+async def test_an_event_that_is_sent_again_after_a_restart_is_not_counted() -> None:
+    """It is known by its name, however it was worded."""
+    store = MemoryStore()
+    async with pushing(AUDIT, store=store) as push:
+        await push.post(an_alert(watcher=AUDIT))
+    store.calls.clear()
+    async with pushing(AUDIT, store=store) as push:
+        await push.post(an_alert(watcher=AUDIT, title="worded otherwise"))
+
+    assert store.operations() == []
+    assert push.page() == {"received": 1, "repeated": 1}
+
+
+# ---------------------------------------------------------------- bounds
+
+
+async def test_a_full_buffer_takes_nothing_of_a_batch_that_comes_again() -> None:
+    """Nothing of it is counted either: it will be, when it comes."""
+    async with pushing(AUDIT, capacity_events=2, is_started=False) as push:
+        assert push.stream.offer([an_alert("a", watcher=AUDIT)], filtered=3, rejected=1)
+        assert not push.stream.offer([an_alert(key, watcher=AUDIT) for key in "bc"], filtered=5, rejected=5)
+
+    assert push.page() == {"received": 5, "filtered": 3, "rejected": 1, "in_flight": 1}
+
+
+async def test_what_does_not_fit_and_does_not_come_again_is_lost_and_counted() -> None:
+    """Falco ignores the answer."""
+    async with pushing(capacity_events=1, is_started=False) as push:
+        assert push.stream.offer([an_alert("a")], filtered=0, rejected=0)
+        assert not push.stream.offer([an_alert("b")], filtered=1, rejected=0)
+
+    assert push.page() == {"received": 3, "filtered": 1, "lost": 1, "in_flight": 1}
+
+
+async def test_a_body_of_which_nothing_is_taken_needs_no_room() -> None:
+    """Most audit events are left out; a full buffer does not make the sender repeat them."""
+    async with pushing(AUDIT, capacity_events=1, is_started=False) as push:
+        assert push.stream.offer([an_alert("a", watcher=AUDIT)], filtered=0, rejected=0)
+        assert push.stream.offer([], filtered=400, rejected=0)
+
+    assert push.page() == {"received": 401, "filtered": 400, "in_flight": 1}
+
+
+async def test_room_is_needed_by_records_and_not_by_sightings() -> None:
+    """While the store is away, a thousand equal alerts fit where ten different ones do."""
+    async with pushing(capacity_events=2) as push:
+        push.store.hold_writes()
+        for second in range(30):
+            assert push.stream.offer([an_alert(second=second)], filtered=0, rejected=0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert push.stream.offer([an_alert("other")], filtered=0, rejected=0)
+        await asyncio.sleep(0)
+        assert not push.stream.offer([an_alert("third")], filtered=0, rejected=0)
+        push.store.let_go()
+        await push.settled()
+
+    assert {key: count for key, (count, _) in push.said().items()} == {"shell": 30, "other": 1}
+
+
+async def test_a_record_stays_under_its_size_whatever_is_pushed() -> None:
+    """A megabyte of output is no megabyte in the buffer."""
+    async with pushing() as push:
+        for second in range(6):
+            await push.post(an_alert(second=second, sample=f"{second}" + "x" * 100_000, title="y" * 100_000))
+
+    [record] = push.store.objects.values()
+    assert len(str(record)) < 16 * 1024
+    assert len(record["spec"]["details"]["samples"]) == 5
+
+
+# ---------------------------------------------------------------- a store that fails
+
+
+@pytest.mark.parametrize("error", [Transient("503"), Forbidden("missing permission: create")])
+async def test_an_event_waits_for_a_store_that_is_away(error: Exception) -> None:
+    """Nobody sends it again: it is tried until it is stored."""
+    async with pushing() as push:
+        push.store.fail_next(11, error)
+        await push.post(an_alert("a"), an_alert("b"))
+
+    assert push.page() == {"received": 2, "stored": 2}
+
+
+async def test_a_count_that_could_not_be_written_is_not_forgotten() -> None:
+    """Nor is it counted twice."""
+    async with pushing() as push:
+        await push.post(an_alert(second=0))
+        push.store.fail_next(9, Transient("503"))
+        await push.post(an_alert(second=1))
+        push.store.fail_next(5, Transient("503"), of="set_count")
+        await push.post(an_alert(second=2))
+
+    assert push.said()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
+
+
+async def test_a_record_that_is_refused_for_good_is_counted_as_rejected() -> None:
+    """It does not hold up the others."""
+    async with pushing() as push:
+        push.store.fail_next(1, Invalid("422"))
+        await push.post(an_alert("a"))
+        await push.post(an_alert("b"))
+
+    assert push.page() == {"received": 2, "stored": 1, "rejected": 1}
+
+
+@pytest.mark.parametrize("error", [Transient("503"), NotFound("gone"), Forbidden("no")])
+async def test_what_a_record_says_is_asked_again_until_it_is_told(error: Exception) -> None:
+    """Without it, the samples of before would be lost."""
+    store = MemoryStore()
+    async with pushing(store=store) as push:
+        await push.post(an_alert(second=0))
+    async with pushing(store=store) as push:
+        store.fail_next(2, error, of="read")
+        await push.post(an_alert(second=1))
+
+    assert push.page()["received"] == 1
+    assert push.page().get("repeated", 0) + push.page().get("stored", 0) == 1
+
+
+# ---------------------------------------------------------------- the end
+
+
+async def test_draining_waits_until_all_is_stored() -> None:
+    """What was acknowledged is stored before the process ends, and nothing more is taken."""
+    async with pushing() as push:
+        push.store.hold_writes()
+        for key in "abc":
+            push.stream.offer([an_alert(key)], filtered=0, rejected=0)
+        draining = asyncio.create_task(push.stream.drain())
+        await asyncio.sleep(0.01)
+        assert not draining.done()
+        push.store.let_go()
+        await asyncio.wait_for(draining, 5)
+        assert not push.stream.offer([an_alert("d")], filtered=0, rejected=0)
+
+    assert push.page() == {"received": 4, "stored": 3, "lost": 1}
+
+
+async def test_what_is_left_at_the_deadline_is_lost_and_counted() -> None:
+    """Memory ends with the process; the ledger says how much went with it."""
+    async with pushing() as push:
+        push.store.hold_writes()
+        push.stream.offer([an_alert(key) for key in "abc"], filtered=0, rejected=0)
+        await asyncio.sleep(0.01)
+        push.stream.give_up()
+        push.stream.give_up()
+
+    assert push.page() == {"received": 3, "lost": 3}
+
+
+# ---------------------------------------------------------------- all together
+
+BODIES = st.lists(st.lists(st.sampled_from("abc"), max_size=4), max_size=12)
+FAULTS = st.lists(st.sampled_from(["ok", "transient", "lost answer", "deleted"]), max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(bodies=BODIES, faults=FAULTS)
+async def test_every_sighting_is_counted_once_whatever_fails(bodies: Sequence[Sequence[str]], faults: Sequence[str]) -> None:
+    """The counts of the records are the number of alerts, unless somebody deletes records."""
+    sent: dict[str, int] = {}
+    async with pushing(capacity_events=100) as push:
+        for place, body in enumerate(bodies):
+            fault = faults[place] if place < len(faults) else "ok"
+            if fault == "transient":
+                push.store.fail_next(1 + place % 6, Transient("503"))
+            elif fault == "lost answer":
+                push.store.lose_answers(1)
+            push.stream.offer([an_alert(key, second=place, sample=f"{place}") for key in body], filtered=0, rejected=0)
+            for key in body:
+                sent[key] = sent.get(key, 0) + 1
+            for _ in range(place % 4):
+                await asyncio.sleep(0)
+        await push.settled()
+
+    assert {key: count for key, (count, _) in push.said().items()} == sent
+    assert push.page() == {
+        line: count
+        for line, count in {"received": sum(sent.values()), "stored": len(sent), "repeated": sum(sent.values()) - len(sent)}.items()
+        if count
+    }

@@ -1,0 +1,1 @@
+"""zenwatch/web: who may post what, and what is answered."""

@@ -1,0 +1,86 @@
+"""A server of zenwatch/web on a free port, and requests to it."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from structlog.testing import capture_logs
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.hook import FakeHook
+from zenwatch.contract import Hook
+from zenwatch.settings import Settings
+from zenwatch.web.doors import doors_of
+from zenwatch.web.health import Health
+from zenwatch.web.server import Server
+
+TOKEN = "0123456789abcdef-first"  # noqa: S105  of no use anywhere
+OTHER_TOKEN = "0123456789abcdef-other"  # noqa: S105
+
+
+async def served_kinds() -> Sequence[str]:
+    return ("zenagentevents",)
+
+
+class Web:
+    """logged: what the server said so far."""
+
+    def __init__(self, url: str, logged: list[Any], client: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.logged = logged
+        self._client = client
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.rpartition("/")[2].rpartition(":")
+        return host, int(port)
+
+    async def ask(self, method: str, path: str, **parts: Any) -> tuple[int, str, Mapping[str, str]]:
+        async with self._client.request(method, self.url + path, **parts) as answer:
+            return answer.status, await answer.text(), answer.headers
+
+    async def post(self, path: str = "/falco/webhook", body: bytes = b"{}", **headers: str) -> tuple[int, str, Mapping[str, str]]:
+        said = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.ask("POST", path, data=body, headers=said)
+
+    async def raw(self, *pieces: bytes, pause_secs: float = 0.0) -> bytes:
+        """Bytes to the socket as they are, and all that comes back until the server closes or a second passes."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        answer = b""
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(pause_secs)
+            async with asyncio.timeout(1):
+                while part := await reader.read(65536):
+                    answer += part
+        except TimeoutError:
+            pass
+        finally:
+            writer.close()
+        return answer
+
+
+@asynccontextmanager
+async def serving(
+    *hooks: Hook, client_tls: ssl.SSLContext | None = None, health: Health | None = None, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Web]:
+    """environment: settings; LISTEN is a free port of the loopback."""
+    settings = Settings.read({"LISTEN": "127.0.0.1:0"} | dict(environment or {}))
+    clock = FakeClock()
+    with capture_logs() as logged:
+        doors = doors_of(settings, is_in_pod=False, clock=clock)
+        health = health or Health(clock=clock, served_kinds=served_kinds, kind="zenagentevents", buffers={})
+        server = Server(hooks or (FakeHook(),), doors, health)
+        await server.start()
+        url = next(line["address"] for line in logged if line["event"] == "listening")
+        connector = aiohttp.TCPConnector(ssl=client_tls) if client_tls else None
+        try:
+            async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as client:
+                yield Web(url, logged, client)
+        finally:
+            await server.stop()

@@ -1,0 +1,1 @@
+"""Between a webhook and the worker: where pushed events wait."""

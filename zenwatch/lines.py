@@ -1,0 +1,104 @@
+"""One line per watcher: the rooms between its tool and the writer, joined.
+
+Pull:  Reports ──▶ Reconciler ──▶ writer       (a round calls settle)
+Push:  Webhook ──▶ Stream ──▶ writer           (an inbox stands in the stream)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from zenwatch.buffer.inbox import MemoryInbox
+from zenwatch.contract import Circumstances, Clock, PushWatcher, Watcher
+from zenwatch.kube.client import KubeClient
+from zenwatch.metrics import Ledger
+from zenwatch.settings import PushSettings, Settings, WatcherSettings
+from zenwatch.sources.detect import Detector
+from zenwatch.sources.objects import Place, Reports
+from zenwatch.sources.poll import Rhythm, Round
+from zenwatch.sources.webhook import Webhook
+from zenwatch.store.crd import CrdStore
+from zenwatch.store.index import StoredIndex
+from zenwatch.store.writer import Writer
+from zenwatch.supervise import Supervisor
+from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.reconcile import Origin, Reconciler
+from zenwatch.transform.stream import Stream
+from zenwatch.web.health import Fill
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """What all lines lead into."""
+
+    settings: Settings
+    client: KubeClient
+    store: CrdStore
+    index: StoredIndex
+    dedup: Dedup
+    writer: Writer
+    ledger: Ledger
+    clock: Clock
+
+    @property
+    def rhythm(self) -> Rhythm:
+        return Rhythm(self.settings.watch_interval_secs, self.settings.round_timeout_secs)
+
+    def pods_in(self, own: WatcherSettings) -> str:
+        """Where a tool's pods are looked for; empty where we may not."""
+        namespaces = self.settings.watch_namespaces
+        return own.namespace if not namespaces or own.namespace in namespaces else ""
+
+
+def places_of(watcher: Watcher, settings: Settings) -> list[Place]:
+    """Where its kinds are read: in the whole cluster, or in each namespace that we are confined to."""
+    namespaces = settings.watch_namespaces
+    kinds = [kind for kind in watcher.reads if kind.namespaced or not namespaces]
+    return [Place(kind, namespace) for kind in kinds for namespace in namespaces or ("",)]
+
+
+def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor: Supervisor) -> None:
+    origin = Origin(watcher.name, trunk.settings.cluster_id, own.min_severity)
+    intake = Reconciler(origin, index=trunk.index, dedup=trunk.dedup, writer=trunk.writer, ledger=trunk.ledger, clock=trunk.clock)
+    trunk.index.call_when_gone(intake.look_again)
+    rhythm = trunk.rhythm
+    kinds = [
+        Reports(trunk.client, place, watcher, intake, ask_again_secs=rhythm.interval_secs, clock=trunk.clock)
+        for place in places_of(watcher, trunk.settings)
+    ]
+    detector = Detector(trunk.client, watcher, kinds, namespace=trunk.pods_in(own))
+    page = partial(trunk.ledger.page, watcher.name)
+    rounds = Round(watcher.name, kinds, intake, rhythm, page=page, look=detector.look, clock=trunk.clock)
+    supervisor.start(f"source/{watcher.name}/round", rounds.keep_going)
+    for kind in kinds:
+        supervisor.start(f"source/{watcher.name}/{kind.place}", kind.follow)
+
+
+class PushLine:
+    def __init__(self, watcher: PushWatcher, own: PushSettings, trunk: Trunk, circumstances: Circumstances) -> None:
+        """ConfigError: a setting of the watcher cannot be used."""
+        self.name = watcher.name
+        self._trunk = trunk
+        self._inbox = MemoryInbox(watcher.name, capacity_events=own.buffer_events)
+        self.stream = Stream(
+            watcher,
+            cluster_id=trunk.settings.cluster_id,
+            inbox=self._inbox,
+            index=trunk.index,
+            store=trunk.store,
+            writer=trunk.writer,
+            ledger=trunk.ledger,
+            clock=trunk.clock,
+        )
+        self.hook = Webhook(watcher, own, circumstances, self.stream)
+        self._detector = Detector(trunk.client, watcher, (), namespace=trunk.pods_in(own))
+
+    @property
+    def fill(self) -> Callable[[], Fill]:
+        return lambda: Fill(len(self._inbox), self._inbox.capacity_events)
+
+    def start(self, supervisor: Supervisor) -> None:
+        keep_looking = partial(self._detector.keep_looking, interval_secs=self._trunk.rhythm.interval_secs, clock=self._trunk.clock)
+        supervisor.start(f"source/{self.name}/detect", keep_looking)
+        supervisor.start(f"stream/{self.name}/write", self.stream.write)
+        supervisor.start(f"stream/{self.name}/take", self.stream.take)
