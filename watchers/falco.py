@@ -46,9 +46,10 @@ _HOST = "host"
 KEY_OUTPUT_CHARS = 50
 _TITLE_CHARS = 256
 _SAMPLE_CHARS = 512
-# No more of a text is looked at: a record takes 512 characters of it.
-_TEXT_CHARS = 8192
-_TAGS = 64
+# No more of a text is looked at: a record takes 512 characters of each, after redaction.
+_OUTPUT_CHARS = 4096
+_TEXT_CHARS = 1024
+_TAGS = 32
 
 _TIME = r"(?P<time>\d{2}:\d{2}:\d{2}\.\d{1,9}|(?P<moment>\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})))"
 _WORDS = "Emergency|Alert|Critical|Error|Warning|Notice|Informational|Debug"
@@ -118,12 +119,12 @@ def _kind_of(value: Any) -> str:
 def _lines_of(text: str) -> Iterator[Mapping[str, str]]:
     """What follows a line with a time is its own, up to the next such line: a command may be a whole script."""
     begins = [found.start() for found in _LINE_BEGINS.finditer(text)]
-    head = text[: begins[0]] if begins else text
     if not text.strip():
         raise BadInput(f"the body is empty; {_EXPECTED}")
-    for line in re.finditer(r"\S[^\n]*", head):
+    ends = [*begins, len(text)]
+    for line in re.finditer(r"\S[^\n]*", text[: ends[0]]):
         yield {"output": line[0]}
-    for begin, end in zip(begins, [*begins[1:], len(text)], strict=True):
+    for begin, end in zip(begins, ends[1:], strict=True):
         yield {"output": text[begin:end]}
 
 
@@ -184,9 +185,9 @@ def prepare(settings: Any, circumstances: Circumstances) -> Callable[[Any], Verd
 def _alert_of(event: Any) -> _Alert:
     if not isinstance(event, Mapping):
         raise BadInput(f"an alert is {_kind_of(event)}; {_EXPECTED}")
-    rule, priority, output = (_bounded(text_of(event, field)) for field in ("rule", "priority", "output"))
+    rule, priority, output = (_bounded(text_of(event, field), _OUTPUT_CHARS) for field in ("rule", "priority", "output"))
     # The message is the output without time and priority; newer versions can send it instead.
-    said = output or _bounded(text_of(event, "message"))
+    said = output or _bounded(text_of(event, "message"), _OUTPUT_CHARS)
     if not rule and not said:
         raise BadInput(f"an alert has neither rule nor output; {_EXPECTED}")
     prefix, moment, in_prefix = _prefix_of(output, priority)
@@ -203,9 +204,9 @@ def _prefix_of(output: str, priority: str) -> tuple[str, str, str]:
     return prefix[0], prefix["moment"] or "", prefix["priority"] or ""
 
 
-def _bounded(text: str) -> str:
+def _bounded(text: str, limit_chars: int) -> str:
     """Not cut within a word: half a credential cannot be told any more."""
-    return text if len(text) <= _TEXT_CHARS else text[:_TEXT_CHARS].rpartition(" ")[0] or text[:_TEXT_CHARS]
+    return text if len(text) <= limit_chars else text[:limit_chars].rpartition(" ")[0] or text[:limit_chars]
 
 
 def _word(priority: str) -> str:
@@ -269,7 +270,7 @@ def _fields_of(alert: _Alert) -> dict[str, str | list[str]]:
 
 
 def _clean(text: str) -> str:
-    return redacted(_bounded(text))
+    return redacted(_bounded(text, _TEXT_CHARS))
 
 
 def _title(rule: str, said: str) -> str:
