@@ -15,6 +15,7 @@ from importlib import import_module
 
 import structlog
 
+from zenwatch.buffer.spool import Spool
 from zenwatch.contract import Circumstances, Clock, PushWatcher, Watcher
 from zenwatch.errors import ConfigError, NotFound
 from zenwatch.kube.access import Access, is_in_pod
@@ -63,7 +64,8 @@ class App:
         )
         index = StoredIndex(store)
         writer = Writer(store, queue_writes=2 * settings.write_concurrency, clock=self._clock)
-        self._trunk = Trunk(settings, self._client, store, index, Dedup(index), writer, self.ledger, self._clock)
+        self._spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes) if settings.spool_dir else None
+        self._trunk = Trunk(settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, self._clock)
         self._account = ""
         here = Circumstances(lambda: self._account, settings.own_namespace, _pod_of(environment))
         self._push = [
@@ -77,6 +79,8 @@ class App:
 
     async def start(self) -> None:
         """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had."""
+        if self._spool:
+            self._supervisor.start("spool", self._spool.run)
         for worker in range(self._settings.write_concurrency):
             self._supervisor.start(f"write/{worker}", self._trunk.writer.work)
         for part in self._trunk.store.parts:
@@ -105,6 +109,8 @@ class App:
         except TimeoutError:
             drained = False
         await self._supervisor.stop()
+        if self._spool:
+            await self._spool.close()
         await self._client.close()
         for line in self._push:
             line.stream.give_up()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from zenwatch.model.envelope import Envelope
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Severity
+from zenwatch.model.parcel import DeadLetter, Fill, Intent, Parcel
 from zenwatch.model.record import Stored
 from zenwatch.settings import PushSettings
 
@@ -76,12 +77,13 @@ class Verdict:
     """What becomes of one pushed event.
 
     rule: which rule decided, one of a bounded set: it is a metric's label. why: the rule in one sentence, for a person.
-    finding: what is stored; None where the rule leaves the event out.
+    finding: what is stored; None where the rule leaves the event out. key: of an event that is left out, where it has one.
     """
 
     rule: str
     why: str
     finding: Finding | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class Hook(Protocol):
 class PushIntake(Protocol):
     """Takes what a tool pushed and sees to it that the records follow."""
 
-    def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
+    async def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
         """Take all of one body, or nothing of it. filtered, rejected: how many other events the body held, for the ledger.
 
         False: the buffer is full. Nothing is counted then if the sender comes again; else what did not fit is counted as lost.
@@ -213,22 +215,58 @@ class Intake(Protocol):
 
 
 class Inbox(Protocol):
-    """Between a webhook and the worker: bounded, in memory or on disk."""
+    """Between a webhook and the worker: bounded, in memory or on disk. Each event is received once, released once, settled once."""
 
-    def offer(self, events: Sequence[Event]) -> bool:
-        """Take all or none. False: full; the caller answers so that a sender who retries comes back.
+    @property
+    def is_durable(self) -> bool:
+        """What was taken and not settled is received again after a restart."""
+        ...
 
-        Full means more events than its capacity that were not released yet. More than that at once are taken if it is empty:
-        a batch cannot be made smaller by sending it again.
+    @property
+    def is_pressed(self) -> bool:
+        """It is half full: whatever can be stored should be stored now."""
+        ...
+
+    @property
+    def fill(self) -> Fill: ...
+
+    def call_when_taken(self, call: Callable[[int], None]) -> None:
+        """call(events) for every batch that is taken, before any of it is received."""
+        ...
+
+    async def offer(self, events: Sequence[Event]) -> bool:
+        """Take all or none, and return when they are as safe as they will be. False: full, or closed, or the disk refuses; the caller
+        answers so that a sender who retries comes back. More than its capacity at once is taken if it is empty: a batch cannot be made
+        smaller by sending it again.
         """
         ...
 
-    async def receive(self) -> tuple[Event, Callable[[], None]]:
-        """The next event and the call that releases it, once. Raises Closed once it is closed and all was received."""
+    async def receive(self) -> Parcel:
+        """The next event, in the order of the offers. Raises Closed once it is closed and all was received."""
+        ...
+
+    def release(self, tickets: Sequence[int]) -> None:
+        """These events need no room in memory any more: they are settled, or became part of another one's write."""
+        ...
+
+    async def intend(self, intent: Intent) -> None:
+        """Return once it is safe to make this write. It replaces an earlier intent for the same record."""
+        ...
+
+    def settle(self, tickets: Sequence[int]) -> None:
+        """What became of these events is known: never give them out again."""
         ...
 
     def close(self) -> None:
         """Take nothing more; what is in it can still be received."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Where events go that no record will tell of."""
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Keep it where somebody can look at it. Raises nothing: at worst it is a line in the log."""
         ...
 
 

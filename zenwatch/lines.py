@@ -1,7 +1,7 @@
 """One line per watcher: the rooms between its tool and the writer, joined.
 
 Pull:  Reports ──▶ Reconciler ──▶ writer       (a round calls settle)
-Push:  Webhook ──▶ Stream ──▶ writer           (an inbox stands in the stream)
+Push:  Webhook ──▶ Stream ──▶ writer           (an inbox stands in the stream: memory, or the spool)
 """
 
 from collections.abc import Callable
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from zenwatch.buffer.inbox import MemoryInbox
-from zenwatch.contract import Circumstances, Clock, PushWatcher, Watcher
+from zenwatch.buffer.spool import Spool
+from zenwatch.contract import Circumstances, Clock, Inbox, PushWatcher, Watcher
 from zenwatch.kube.client import KubeClient
 from zenwatch.metrics import Ledger
+from zenwatch.model.parcel import Fill
 from zenwatch.settings import PushSettings, Settings, WatcherSettings
 from zenwatch.sources.detect import Detector
 from zenwatch.sources.objects import Place, Reports
@@ -24,7 +26,6 @@ from zenwatch.supervise import Supervisor
 from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.reconcile import Origin, Reconciler
 from zenwatch.transform.stream import Stream
-from zenwatch.web.health import Fill
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Trunk:
     index: StoredIndex
     dedup: Dedup
     writer: Writer
+    spool: Spool | None
     ledger: Ledger
     clock: Clock
 
@@ -79,23 +81,18 @@ class PushLine:
         """ConfigError: a setting of the watcher cannot be used."""
         self.name = watcher.name
         self._trunk = trunk
-        self._inbox = MemoryInbox(watcher.name, capacity_events=own.buffer_events)
+        spool = trunk.spool
+        self._inbox: Inbox = spool.inbox(watcher.name) if spool else MemoryInbox(watcher.name, capacity_events=own.buffer_events)
+        settings = trunk.settings
         self.stream = Stream(
-            watcher,
-            cluster_id=trunk.settings.cluster_id,
-            inbox=self._inbox,
-            index=trunk.index,
-            store=trunk.store,
-            writer=trunk.writer,
-            ledger=trunk.ledger,
-            clock=trunk.clock,
+            watcher, cluster_id=settings.cluster_id, inbox=self._inbox, rooms=trunk, coalesce_secs=settings.coalesce_window_secs
         )
         self.hook = Webhook(watcher, own, circumstances, self.stream)
         self._detector = Detector(trunk.client, watcher, (), namespace=trunk.pods_in(own))
 
     @property
     def fill(self) -> Callable[[], Fill]:
-        return lambda: Fill(len(self._inbox), self._inbox.capacity_events)
+        return lambda: self._inbox.fill
 
     def start(self, supervisor: Supervisor) -> None:
         keep_looking = partial(self._detector.keep_looking, interval_secs=self._trunk.rhythm.interval_secs, clock=self._trunk.clock)

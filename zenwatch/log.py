@@ -10,7 +10,7 @@ import structlog
 # A new key is added here first; tests/structure holds every log call to it.
 KEYS = frozenset(
     {
-        *("cluster", "cluster_id", "source", "room", "namespace", "resource", "task", "name", "setting", "address"),
+        *("cluster", "cluster_id", "source", "room", "namespace", "resource", "task", "name", "key", "setting", "address"),
         *("count", "reason", "error", "attempt", "duration_secs", "wait_secs", "signal", "state", "version"),
         *("reports", "received", "stored", "repeated", "filtered", "rejected", "dead_lettered", "lost", "in_flight"),
     }

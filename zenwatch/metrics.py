@@ -22,6 +22,8 @@ WEBHOOK_SECONDS = Histogram("zenwatch_webhook_duration_seconds", "From the end o
 WEBHOOK_LAST = Gauge("zenwatch_webhook_last_request_timestamp_seconds", "When a body was last taken.", ["source"])
 BUFFER_EVENTS = Gauge("zenwatch_buffer_events", "Pushed events that wait to be stored.", ["source"])
 BUFFER_CAPACITY = Gauge("zenwatch_buffer_capacity_events", "How many events the buffer takes.", ["source"])
+SPOOL_BYTES = Gauge("zenwatch_spool_bytes", "Events on disk that are not settled.")
+SPOOL_CAPACITY = Gauge("zenwatch_spool_capacity_bytes", "How much the spool takes.")
 LOOP_HELD_SECONDS = Gauge("zenwatch_loop_held_seconds", "The longest that the event loop was held up in the last minute.")
 
 REPORTS_REJECTED = Counter("zenwatch_reports_rejected", "Reports that could not be read.", ["source"])
@@ -37,6 +39,7 @@ RECORD_WRITE_SECONDS = Histogram(
     "From taking a write out of the queue to its receipt, retries included.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+WRITE_CONCURRENCY = Gauge("zenwatch_write_concurrency", "How many writes may go on at the same time now.")
 RECORDS_INDEXED = Gauge("zenwatch_records_indexed", "Stored records that the index knows.")
 
 API_REQUESTS = Counter("zenwatch_api_requests", "Requests to the API server, by answer.", ["method", "code"])

@@ -225,6 +225,28 @@ class Settings(Described):
         ge=0.1,
         le=600,
     )
+    spool_dir: str = setting(
+        "SPOOL_DIR",
+        "",
+        "the path of a folder; empty for none",
+        "Pushed events are synced to disk there before they are acknowledged, and kept until they are stored. Empty: in memory only.",
+    )
+    spool_max_bytes: Bytes = setting(
+        "SPOOL_MAX_BYTES",
+        "512Mi",
+        "a size such as 512Mi or 4Gi, from 1Mi to 1024Gi",
+        "How many bytes of events the spool takes. A full one answers as a full buffer does.",
+        ge=1024**2,
+        le=1024**4,
+    )
+    coalesce_window_secs: Duration = setting(
+        "COALESCE_WINDOW",
+        "5s",
+        "a duration such as 5s, from 0s to 10m",
+        "After a write of a pushed record, how long its next sightings are collected before the next one.",
+        ge=0,
+        le=600,
+    )
     dedup_window_secs: WindowOrAll = setting(
         "DEDUP_WINDOW",
         "",

@@ -13,35 +13,58 @@ from zenwatch.model.event import Event
 class InboxSuite:
     async def test_events_come_out_in_the_order_they_went_in(self, inbox: Inbox) -> None:
         """Two changes of one thing are not turned round."""
-        assert inbox.offer(_events("a", "b"))
-        assert inbox.offer(_events("c"))
+        assert await inbox.offer(_events("a", "b"))
+        assert await inbox.offer(_events("c"))
 
         assert [await _receive(inbox) for _ in range(3)] == ["a", "b", "c"]
 
     async def test_a_batch_that_does_not_fit_is_refused_whole(self, inbox: Inbox) -> None:
         """The sender sends all of it again; a part that was taken would then be there twice."""
-        assert inbox.offer(_events("a", "b"))
+        assert await inbox.offer(_events("a", "b"))
 
-        assert not inbox.offer(_events("c", "d"))
+        assert not await inbox.offer(_events("c", "d"))
 
-        assert inbox.offer(_events("e"))
+        assert await inbox.offer(_events("e"))
         assert [await _receive(inbox) for _ in range(3)] == ["a", "b", "e"]
 
     async def test_an_empty_inbox_takes_a_batch_larger_than_itself(self, inbox: Inbox) -> None:
         """The sender cannot make it smaller: refused now, it would be refused for ever."""
-        assert inbox.offer(_events("a", "b", "c", "d"))
+        assert await inbox.offer(_events("a", "b", "c", "d"))
 
-        assert not inbox.offer(_events("e"))
+        assert not await inbox.offer(_events("e"))
 
-    async def test_only_releasing_makes_room(self, inbox: Inbox) -> None:
+    async def test_only_what_is_settled_makes_room(self, inbox: Inbox) -> None:
         """What was received and is not stored yet still needs its place."""
-        assert inbox.offer(_events("a", "b", "c"))
-        _, release = await inbox.receive()
-        assert not inbox.offer(_events("d"))
+        assert await inbox.offer(_events("a", "b", "c"))
+        parcel = await inbox.receive()
+        assert not await inbox.offer(_events("d"))
 
-        release()
+        inbox.settle([parcel.ticket])
+        inbox.release([parcel.ticket])
 
-        assert inbox.offer(_events("d"))
+        async with asyncio.timeout(5):
+            while not await inbox.offer(_events("d")):  # noqa: ASYNC110  told by nobody
+                await asyncio.sleep(0.01)
+
+    async def test_whoever_counts_is_told_of_what_is_taken(self, inbox: Inbox) -> None:
+        """And of nothing that is refused; before any of it is received."""
+        told: list[int] = []
+        inbox.call_when_taken(told.append)
+
+        await inbox.offer(_events("a", "b"))
+        await inbox.offer(_events("c", "d"))
+        await inbox.receive()
+
+        assert told == [2]
+
+    async def test_it_says_how_full_it_is(self, inbox: Inbox) -> None:
+        """From nothing to full."""
+        before = inbox.fill
+        assert await inbox.offer(_events("a", "b", "c"))
+        after = inbox.fill
+
+        assert (before.used, before.is_full, before.capacity) == (0, False, after.capacity)
+        assert after.is_full
 
     async def test_receive_waits_for_an_event(self, inbox: Inbox) -> None:
         """A worker sleeps while there is nothing to do."""
@@ -49,17 +72,18 @@ class InboxSuite:
         await asyncio.sleep(0)
         assert not receiving.done()
 
-        assert inbox.offer(_events("a"))
+        assert await inbox.offer(_events("a"))
 
         assert await receiving == "a"
 
-    async def test_a_closed_inbox_takes_nothing_and_gives_out_the_rest(self, inbox: Inbox) -> None:
-        """Stopping loses nothing: what is in it is received, then Closed."""
-        assert inbox.offer(_events("a"))
+    async def test_a_closed_inbox_takes_nothing_and_loses_nothing(self, inbox: Inbox) -> None:
+        """What is in it is received, then Closed; or it is kept for the next start."""
+        assert await inbox.offer(_events("a"))
         inbox.close()
 
-        assert not inbox.offer(_events("b"))
-        assert await _receive(inbox) == "a"
+        assert not await inbox.offer(_events("b"))
+        if not inbox.is_durable:
+            assert await _receive(inbox) == "a"
         with pytest.raises(Closed):
             await _receive(inbox)
 
@@ -80,6 +104,7 @@ def _events(*keys: str) -> list[Event]:
 
 async def _receive(inbox: Inbox) -> str:
     async with asyncio.timeout(1):
-        event, release = await inbox.receive()
-    release()
-    return event.key
+        parcel = await inbox.receive()
+    inbox.settle([parcel.ticket])
+    inbox.release([parcel.ticket])
+    return parcel.event.key

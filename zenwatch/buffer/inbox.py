@@ -12,44 +12,66 @@ from collections.abc import Callable, Sequence
 from zenwatch.errors import Closed
 from zenwatch.metrics import BUFFER_CAPACITY, BUFFER_EVENTS
 from zenwatch.model.event import Event
+from zenwatch.model.parcel import Fill, Intent, Parcel
 
 
 class MemoryInbox:
+    is_durable = False
+
     def __init__(self, source: str, *, capacity_events: int) -> None:
-        self.capacity_events = capacity_events
-        self._events: deque[Event] = deque()
+        self._capacity_events = capacity_events
+        self._parcels: deque[Parcel] = deque()
+        self._tickets = 0
         self._unreleased = 0
         self._closed = False
         self._news = asyncio.Event()
-        self._fill = BUFFER_EVENTS.labels(source)
+        self._on_taken: Callable[[int], None] = lambda _events: None
+        self._gauge = BUFFER_EVENTS.labels(source)
         BUFFER_CAPACITY.labels(source).set(capacity_events)
 
-    def __len__(self) -> int:
-        return self._unreleased
+    @property
+    def fill(self) -> Fill:
+        return Fill(self._unreleased, self._capacity_events)
 
-    def offer(self, events: Sequence[Event]) -> bool:
-        if self._closed or (self._unreleased and self._unreleased + len(events) > self.capacity_events):
+    @property
+    def is_pressed(self) -> bool:
+        return 2 * self._unreleased >= self._capacity_events
+
+    def call_when_taken(self, call: Callable[[int], None]) -> None:
+        self._on_taken = call
+
+    async def offer(self, events: Sequence[Event]) -> bool:
+        if self._closed or (self._unreleased and self._unreleased + len(events) > self._capacity_events):
             return False
-        self._events.extend(events)
+        for event in events:
+            self._tickets += 1
+            self._parcels.append(Parcel(event, self._tickets))
         self._count(len(events))
+        self._on_taken(len(events))
         self._news.set()
         return True
 
-    async def receive(self) -> tuple[Event, Callable[[], None]]:
-        while not self._events:
+    async def receive(self) -> Parcel:
+        while not self._parcels:
             if self._closed:
                 raise Closed("the inbox is closed and empty")
             self._news.clear()
             await self._news.wait()
-        return self._events.popleft(), self._release
+        return self._parcels.popleft()
+
+    def release(self, tickets: Sequence[int]) -> None:
+        self._count(-len(tickets))
+
+    async def intend(self, intent: Intent) -> None:
+        """Memory ends with the process, and the intent with it."""
+
+    def settle(self, tickets: Sequence[int]) -> None:
+        """Nothing is kept that could be given out again."""
 
     def close(self) -> None:
         self._closed = True
         self._news.set()
 
-    def _release(self) -> None:
-        self._count(-1)
-
     def _count(self, events: int) -> None:
         self._unreleased += events
-        self._fill.set(self._unreleased)
+        self._gauge.set(self._unreleased)

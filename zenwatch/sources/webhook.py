@@ -83,13 +83,13 @@ class Webhook:
             read = await self._read(body, media_type)
         except BadInput as exc:
             return Answer(400, first_line(exc))
-        answer = self._hand_over(read)
+        answer = await self._hand_over(read)
         WEBHOOK_SECONDS.labels(self._watcher.name).observe(monotonic() - began)
         return answer
 
-    def _hand_over(self, read: _Read) -> Answer:
+    async def _hand_over(self, read: _Read) -> Answer:
         name = self._watcher.name
-        if not self._intake.offer(read.findings, filtered=read.left_out.total(), rejected=read.rejected):
+        if not await self._intake.offer(read.findings, filtered=read.left_out.total(), rejected=read.rejected):
             full = f"the buffer of {name} is full ({self._settings.buffer_events} events)"
             if self._watcher.sender_retries:
                 return Answer(429, f"{full}: nothing of this body was taken, send it again", RETRY_AFTER_SECS)

@@ -1,6 +1,6 @@
-"""The one way to the store: a bounded queue and a fixed number of workers.
+"""The one way to the store: a bounded queue, a fixed number of workers, and as many writes at once as the store bears.
 
-In: envelopes.  Out: calls to the store; a receipt through every envelope.
+In: envelopes.  Out: calls to the store; a receipt through every envelope; a dead letter for what the store refuses for good.
 Owns: the queue. Full means that submit() waits.
 Stops: drain() takes nothing more and returns when the queue is empty and every receipt was given.
 """
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from zenwatch.contract import Clock, Store
+from zenwatch.contract import Clock, DeadLetters, Store
 from zenwatch.errors import Closed, Forbidden, NotFound, Permanent, Transient, first_line
 from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
+from zenwatch.model.event import rfc3339
+from zenwatch.model.parcel import DeadLetter
 from zenwatch.model.record import Stored
+from zenwatch.store.pressure import Valve
 from zenwatch.supervise import backoff_secs
 
 log = structlog.get_logger(room="writer")
@@ -41,10 +44,23 @@ class _Surprise(Exception):  # noqa: N818  no error: the submitter decides anew
         self.stored = stored
 
 
+class _Told:
+    """contract.DeadLetters for a writer that was given none: a line in the log."""
+
+    async def put(self, letter: DeadLetter) -> None:
+        event = letter.event
+        log.error("dead_letter", source=event.source, name=event.name, key=event.key, reason=letter.reason)
+
+
 class Writer:
-    def __init__(self, store: Store, *, queue_writes: int, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, *, queue_writes: int, clock: Clock, concurrency: int | None = None, dead_letters: DeadLetters | None = None
+    ) -> None:
+        """concurrency: writes at the same time at most; as many as work() is started by default, or fewer while the store is pressed."""
         self._store = store
         self._clock = clock
+        self._dead_letters = dead_letters or _Told()
+        self._valve = Valve(clock, most=concurrency or queue_writes)
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=queue_writes)
         self._closed = False
         self._told: set[str] = set()
@@ -79,7 +95,9 @@ class Writer:
         attempt, progress = 1, _Progress(write.stored)
         while True:
             try:
-                await self._advance(write, progress)
+                # A turn is one try: who waits to try again leaves it to others.
+                async with self._valve.turn():
+                    await self._advance(write, progress)
             except _Surprise as surprise:
                 return Receipt(None, surprise.stored, is_surprised=True)
             except NotFound as exc:
@@ -94,8 +112,9 @@ class Writer:
                 self._tell_once(exc)
                 return Receipt(outcome=None)
             except Permanent as exc:
-                log.warning("record_refused", name=write.event.name, source=write.event.source, error=first_line(exc))
-                return Receipt(Outcome.REJECTED)
+                # Before the receipt: once the event is settled, nobody else has it.
+                await self._dead_letters.put(DeadLetter(write.event, first_line(exc), rfc3339(self._clock.now())))
+                return Receipt(Outcome.DEAD_LETTERED)
             else:
                 self._told.clear()
                 return Receipt(progress.outcome, progress.stored)

@@ -2,14 +2,15 @@
 
 In: findings, one body at a time.  Out: envelopes to the writer; a sighting of what is stored becomes a higher count.
 Owns: the events that were taken and are not settled: one entry per record, however often it was seen meanwhile.
-Stops: drain() closes the inbox and returns when all that was taken is settled; give_up() counts what is left as lost.
+Stops: drain() closes the inbox and returns when all that was taken out of it is settled; give_up() counts what memory loses.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 import structlog
 from cachetools import LRUCache
@@ -20,15 +21,34 @@ from zenwatch.metrics import Ledger
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.finding import Finding
+from zenwatch.model.parcel import Intent, Parcel
 from zenwatch.model.record import Stored, spec_hash
 from zenwatch.supervise import backoff_secs
 from zenwatch.transform.group import entries_of, fitted, follow_up
 from zenwatch.transform.normalise import normalise, require_source
+from zenwatch.transform.pacing import Turns
 
 log = structlog.get_logger(room="stream")
 
 # What was last written of so many records is remembered, so that the next sighting need not read it. About 2 KiB each.
 REMEMBERED_RECORDS = 256
+# What waits for an API server is written so soon after it is back.
+LONGEST_PAUSE_SECS = 5.0
+
+
+class Rooms(Protocol):
+    """What a stream is joined to."""
+
+    @property
+    def index(self) -> Index: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def writer(self) -> RecordWriter: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def clock(self) -> Clock: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,81 +61,81 @@ class _Past:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A write and the sightings it carries. is_new: the record was not there before them."""
+    """A write, and the sightings and tickets of what it carries. is_new: the record was not there before them."""
 
-    write: Write
+    event: Event
+    hash: str
+    count: int
     sightings: int
     is_new: bool
+    tickets: tuple[int, ...]
 
     def has_landed(self, stored: Stored | None) -> bool:
         """What is stored says what this write said: only the answer was lost. Its count holds, and is not added again."""
-        return stored is not None and stored.spec_hash == self.write.spec_hash
+        return stored is not None and stored.spec_hash == self.hash
 
 
 @dataclass(slots=True)
 class _Pending:
     """One record's sightings that are not settled.
 
-    event: of the last one, with `recent` of all. sightings: those that no write carried yet. failed: the write that has to be made
-    before another one is: as long as nobody answered it, nobody knows whether it was.
+    event: of the last one, with `recent` of all. sightings, tickets: of those that no write carried yet. held: the one ticket that
+    still takes room in the inbox. failed: the write that has to be made before another one is: as long as nobody answered it, nobody
+    knows whether it was. gathered: how many events of an intent are here, of which others are still to come. in_flight: a write is.
     """
 
     event: Event
     last_seen: str
-    release: Callable[[], None]
-    sightings: int = 1
+    held: int
+    sightings: int = 0
+    tickets: list[int] = field(default_factory=list)
     failed: _Try | None = None
+    gathered: int = 0
+    in_flight: bool = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Its turn comes when what is in the way of it is over."""
+        return self.in_flight or self.gathered > 0 or self.failed is not None
 
 
 class Stream:
-    def __init__(
-        self,
-        watcher: PushWatcher,
-        *,
-        cluster_id: str,
-        inbox: Inbox,
-        index: Index,
-        store: Store,
-        writer: RecordWriter,
-        ledger: Ledger,
-        clock: Clock,
-    ) -> None:
-        self._watcher = watcher
+    def __init__(self, watcher: PushWatcher, *, cluster_id: str, inbox: Inbox, rooms: Rooms, coalesce_secs: float) -> None:
+        """coalesce_secs: after a write of a record, how long its next sightings are collected before the next one."""
         self.source = watcher.name
+        self._watcher = watcher
         self._cluster_id = cluster_id
         self._inbox = inbox
-        self._index = index
-        self._store = store
-        self._writer = writer
-        self._ledger = ledger
-        self._clock = clock
+        self._rooms = rooms
         self._pending: dict[str, _Pending] = {}
-        # Names in the order in which they became ready to be written.
-        self._ready: dict[str, None] = {}
-        self._news = asyncio.Event()
-        self._is_drained = asyncio.Event()
-        self._is_closing = False
+        self._turns = Turns(rooms.clock, gap_secs=coalesce_secs if watcher.counts_repeats else 0.0)
         self._never = asyncio.Event()
         self._failures = 0
+        self._again_at = float("-inf")
         self._written: LRUCache[str, _Past] = LRUCache(maxsize=REMEMBERED_RECORDS)
+        # Offered or received, and not settled: what memory would lose. taken: of those, what is out of the inbox.
         self._unsettled = 0
+        self._taken = 0
+        self._is_drained = asyncio.Event()
+        self._is_closing = False
+        inbox.call_when_taken(self._receive_events)
 
     # ------------------------------------------------------------ contract.PushIntake
 
-    def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
+    async def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
         require_source(findings, self.source)
-        seen_at = self._clock.now()
+        seen_at = self._rooms.clock.now()
         events = [fitted(normalise(finding, cluster_id=self._cluster_id, seen_at=seen_at)) for finding in findings]
-        taken = not events or self._inbox.offer(events)
+        taken = not events or await self._inbox.offer(events)
         if not taken and self._watcher.sender_retries:
             return False
-        self._ledger.receive(self.source, len(events) + filtered + rejected)
-        self._ledger.settle(self.source, Outcome.FILTERED, filtered)
-        self._ledger.settle(self.source, Outcome.REJECTED, rejected)
-        if taken:
-            self._unsettled += len(events)
-        else:
-            self._ledger.lose(self.source, "buffer_full", len(events))
+        ledger = self._rooms.ledger
+        ledger.receive(self.source, filtered + rejected)
+        ledger.settle(self.source, Outcome.FILTERED, filtered)
+        ledger.settle(self.source, Outcome.REJECTED, rejected)
+        if not taken:
+            ledger.receive(self.source, len(events))
+            ledger.lose(self.source, "buffer_full", len(events))
         return taken
 
     # ------------------------------------------------------------ two tasks
@@ -123,60 +143,90 @@ class Stream:
     async def take(self) -> None:
         """Empty the inbox at once; what was seen before and is not written yet only adds to it."""
         while True:
-            event, release = await self._inbox.receive()
-            pending = self._pending.get(event.name)
+            parcel = await self._inbox.receive()
+            self._taken += 1
+            if parcel.is_new_here:
+                self._receive_events(1)
+            pending = self._pending.get(parcel.event.name)
             if pending is None:
-                self._pending[event.name] = _Pending(event, event.detected_at, release)
-                self._make_ready(event.name)
+                self._pending[parcel.event.name] = pending = _Pending(parcel.event, parcel.event.detected_at, parcel.ticket)
+                self._take_up(pending, parcel)
                 continue
             if self._watcher.counts_repeats:
-                self._add(pending, event)
+                self._take_up(pending, parcel)
             else:
+                # The same event, sent again, while the first one is on its way.
+                self._inbox.settle([parcel.ticket])
                 self._settle(Outcome.REPEATED, 1)
             # One more sighting needs no room of its own.
-            release()
+            self._inbox.release([parcel.ticket])
+            if self._inbox.is_pressed:
+                self._turns.hurry()
 
     async def write(self) -> None:
         """Hand one record after the other to the writer; each has one write in flight at most."""
-        await self._index.wait_until_synced()
+        await self._rooms.index.wait_until_synced()
         while True:
-            while not self._ready:
-                self._news.clear()
-                await self._news.wait()
-            if self._failures:
+            name = await self._turns.next()
+            if (wait_secs := self._again_at - self._rooms.clock.monotonic_secs()) > 0:
                 # Each write that fails was retried by the writer: the others would fare no better now.
-                await self._clock.wait(self._never, timeout_secs=backoff_secs(self._failures))
-            name = next(iter(self._ready))
+                await self._rooms.clock.wait(self._never, timeout_secs=wait_secs)
             try:
                 await self._hand_over(name)
             except (Transient, Forbidden) as exc:
-                self._failures += 1
+                self._failed(exc)
+                self._turns.ask(name)
                 log.warning("record_not_read", source=self.source, name=name, error=first_line(exc))
 
     async def drain(self) -> None:
+        """What a durable inbox still holds is left in it, for the next start."""
         self._inbox.close()
         self._is_closing = True
-        if self._unsettled:
+        self._turns.hurry()
+        self._turns.gap_secs = 0.0
+        if self.is_busy:
             await self._is_drained.wait()
 
     def give_up(self) -> None:
-        """The process ends: what was taken and not stored is lost with it, and said so."""
-        if self._unsettled:
-            self._ledger.lose(self.source, "shutdown", self._unsettled)
+        """The process ends: what was taken and not stored is lost with it, unless it is on disk, and said so."""
+        if self._unsettled and not self._inbox.is_durable:
+            self._rooms.ledger.lose(self.source, "shutdown", self._unsettled)
             self._unsettled = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Something that was taken out of the inbox, or that only memory has, is not settled."""
+        return bool(self._taken if self._inbox.is_durable else self._unsettled)
 
     # ------------------------------------------------------------ one record
 
-    def _add(self, pending: _Pending, event: Event) -> None:
-        earlier = entries_of(pending.event, self._watcher.recent)
-        first_at = min(event.detected_at, pending.event.detected_at)
-        pending.event = replace(follow_up(event, recent=self._watcher.recent, earlier=earlier), detected_at=first_at)
-        pending.last_seen = max(event.detected_at, pending.last_seen)
+    def _take_up(self, pending: _Pending, parcel: Parcel) -> None:
+        if parcel.intent is not None:
+            self._take_up_intent(pending, parcel.intent)
+            return
+        event = parcel.event
+        if pending.sightings:
+            earlier = entries_of(pending.event, self._watcher.recent)
+            first_at = min(event.detected_at, pending.event.detected_at)
+            event = replace(follow_up(event, recent=self._watcher.recent, earlier=earlier), detected_at=first_at)
+        pending.event = event
+        pending.last_seen = max(parcel.event.detected_at, pending.last_seen)
         pending.sightings += 1
+        pending.tickets.append(parcel.ticket)
+        if pending.sightings == 1 and not pending.is_busy:
+            self._turns.ask(event.name)
+
+    def _take_up_intent(self, pending: _Pending, intent: Intent) -> None:
+        """Before a crash one write was to carry it and others. Once all of them are here, it is made again, or found made, as one."""
+        pending.gathered += 1
+        if pending.gathered == len(intent.carries):
+            pending.failed = _Try(intent.event, intent.spec_hash, intent.count, intent.sightings, intent.is_new, intent.carries)
+            pending.gathered = 0
+            self._turns.ask(intent.event.name)
 
     async def _hand_over(self, name: str) -> None:
-        """Claim the record and submit its write. What fails before that leaves the name ready."""
-        stored = self._index.get(name)
+        """Claim the record and submit its write. What fails before that is asked for again."""
+        stored = self._rooms.index.get(name)
         if stored is not None and not self._watcher.counts_repeats:
             # The same event, sent again: it is stored already.
             failed = self._pending[name].failed
@@ -185,67 +235,88 @@ class Stream:
         past = await self._past_of(stored) if stored is not None else _Past()
         if past is None:
             # Gone meanwhile: the index says so now.
+            self._turns.ask(name)
             return
         trying = self._claim(name, stored, past)
         is_handed_over = False
         try:
-            await self._writer.submit(Envelope(trying.write, partial(self._receive, trying)))
+            if self._watcher.counts_repeats:
+                intent = Intent(trying.event, trying.hash, trying.count, trying.sightings, trying.is_new, trying.tickets)
+                await self._inbox.intend(intent)
+            seen_at = datetime.fromisoformat(max(self._pending[name].last_seen, past.last_seen))
+            write = Write(trying.event, trying.hash, trying.count, stored, seen_at=seen_at, is_exact=True)
+            await self._rooms.writer.submit(Envelope(write, partial(self._receive, trying, seen_at)))
             is_handed_over = True
         finally:
             if not is_handed_over:
-                self._receive(trying, Receipt(outcome=None))
+                self._receive(trying, self._rooms.clock.now(), Receipt(outcome=None))
 
     def _claim(self, name: str, stored: Stored | None, past: _Past) -> _Try:
         pending = self._pending[name]
         failed = pending.failed
-        said = failed.write.event if failed else pending.event
+        said = failed.event if failed else pending.event
         event = follow_up(said, recent=self._watcher.recent, earlier=past.recent)
         sightings = failed.sightings if failed else pending.sightings
         count, is_new = sightings + (stored.count if stored is not None else 0), stored is None
         if failed and failed.has_landed(stored):
-            count, is_new = failed.write.count, failed.is_new
-        seen_at = datetime.fromisoformat(max(pending.last_seen, past.last_seen))
-        del self._ready[name]
-        pending.sightings, pending.failed = pending.sightings if failed else 0, None
-        return _Try(Write(event, spec_hash(event), count, stored, seen_at=seen_at, is_exact=True), sightings, is_new)
+            count, is_new = failed.count, failed.is_new
+        tickets = failed.tickets if failed else tuple(pending.tickets)
+        if not failed:
+            pending.sightings, pending.tickets = 0, []
+        pending.failed, pending.in_flight = None, True
+        return _Try(event, spec_hash(event), count, sightings, is_new, tickets)
 
     async def _past_of(self, stored: Stored) -> _Past | None:
         """None: the record is gone."""
         if (past := self._written.get(stored.name)) is not None:
             return past
         try:
-            record = await self._store.read(stored)
+            record = await self._rooms.store.read(stored)
         except NotFound:
-            self._index.drop(stored.name)
+            self._rooms.index.drop(stored.name)
             return None
         spec, status = record["spec"], record.get("status") or {}
         said = (spec.get("details") or {}).get(self._watcher.recent)
         recent = [entry for entry in said if isinstance(entry, str)] if isinstance(said, list) else []
         return _Past(recent, str(status.get("lastSeen") or spec["detectedAt"]))
 
-    def _receive(self, trying: _Try, receipt: Receipt) -> None:
-        write, name = trying.write, trying.write.event.name
+    # ------------------------------------------------------------ receipts
+
+    def _receive(self, trying: _Try, seen_at: datetime, receipt: Receipt) -> None:
+        name = trying.event.name
         pending = self._pending[name]
+        pending.in_flight = False
         if receipt.stored is not None:
-            self._index.put(receipt.stored)
+            self._rooms.index.put(receipt.stored)
         if receipt.outcome is not None:
             self._failures = 0
-            self._written[name] = _Past(entries_of(write.event, self._watcher.recent), rfc3339(write.seen_at or self._clock.now()))
+            self._written[name] = _Past(entries_of(trying.event, self._watcher.recent), rfc3339(seen_at))
+            self._turns.wrote(name)
             self._settle_try(trying, receipt.outcome)
         else:
             self._written.pop(name, None)
             pending.failed = trying
             if not receipt.is_surprised:
-                self._failures += 1
+                self._failed()
             elif receipt.stored is None:
-                self._index.drop(name)
-        if pending.sightings or pending.failed:
-            self._make_ready(name)
+                self._rooms.index.drop(name)
+        if pending.failed:
+            self._turns.ask(name, at_once=True)
+        elif pending.sightings:
+            self._turns.ask(name)
         else:
             self._drop(name)
 
+    def _failed(self, error: Exception | None = None) -> None:
+        """Those that were on their way together fail together: that is one failure."""
+        now = self._rooms.clock.monotonic_secs()
+        if now >= self._again_at:
+            self._failures += 1
+            self._again_at = now + backoff_secs(self._failures, error, cap_secs=LONGEST_PAUSE_SECS)
+
     def _settle_try(self, trying: _Try, outcome: Outcome) -> None:
         """Of several sightings that became one new record, one is stored and the others repeat it."""
+        self._inbox.settle(trying.tickets)
         if outcome in (Outcome.STORED, Outcome.REPEATED):
             self._settle(Outcome.STORED, int(trying.is_new))
             self._settle(Outcome.REPEATED, trying.sightings - trying.is_new)
@@ -253,20 +324,21 @@ class Stream:
             self._settle(outcome, trying.sightings)
 
     def _finish(self, name: str, outcome: Outcome) -> None:
-        del self._ready[name]
         pending = self._pending[name]
+        self._inbox.settle([*pending.tickets, *(pending.failed.tickets if pending.failed else ())])
         self._settle(outcome, pending.sightings + (pending.failed.sightings if pending.failed else 0))
         self._drop(name)
 
     def _drop(self, name: str) -> None:
-        self._pending.pop(name).release()
+        self._inbox.release([self._pending.pop(name).held])
 
-    def _make_ready(self, name: str) -> None:
-        self._ready[name] = None
-        self._news.set()
+    def _receive_events(self, events: int) -> None:
+        self._rooms.ledger.receive(self.source, events)
+        self._unsettled += events
 
     def _settle(self, outcome: Outcome, events: int) -> None:
-        self._ledger.settle(self.source, outcome, events)
+        self._rooms.ledger.settle(self.source, outcome, events)
         self._unsettled -= events
-        if self._is_closing and not self._unsettled:
+        self._taken -= events
+        if self._is_closing and not self.is_busy:
             self._is_drained.set()

@@ -8,11 +8,11 @@ Stops: with the task that runs beat().
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
 
 from zenwatch.contract import Clock
 from zenwatch.errors import ZenwatchError, first_line
 from zenwatch.metrics import LOOP_HELD_SECONDS
+from zenwatch.model.parcel import Fill
 
 BEAT_SECS = 1.0
 # So many beats missed and the kubelet may restart us: whatever held the loop that long will not let it go.
@@ -21,14 +21,6 @@ LATE_SECS = 15.0
 ASK_AGAIN_SECS = 5.0
 ASK_TIMEOUT_SECS = 3.0
 _BEATS_A_MINUTE = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """How full a buffer is, in events."""
-
-    events: int
-    capacity_events: int
 
 
 class Health:
@@ -70,9 +62,8 @@ class Health:
         is_ready, lines = self._api
         for source, look in self._buffers.items():
             fill = look()
-            is_full = fill.events >= fill.capacity_events
-            is_ready = is_ready and not is_full
-            lines = [*lines, f"buffer/{source} {'full' if is_full else 'ok'}: {fill.events} of {fill.capacity_events} events"]
+            is_ready = is_ready and not fill.is_full
+            lines = [*lines, f"buffer/{source} {'full' if fill.is_full else 'ok'}: {fill.used} of {fill.capacity} {fill.unit}"]
         return is_ready, "".join(f"{line}\n" for line in lines)
 
     async def _ask(self) -> tuple[bool, list[str]]:

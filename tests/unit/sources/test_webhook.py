@@ -25,7 +25,7 @@ class FakeIntake:
     is_full: bool = False
     offers: list[tuple[list[str], int, int]] = field(default_factory=list)
 
-    def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
+    async def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
         self.offers.append(([finding.key for finding in findings], filtered, rejected))
         return not self.is_full
 

@@ -10,7 +10,8 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.pipeline import background
 from tests.unit.web.running import serving
 from zenwatch.errors import Transient
-from zenwatch.web.health import ASK_AGAIN_SECS, LATE_SECS, Fill, Health
+from zenwatch.model.parcel import Fill
+from zenwatch.web.health import ASK_AGAIN_SECS, LATE_SECS, Health
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""zenwatch/buffer: what waits is bounded, and what was acknowledged is kept."""

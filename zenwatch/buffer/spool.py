@@ -1,0 +1,371 @@
+"""Pushed events on disk until they are stored: what was acknowledged outlives the process.
+
+In: events from transform/stream; tickets of those that are settled; intents; dead letters.  Out: the events, again after a restart.
+Owns: spool.sqlite in SPOOL_DIR, at most `max_bytes` of events in it, and in memory `window_events` events per source.
+Stops: close() commits what is known to be settled; what is not settled is given out again at the next start.
+
+One transaction for all that arrived while the one before was being synced (decisions/0008). Only a transaction that takes events is synced:
+that some were settled may be forgotten when the machine goes down; they are then given out, and found to be stored.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from zenwatch.buffer.letters import FILE, SCHEMA, insert_letter
+from zenwatch.errors import Closed, ConfigError, first_line
+from zenwatch.metrics import BUFFER_EVENTS, SPOOL_BYTES, SPOOL_CAPACITY
+from zenwatch.model.event import Event
+from zenwatch.model.parcel import DeadLetter, Fill, Intent, Parcel
+
+log = structlog.get_logger(room="spool")
+
+# What a row needs beside the event itself. Measured: 40 to 60 bytes.
+ROW_BYTES = 64
+# In memory at a time, per source: 3 MiB of usual events.
+WINDOW_EVENTS = 1000
+READ_AT_ONCE = 250
+# How long settled events may wait for a transaction to go along with, and how soon a retried dead letter is noticed.
+IDLE_SECS = 0.2
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the next transaction will do."""
+
+    offers: list[tuple[str, Sequence[Event], list[bytes], asyncio.Future[list[int]]]] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    intents: list[tuple[str, Intent, asyncio.Future[None]]] = field(default_factory=list)
+    intents_gone: list[str] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Somebody waits for it."""
+        return bool(self.offers or self.intents or self.letters)
+
+
+class Spool:
+    """run() is a supervised task. inbox() gives one inbox for each source."""
+
+    def __init__(self, folder: str, *, max_bytes: int, window_events: int = WINDOW_EVENTS) -> None:
+        """ConfigError: the folder cannot be used, or another process uses it."""
+        self._folder = Path(folder)
+        self.max_bytes = max_bytes
+        self.window_events = window_events
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        try:
+            # What lies there is what an attack looked like: for nobody else to read. SQLite's other files are made like the first one.
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = self._locked()
+            os.close(os.open(self._folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._database = sqlite3.connect(self._folder / FILE, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.executescript(SCHEMA)
+            [(self._used_bytes,)] = self._database.execute("SELECT coalesce(sum(length(body) + ?), 0) FROM events", (ROW_BYTES,))
+            [(self._last_at_start,)] = self._database.execute("SELECT coalesce(max(seq), 0) FROM events")
+            self._seen_changes = self._changes()
+        except (OSError, sqlite3.Error) as exc:
+            raise ConfigError(f"SPOOL_DIR is {folder!r}: {first_line(exc)}.") from exc
+        self._batch = _Batch()
+        self._news = asyncio.Event()
+        self._inboxes: dict[str, SpoolInbox] = {}
+        self._told = ""
+        self._sizes: dict[int, int] = {}
+        SPOOL_CAPACITY.set(max_bytes)
+        self._count(0)
+
+    def inbox(self, source: str) -> "SpoolInbox":
+        rows = self._database.execute("SELECT body FROM intents WHERE source = ?", (source,))
+        intents = [_intent_of(body) for (body,) in rows]
+        [(waiting,)] = self._database.execute("SELECT count(*) FROM events WHERE source = ?", (source,))
+        if waiting:
+            log.info("spool_replayed", source=source, count=waiting)
+        self._inboxes[source] = inbox = SpoolInbox(self, source, intents, has_more=bool(waiting))
+        return inbox
+
+    @property
+    def used_bytes(self) -> int:
+        return int(self._used_bytes)
+
+    async def put(self, letter: DeadLetter) -> None:
+        """contract.DeadLetters."""
+        log.warning("dead_letter", source=letter.event.source, name=letter.event.name, reason=letter.reason)
+        self._batch.letters.append(letter)
+        self._news.set()
+
+    async def run(self) -> None:
+        """One transaction after the other, for all that came in the meantime."""
+        while True:
+            await self._wait_for_work()
+            await self._commit()
+            await self._look_for_retried()
+
+    async def close(self) -> None:
+        """The task is over: commit what is left."""
+        if self._batch.settled or self._batch.is_urgent:
+            await self._commit()
+        await self._in_thread(self._database.close)
+        self._thread.shutdown()
+        os.close(self._lock)
+
+    def abandon(self) -> None:
+        """Let go of it as it is, as the end of the process would: nothing more is committed."""
+        self._thread.shutdown()
+        self._database.close()
+        os.close(self._lock)
+
+    # ------------------------------------------------------------ for the inboxes
+
+    async def add(self, source: str, events: Sequence[Event]) -> list[int]:
+        """Return the tickets once the events are synced; none where there is no room or the disk refuses."""
+        bodies = [orjson.dumps(event) for event in events]
+        needed = sum(map(len, bodies)) + ROW_BYTES * len(bodies)
+        if self._used_bytes and self._used_bytes + needed > self.max_bytes:
+            return []
+        # Before it is there, so that a crowd does not pass together where there is room for one.
+        self._count(needed)
+        added: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._batch.offers.append((source, events, bodies, added))
+        self._news.set()
+        tickets = await added
+        if not tickets:
+            self._count(-needed)
+        return tickets
+
+    async def read(self, source: str, after: int, most: int) -> list[tuple[int, bytes, bool]]:
+        """Ticket, event, and whether this process has not met it before."""
+        query = "SELECT seq, body FROM events WHERE source = ? AND seq > ? ORDER BY seq LIMIT ?"
+        rows: list[tuple[int, bytes]] = await self._in_thread(lambda: self._database.execute(query, (source, after, most)).fetchall())
+        read = [(ticket, body, ticket not in self._sizes) for ticket, body in rows]
+        sizes = {ticket: len(body) + ROW_BYTES for ticket, body in rows}
+        # What was there at the start was counted then; what another process put back was not.
+        self._count(sum(sizes[ticket] for ticket, _, is_new_here in read if is_new_here and ticket > self._last_at_start))
+        self._sizes |= sizes
+        return read
+
+    def settle(self, tickets: Sequence[int], intents: Sequence[str]) -> None:
+        self._batch.settled.extend(tickets)
+        self._batch.intents_gone.extend(intents)
+        self._news.set()
+
+    async def intend(self, source: str, intent: Intent) -> None:
+        said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._batch.intents.append((source, intent, said))
+        self._news.set()
+        await said
+
+    # ------------------------------------------------------------ one transaction
+
+    async def _wait_for_work(self) -> None:
+        if not self._batch.is_urgent:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(IDLE_SECS):
+                    while not self._batch.is_urgent:
+                        await self._news.wait()
+                        self._news.clear()
+            except TimeoutError:
+                return
+
+    async def _commit(self) -> None:
+        batch, self._batch = self._batch, _Batch()
+        if not (batch.is_urgent or batch.settled):
+            return
+        try:
+            tickets = await self._in_thread(lambda: self._transaction(batch))
+        except sqlite3.Error as exc:
+            # The disk is full, or worse. What is in there stays in there; what is settled is said again next time.
+            self._tell_once(exc)
+            self._batch.settled[:0], self._batch.intents_gone[:0] = batch.settled, batch.intents_gone
+            self._batch.letters[:0] = batch.letters
+            tickets = [[] for _ in batch.offers]
+            # The next attempt is not made at once.
+            await asyncio.sleep(IDLE_SECS)
+        else:
+            self._told = ""
+            self._count(-sum(self._sizes.pop(ticket, 0) for ticket in batch.settled))
+        for (source, events, bodies, added), given in zip(batch.offers, tickets, strict=True):
+            if given:
+                self._sizes.update(zip(given, (len(body) + ROW_BYTES for body in bodies), strict=True))
+                self._inboxes[source].arrived(given, events)
+            if not added.done():
+                added.set_result(given)
+        for _, _, said in batch.intents:
+            # Without a disk a write is made all the same: at worst it is counted twice after a crash, but it is not lost.
+            if not said.done():
+                said.set_result(None)
+
+    def _transaction(self, batch: _Batch) -> list[list[int]]:
+        database = self._database
+        database.execute(f"PRAGMA synchronous={'FULL' if batch.offers or batch.letters else 'NORMAL'}")
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            # Before the intents: one that follows another for the same record comes after the events of the first are settled.
+            database.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for seq in batch.settled])
+            database.executemany("DELETE FROM intents WHERE name = ?", [(name,) for name in batch.intents_gone])
+            database.executemany(
+                "INSERT OR REPLACE INTO intents (name, source, body) VALUES (?, ?, ?)",
+                [(intent.event.name, source, orjson.dumps(intent)) for source, intent, _ in batch.intents],
+            )
+            for letter in batch.letters:
+                insert_letter(database, letter)
+            insert = "INSERT INTO events (source, body) VALUES (?, ?)"
+            tickets = [
+                [int(database.execute(insert, (source, body)).lastrowid or 0) for body in bodies] for source, _, bodies, _ in batch.offers
+            ]
+            database.execute("COMMIT")
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+        return tickets
+
+    async def _look_for_retried(self) -> None:
+        """`zenwatch deadletters retry` puts events back from another process."""
+        changes = await self._in_thread(self._changes)
+        if changes != self._seen_changes:
+            self._seen_changes = changes
+            for inbox in self._inboxes.values():
+                inbox.look_again()
+
+    def _changes(self) -> int:
+        [(changes,)] = self._database.execute("PRAGMA data_version")
+        return int(changes)
+
+    def _count(self, added_bytes: int) -> None:
+        self._used_bytes += added_bytes
+        SPOOL_BYTES.set(self._used_bytes)
+
+    def _tell_once(self, error: sqlite3.Error) -> None:
+        if (sentence := first_line(error)) != self._told:
+            self._told = sentence
+            log.error("spool_not_written", error=sentence)
+
+    def _locked(self) -> int:
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            os.close(lock)
+            raise ConfigError(
+                f"SPOOL_DIR is {str(self._folder)!r}: another zenwatch uses it. Each process needs a folder of its own."
+            ) from exc
+        return lock
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+class SpoolInbox:
+    """contract.Inbox of one source. Closed, it gives nothing more out: what is left is for the next start."""
+
+    is_durable = True
+
+    def __init__(self, spool: Spool, source: str, intents: Sequence[Intent], *, has_more: bool) -> None:
+        self._spool = spool
+        self._source = source
+        self._intents = {ticket: intent for intent in intents for ticket in intent.carries}
+        # Ticket → name of the record whose intent carries it, as long as that is not settled.
+        self._intended = {ticket: intent.event.name for intent in intents for ticket in intent.carries}
+        self._parcels: deque[Parcel] = deque()
+        self._last = 0
+        self._has_more = has_more
+        self._unreleased = 0
+        self._closed = False
+        self._news = asyncio.Event()
+        self._on_taken: Callable[[int], None] = lambda _events: None
+        self._gauge = BUFFER_EVENTS.labels(source)
+
+    @property
+    def fill(self) -> Fill:
+        return Fill(self._spool.used_bytes, self._spool.max_bytes, "bytes")
+
+    @property
+    def is_pressed(self) -> bool:
+        return 2 * self._unreleased >= self._spool.window_events
+
+    def call_when_taken(self, call: Callable[[int], None]) -> None:
+        self._on_taken = call
+
+    async def offer(self, events: Sequence[Event]) -> bool:
+        return not self._closed and bool(await self._spool.add(self._source, events))
+
+    async def receive(self) -> Parcel:
+        while not self._closed:
+            if self._parcels:
+                return self._parcels.popleft()
+            if self._has_more and self._room > 0:
+                await self._read()
+            else:
+                self._news.clear()
+                await self._news.wait()
+        raise Closed("the inbox is closed")
+
+    def release(self, tickets: Sequence[int]) -> None:
+        self._count(-len(tickets))
+        self._news.set()
+
+    async def intend(self, intent: Intent) -> None:
+        self._intended |= dict.fromkeys(intent.carries, intent.event.name)
+        await self._spool.intend(self._source, intent)
+
+    def settle(self, tickets: Sequence[int]) -> None:
+        names = {name for ticket in tickets if (name := self._intended.pop(ticket, ""))}
+        for ticket in tickets:
+            self._intents.pop(ticket, None)
+        self._spool.settle(tickets, sorted(names))
+
+    def close(self) -> None:
+        self._closed = True
+        self._news.set()
+
+    # ------------------------------------------------------------ from disk
+
+    def arrived(self, tickets: Sequence[int], events: Sequence[Event]) -> None:
+        """They are on disk. Where nothing waits there before them, they need not be read from it."""
+        self._on_taken(len(tickets))
+        if self._has_more or len(tickets) > self._room:
+            self._has_more = True
+        else:
+            self._parcels.extend(Parcel(event, ticket) for ticket, event in zip(tickets, events, strict=True))
+            self._last = tickets[-1]
+            self._count(len(tickets))
+        self._news.set()
+
+    def look_again(self) -> None:
+        self._has_more = True
+        self._news.set()
+
+    @property
+    def _room(self) -> int:
+        return self._spool.window_events - self._unreleased
+
+    async def _read(self) -> None:
+        most = min(self._room, READ_AT_ONCE)
+        rows = await self._spool.read(self._source, self._last, most)
+        # Whatever arrives while we read is told by arrived(), which leaves it on disk as long as this is set.
+        self._has_more = len(rows) == most
+        for ticket, body, is_new_here in rows:
+            event = Event.from_json(orjson.loads(body))
+            self._parcels.append(Parcel(event, ticket, self._intents.get(ticket), is_new_here=is_new_here))
+            self._last = ticket
+        self._count(len(rows))
+
+    def _count(self, events: int) -> None:
+        self._unreleased += events
+        self._gauge.set(self._unreleased)
+
+
+def _intent_of(body: bytes) -> Intent:
+    fields = orjson.loads(body)
+    return Intent(**fields | {"event": Event.from_json(fields["event"]), "carries": tuple(fields["carries"])})
