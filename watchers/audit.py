@@ -297,12 +297,11 @@ def prepare(settings: AuditSettings, circumstances: Circumstances) -> Callable[[
     """The judge. It takes what decode() told, and events as mappings, as a file holds them."""
     asked = rules_for(settings)
     rules = Rules(asked, circumstances)
-    left = {rule.name: Verdict(rule.name, rule.sentence) for rule in asked}
 
     def judge(event: Any) -> Verdict:
         request = _reader()(event)
         rule = rules.decide(request)
-        return Verdict(rule.name, rule.sentence, finding_of(request, rule)) if rule.take else left[rule.name]
+        return Verdict(rule.name, rule.sentence, finding_of(request, rule) if rule.take else None, request.audit_id)
 
     return judge
 

@@ -30,6 +30,7 @@ from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
 from zenwatch.supervise import Supervisor, SystemClock
 from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.fates import Fates
 from zenwatch.web.doors import doors_of
 from zenwatch.web.health import Health
 from zenwatch.web.server import Server
@@ -63,9 +64,11 @@ class App:
             self._client, cluster_id=settings.cluster_id, own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces
         )
         index = StoredIndex(store)
-        writer = Writer(store, queue_writes=2 * settings.write_concurrency, clock=self._clock)
         self._spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes) if settings.spool_dir else None
-        self._trunk = Trunk(settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, self._clock)
+        most = settings.write_concurrency
+        writer = Writer(store, queue_writes=2 * most, clock=self._clock, concurrency=most, dead_letters=self._spool)
+        fates = Fates(self._clock)
+        self._trunk = Trunk(settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, fates, self._clock)
         self._account = ""
         here = Circumstances(lambda: self._account, settings.own_namespace, _pod_of(environment))
         self._push = [
@@ -75,7 +78,7 @@ class App:
         ]
         served = partial(self._client.served, GROUP, VERSION)
         self._health = Health(clock=self._clock, served_kinds=served, kind=PLURAL, buffers={line.name: line.fill for line in self._push})
-        self._server = Server([line.hook for line in self._push], self._doors, self._health)
+        self._server = Server([line.hook for line in self._push], self._doors, self._health, fates.find)
 
     async def start(self) -> None:
         """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had."""

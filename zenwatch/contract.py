@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from zenwatch.model.envelope import Envelope
+from zenwatch.model.envelope import Envelope, Outcome
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.parcel import DeadLetter, Fill, Intent, Parcel
@@ -172,6 +172,14 @@ class Hook(Protocol):
 
     async def post(self, body: bytes, media_type: str) -> Answer:
         """Answer once the events are as safe as configured. Never raises for what a sender may send."""
+        ...
+
+
+class TellsFates(Protocol):
+    """Remembers what became of events, for whoever asks."""
+
+    def tell(self, source: str, key: str, outcome: Outcome, why: str, *, name: str = "") -> None:
+        """why: a sentence. name: of the record, where there is one."""
         ...
 
 

@@ -24,6 +24,7 @@ from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
 from zenwatch.supervise import Supervisor
 from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.fates import Fates
 from zenwatch.transform.reconcile import Origin, Reconciler
 from zenwatch.transform.stream import Stream
 
@@ -40,6 +41,7 @@ class Trunk:
     writer: Writer
     spool: Spool | None
     ledger: Ledger
+    fates: Fates
     clock: Clock
 
     @property
@@ -87,7 +89,7 @@ class PushLine:
         self.stream = Stream(
             watcher, cluster_id=settings.cluster_id, inbox=self._inbox, rooms=trunk, coalesce_secs=settings.coalesce_window_secs
         )
-        self.hook = Webhook(watcher, own, circumstances, self.stream)
+        self.hook = Webhook(watcher, own, circumstances, self.stream, trunk.fates)
         self._detector = Detector(trunk.client, watcher, (), namespace=trunk.pods_in(own))
 
     @property

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,10 +163,11 @@ def _planted_alerts(namespace: str) -> list[dict[str, object]]:
 
 
 def test_no_secret_that_is_posted_is_seen_again(cluster: ControlPlane, namespace: str, start_zenwatch: Start, tmp_path: Path) -> None:
-    """Twenty of them in bodies, annotations, URLs, headers and output: not in records, logs, metrics, answers or errors."""
+    """Twenty of them in bodies, annotations, URLs, headers and output: not in records, logs, metrics, answers or the spool."""
     token_file = tmp_path / "token"
     token_file.write_text(PLANTED[17])
-    zenwatch = start_zenwatch(LOG_LEVEL="debug", WEBHOOK_TOKEN_FILE=str(token_file))
+    spool = tmp_path / "spool"
+    zenwatch = start_zenwatch(LOG_LEVEL="debug", WEBHOOK_TOKEN_FILE=str(token_file), SPOOL_DIR=str(spool))
     answers = [
         post(f"{zenwatch.url}/audit/webhook", _planted_audit(namespace), Authorization=f"Bearer {PLANTED[17]}", Cookie=PLANTED[18]),
         *(post(f"{zenwatch.url}/falco/webhook/{PLANTED[17]}", alert) for alert in _planted_alerts(namespace)),
@@ -183,7 +185,14 @@ def test_no_secret_that_is_posted_is_seen_again(cluster: ControlPlane, namespace
 
     # Every planted event but the broken one is important: what is not stored cannot show that it is clean.
     eventually(lambda: len(stored()) >= 15)
+    request = urllib.request.Request(f"{zenwatch.url}/metrics", headers={"Authorization": f"Bearer {PLANTED[17]}"})  # noqa: S310  ours
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        metrics = answer.read().decode()
+    # What was settled may still lie in the write-ahead log.
+    on_disk = "".join(path.read_bytes().decode("latin-1") for path in sorted(spool.iterdir()))
     assert zenwatch.stop() == 0
-    everything = cluster.kubectl("get", "zae", "-A", "-o", "json") + zenwatch.text() + json.dumps([line for _, line in answers])
+    assert "Shell 0" in on_disk
+    said = json.dumps([line for _, line in answers])
+    everything = cluster.kubectl("get", "zae", "-A", "-o", "json") + zenwatch.text() + said + metrics + on_disk
     encoded = [base64.b64encode(secret.encode()).decode() for secret in PLANTED]
     assert [secret for secret in [*PLANTED, *encoded] if secret in everything] == []

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-import structlog
 
 from zenwatch.errors import BadInput, ConfigError, first_line
 from zenwatch.model.event import Event
 from zenwatch.model.parcel import DeadLetter
-
-log = structlog.get_logger(room="letters")
 
 FILE = "spool.sqlite"
 MOST_LETTERS = 10_000
@@ -29,14 +26,6 @@ CREATE INDEX IF NOT EXISTS events_by_source ON events (source, seq);
 CREATE TABLE IF NOT EXISTS intents (name TEXT PRIMARY KEY, source TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 """
-
-
-class LoggedLetters:
-    """contract.DeadLetters where there is no disk: a line in the log, with the key."""
-
-    async def put(self, letter: DeadLetter) -> None:
-        event = letter.event
-        log.error("dead_letter", source=event.source, name=event.name, key=event.key, reason=letter.reason)
 
 
 @dataclass(frozen=True, slots=True)

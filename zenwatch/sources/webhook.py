@@ -15,9 +15,10 @@ from typing import Any
 
 import structlog
 
-from zenwatch.contract import Answer, Circumstances, PushIntake, PushWatcher, Verdict
+from zenwatch.contract import Answer, Circumstances, PushIntake, PushWatcher, TellsFates, Verdict
 from zenwatch.errors import BadInput, first_line
 from zenwatch.metrics import PUSHED_LEFT_OUT, WEBHOOK_BYTES, WEBHOOK_LAST, WEBHOOK_REQUESTS, WEBHOOK_SECONDS
+from zenwatch.model.envelope import Outcome
 from zenwatch.model.finding import Finding
 from zenwatch.settings import PushSettings
 from zenwatch.supervise import contained
@@ -38,6 +39,8 @@ class _Read:
 
     findings: list[Finding] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    # Those of which it can be said what became of them.
+    left_keys: list[tuple[str, Verdict]] = field(default_factory=list)
     rejected: int = 0
     first_error: str = ""
 
@@ -48,11 +51,14 @@ class _Read:
 class Webhook:
     """contract.Hook of one push watcher."""
 
-    def __init__(self, watcher: PushWatcher, settings: PushSettings, circumstances: Circumstances, intake: PushIntake) -> None:
+    def __init__(
+        self, watcher: PushWatcher, settings: PushSettings, circumstances: Circumstances, intake: PushIntake, fates: TellsFates
+    ) -> None:
         """Raises ConfigError where the watcher's own settings cannot be used."""
         self._watcher = watcher
         self._settings = settings
         self._intake = intake
+        self._fates = fates
         self._judge: Callable[[Any], Verdict] = watcher.prepare(settings, circumstances)
         self._plugin = f"the watcher {watcher.name}"
 
@@ -95,6 +101,9 @@ class Webhook:
                 return Answer(429, f"{full}: nothing of this body was taken, send it again", RETRY_AFTER_SECS)
             log.warning("events_lost", source=name, count=len(read.findings), reason="buffer_full")
             return Answer(503, f"{full}: {len(read.findings)} lost", RETRY_AFTER_SECS)
+        for key, verdict in read.left_keys:
+            below = f" It is below {self._settings.min_severity}." if verdict.finding else ""
+            self._fates.tell(name, key, Outcome.FILTERED, f"The rule {verdict.rule}: {verdict.why}{below}")
         for rule, events in read.left_out.items():
             PUSHED_LEFT_OUT.labels(name, rule).inc(events)
         if read.rejected:
@@ -134,7 +143,10 @@ class Webhook:
             return
         if verdict.finding is None:
             read.left_out[verdict.rule] += 1
+            if verdict.key:
+                read.left_keys.append((verdict.key, verdict))
         elif not verdict.finding.severity.is_at_least(self._settings.min_severity):
             read.left_out["below-severity"] += 1
+            read.left_keys.append((verdict.finding.key, verdict))
         else:
             read.findings.append(verdict.finding)

@@ -44,6 +44,7 @@ class CrdStore:
         self._client = client
         self._cluster_id = cluster_id
         self._own_namespace = own_namespace
+        self._selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={cluster_id}"
         self._parts = tuple(dict.fromkeys([*namespaces, own_namespace])) if namespaces else ("",)
 
     @property
@@ -98,9 +99,22 @@ class CrdStore:
         record: Mapping[str, Any] = await self._client.send(Call("get", RECORDS, stored.namespace, stored.name))
         return record
 
+    async def find(self, query: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Every record of this name or key. Keys cannot be selected by the API server: all records are read, page by page."""
+        for part in self._parts:
+            place: dict[str, str] = {}
+            while True:
+                call = Call("list", RECORDS, part)
+                page = await self._client.send(call, query={"limit": "500", "labelSelector": self._selector, **place})
+                for record in page["items"]:
+                    if query in (record["metadata"]["name"], record["spec"].get("key")):
+                        yield record
+                if not (token := page["metadata"].get("continue")):
+                    break
+                place = {"continue": token}
+
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
-        selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={self._cluster_id}"
-        follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, namespace=part, label_selector=selector)
+        follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, namespace=part, label_selector=self._selector)
         try:
             async for signal in follower.signals():
                 match signal:

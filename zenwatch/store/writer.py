@@ -44,7 +44,7 @@ class _Surprise(Exception):  # noqa: N818  no error: the submitter decides anew
         self.stored = stored
 
 
-class _Told:
+class _LoggedLetters:
     """contract.DeadLetters for a writer that was given none: a line in the log."""
 
     async def put(self, letter: DeadLetter) -> None:
@@ -56,10 +56,12 @@ class Writer:
     def __init__(
         self, store: Store, *, queue_writes: int, clock: Clock, concurrency: int | None = None, dead_letters: DeadLetters | None = None
     ) -> None:
-        """concurrency: writes at the same time at most; as many as work() is started by default, or fewer while the store is pressed."""
+        """concurrency: writes at the same time at most, as many as there are workers; by default as many as the queue holds.
+        dead_letters: by default lines in the log.
+        """
         self._store = store
         self._clock = clock
-        self._dead_letters = dead_letters or _Told()
+        self._dead_letters = _LoggedLetters() if dead_letters is None else dead_letters
         self._valve = Valve(clock, most=concurrency or queue_writes)
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=queue_writes)
         self._closed = False

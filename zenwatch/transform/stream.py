@@ -24,6 +24,7 @@ from zenwatch.model.finding import Finding
 from zenwatch.model.parcel import Intent, Parcel
 from zenwatch.model.record import Stored, spec_hash
 from zenwatch.supervise import backoff_secs
+from zenwatch.transform.fates import Fate, Fates
 from zenwatch.transform.group import entries_of, fitted, follow_up
 from zenwatch.transform.normalise import normalise, require_source
 from zenwatch.transform.pacing import Turns
@@ -49,6 +50,8 @@ class Rooms(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def fates(self) -> Fates: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,20 @@ class _Pending:
         return self.in_flight or self.gathered > 0 or self.failed is not None
 
 
+_WHY = {
+    Outcome.STORED: "A new record was made of it.",
+    Outcome.REPEATED: "It is in the record that was there, and counted there if the tool's repeats count.",
+    Outcome.REJECTED: "The store refuses it.",
+    Outcome.DEAD_LETTERED: "The store refuses it for good: `zenwatch deadletters list` or the log says why.",
+}
+
+
+def _waits(pending: _Pending) -> str:
+    if pending.failed:
+        return "Its write failed and is made again."
+    return "It is being written." if pending.in_flight else "It waits for its turn to be written."
+
+
 class Stream:
     def __init__(self, watcher: PushWatcher, *, cluster_id: str, inbox: Inbox, rooms: Rooms, coalesce_secs: float) -> None:
         """coalesce_secs: after a write of a record, how long its next sightings are collected before the next one."""
@@ -119,6 +136,7 @@ class Stream:
         self._is_drained = asyncio.Event()
         self._is_closing = False
         inbox.call_when_taken(self._receive_events)
+        rooms.fates.ask_too(self._waiting_for)
 
     # ------------------------------------------------------------ contract.PushIntake
 
@@ -136,6 +154,8 @@ class Stream:
         if not taken:
             ledger.receive(self.source, len(events))
             ledger.lose(self.source, "buffer_full", len(events))
+            for event in events:
+                self._tell(event, Outcome.LOST, "The buffer was full, and the sender does not send it again.")
         return taken
 
     # ------------------------------------------------------------ two tasks
@@ -317,6 +337,7 @@ class Stream:
     def _settle_try(self, trying: _Try, outcome: Outcome) -> None:
         """Of several sightings that became one new record, one is stored and the others repeat it."""
         self._inbox.settle(trying.tickets)
+        self._tell(trying.event, outcome if trying.is_new or outcome is Outcome.DEAD_LETTERED else Outcome.REPEATED, _WHY[outcome])
         if outcome in (Outcome.STORED, Outcome.REPEATED):
             self._settle(Outcome.STORED, int(trying.is_new))
             self._settle(Outcome.REPEATED, trying.sightings - trying.is_new)
@@ -327,7 +348,16 @@ class Stream:
         pending = self._pending[name]
         self._inbox.settle([*pending.tickets, *(pending.failed.tickets if pending.failed else ())])
         self._settle(outcome, pending.sightings + (pending.failed.sightings if pending.failed else 0))
+        self._tell(pending.event, outcome, _WHY[outcome])
         self._drop(name)
+
+    def _tell(self, event: Event, outcome: Outcome, why: str) -> None:
+        self._rooms.fates.tell(self.source, event.key, outcome, why, name=event.name)
+
+    def _waiting_for(self, query: str) -> list[Fate]:
+        now = rfc3339(self._rooms.clock.now())
+        found = [pending for name, pending in self._pending.items() if query in (name, pending.event.key)]
+        return [Fate(self.source, one.event.key, one.event.name, "in_flight", _waits(one), now) for one in found]
 
     def _drop(self, name: str) -> None:
         self._inbox.release([self._pending.pop(name).held])

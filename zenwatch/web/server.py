@@ -7,8 +7,9 @@ Stops: stop() takes no more connections, lets requests in progress end, and clos
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import orjson
 import structlog
 from aiohttp import web
 from prometheus_client import REGISTRY
@@ -31,10 +32,12 @@ LINGER_SECS = 0.5
 
 
 class Server:
-    def __init__(self, hooks: Sequence[Hook], doors: Doors, health: Health) -> None:
+    def __init__(self, hooks: Sequence[Hook], doors: Doors, health: Health, explain: Callable[[str], list[dict[str, str]]]) -> None:
+        """explain: what is remembered of a key or a record's name."""
         self._hooks = {hook.path: hook for hook in hooks}
         self._doors = doors
         self._health = health
+        self._explain = explain
         self._bodies = {hook.path: asyncio.Semaphore(BODIES_AT_ONCE) for hook in hooks}
         app = web.Application()
         # One handler and no table of routes: a path may hold a token, so nothing but this file looks at it.
@@ -115,7 +118,7 @@ class Server:
             self._bodies[hook.path].release()
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
-        pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+        pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics, "/explain": self._explained}
         page = pages.get(request.path)
         if page is None:
             known = ", ".join([*(f"POST {path}" for path in self._hooks), *(f"GET {path}" for path in pages)])
@@ -137,6 +140,15 @@ class Server:
             return _text(Answer(401, "a valid bearer token or client certificate is required (METRICS_AUTH)"))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
+
+    async def _explained(self, request: web.Request) -> web.StreamResponse:
+        """For `zenwatch explain`; whoever may post may ask."""
+        if not self._doors.hooks.admits(_authorization(request), has_certificate=_has_certificate(request)):
+            return _text(Answer(401, "a valid bearer token or client certificate is required"))
+        query = request.query.get("q", "")
+        if not query:
+            return _text(Answer(400, "nothing was asked for; expected ?q= with a key, a record's name or an audit ID"))
+        return web.Response(body=orjson.dumps(self._explain(query)), content_type="application/json")
 
 
 def _text(answer: Answer, *, allow: str = "") -> web.Response:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from tests.fakes.findings import a_finding
 from zenwatch.contract import Answer, Circumstances, PushWatcher, Verdict
 from zenwatch.errors import BadInput
+from zenwatch.model.envelope import Outcome
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.settings import PushSettings
 from zenwatch.sources.webhook import Webhook
@@ -28,6 +29,14 @@ class FakeIntake:
     async def offer(self, findings: Sequence[Finding], *, filtered: int, rejected: int) -> bool:
         self.offers.append(([finding.key for finding in findings], filtered, rejected))
         return not self.is_full
+
+
+@dataclass
+class FakeFates:
+    told: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def tell(self, source: str, key: str, outcome: Outcome, why: str, *, name: str = "") -> None:
+        self.told.append((source, key, outcome, why))
 
 
 def _decode(body: bytes, _media_type: str) -> Iterator[Any]:
@@ -48,7 +57,7 @@ def _prepare(_settings: PushSettings, here: Circumstances) -> Any:
             case "bug":
                 raise KeyError("hunter2-in-the-event")
             case "dull" | "own":
-                return Verdict(event, "nobody asks for it")
+                return Verdict(event, "nobody asks for it.", key=f"id of {event}")
             case "low":
                 return Verdict("any", "all", a_finding(key="low", severity=Severity.LOW))
             case _:
@@ -57,9 +66,9 @@ def _prepare(_settings: PushSettings, here: Circumstances) -> Any:
     return judge
 
 
-def a_webhook(intake: FakeIntake, *, sender_retries: bool = False, **settings: str) -> Webhook:
+def a_webhook(intake: FakeIntake, fates: FakeFates | None = None, *, sender_retries: bool = False, **settings: str) -> Webhook:
     watcher = PushWatcher("acme", "/acme", ("application/json",), _decode, _prepare, sender_retries=sender_retries)
-    return Webhook(watcher, PushSettings.read(settings), Circumstances(own_namespace="ns/"), intake)
+    return Webhook(watcher, PushSettings.read(settings), Circumstances(own_namespace="ns/"), intake, fates or FakeFates())
 
 
 async def post(webhook: Webhook, *events: str) -> Answer:
@@ -139,3 +148,14 @@ async def test_a_large_body_gives_the_loop_away_between_its_events() -> None:
     counting.cancel()
 
     assert turns > 5
+
+
+async def test_what_was_left_out_can_be_asked_after() -> None:
+    """By its key, with the rule that left it out."""
+    fates = FakeFates()
+    await post(a_webhook(FakeIntake(), fates, MIN_SEVERITY="HIGH"), "dull", "low", "a")
+
+    assert fates.told == [
+        ("acme", "id of dull", "filtered", "The rule dull: nobody asks for it."),
+        ("acme", "low", "filtered", "The rule any: all It is below HIGH."),
+    ]

@@ -8,11 +8,13 @@ from structlog.testing import capture_logs
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.findings import an_event
+from tests.fakes.letters import ListedLetters
 from tests.fakes.pipeline import background, until
 from tests.fakes.store import MemoryStore
 from zenwatch.errors import Closed, Forbidden, Invalid, Transient
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
-from zenwatch.model.event import Event
+from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.parcel import DeadLetter
 from zenwatch.model.record import Stored, spec_hash
 from zenwatch.store.writer import TRIES, Writer
 
@@ -22,10 +24,11 @@ AWAY = Transient("the store is away")
 class Desk:
     """A writer with one worker and a clock that skips every wait."""
 
-    def __init__(self, *, queue_writes: int = 10) -> None:
+    def __init__(self, *, queue_writes: int = 10, concurrency: int | None = None) -> None:
         self.store = MemoryStore()
         self.clock = FakeClock(skips_waits=True)
-        self.writer = Writer(self.store, queue_writes=queue_writes, clock=self.clock)
+        self.letters = ListedLetters()
+        self.writer = Writer(self.store, queue_writes=queue_writes, clock=self.clock, concurrency=concurrency, dead_letters=self.letters)
         self.receipts: list[Receipt] = []
 
     def envelope(self, event: Event | None = None, *, count: int = 1, stored: Stored | None = None) -> Envelope:
@@ -146,16 +149,41 @@ async def test_a_record_made_before_a_failure_counts_as_stored() -> None:
     assert (receipt.outcome, desk.store.stored(an_event().name).count) == (Outcome.STORED, 2)
 
 
-async def test_a_record_that_the_store_refuses_is_rejected() -> None:
-    """It will not work however often it is tried."""
+async def test_a_record_that_the_store_refuses_becomes_a_dead_letter() -> None:
+    """It will not work however often it is tried, but somebody can look at it, with the store's sentence."""
     desk = Desk()
     desk.store.fail_next(1, Invalid("422: spec.title: too long"))
 
-    with capture_logs() as lines:
-        assert await desk.receipt() == Receipt(Outcome.REJECTED)
+    assert await desk.receipt() == Receipt(Outcome.DEAD_LETTERED)
 
-    assert [line["event"] for line in lines] == ["record_refused"]
+    assert desk.letters.letters == [DeadLetter(an_event(), "422: spec.title: too long", rfc3339(desk.clock.now()))]
     assert desk.clock.waits == []
+
+
+async def test_the_letter_lies_there_before_the_receipt_comes() -> None:
+    """Whoever gets the receipt forgets the event; a crash in between must not lose it."""
+    desk = Desk()
+    desk.store.fail_next(1, Invalid("422"))
+    desk.letters.hold()
+    await desk.writer.submit(desk.envelope())
+
+    async with background(desk.writer.work):
+        await until(lambda: desk.letters.is_asked)
+        assert desk.receipts == []
+
+    assert desk.receipts == [Receipt(None)]
+
+
+async def test_without_a_place_for_dead_letters_the_log_names_them() -> None:
+    """With the key, by which the tool's report can be found."""
+    desk = Desk()
+    desk.writer = Writer(desk.store, queue_writes=1, clock=desk.clock)
+    desk.store.fail_next(1, Invalid("422: too long"))
+
+    with capture_logs() as lines:
+        assert await desk.receipt() == Receipt(Outcome.DEAD_LETTERED)
+
+    assert [(line["event"], line["key"], line["reason"]) for line in lines] == [("dead_letter", an_event().key, "422: too long")]
 
 
 async def test_a_missing_permission_is_told_once() -> None:
@@ -181,6 +209,69 @@ async def test_a_permission_that_goes_missing_again_is_told_again() -> None:
             await desk.receipt(an_event(key=str(number)))
         assert [line["event"] for line in lines] == ["permission_missing"]
         await desk.receipt(an_event(key=str(number)))
+
+
+# ---------------------------------------------------------------- as many at once as the store bears
+
+
+async def test_refusals_make_fewer_writes_go_on_at_once() -> None:
+    """Four workers, and after a 429 two of them: the others wait for their turn."""
+    desk = Desk(concurrency=4)
+    desk.store.fail_next(4, Transient("429"))
+    desk.store.hold_writes()
+    for number in range(8):
+        await desk.writer.submit(desk.envelope(an_event(key=str(number))))
+
+    async with background(*[desk.writer.work] * 4):
+        await until(lambda: len(desk.store.calls) == 4)
+        desk.store.let_go()
+        desk.store.hold_writes()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(desk.store.calls) == 4 + 2
+        desk.store.let_go()
+        await desk.writer.drain()
+
+    assert [receipt.outcome for receipt in desk.receipts] == [Outcome.STORED] * 8
+
+
+async def test_whoever_waits_to_try_again_leaves_the_turn_to_others() -> None:
+    """With one write at a time, a back-off would otherwise hold up everybody."""
+    desk = Desk(concurrency=1)
+    desk.clock = clock = FakeClock()
+    desk.writer = Writer(desk.store, queue_writes=2, clock=clock, concurrency=1)
+    desk.store.fail_next(1, AWAY)
+    first, second = an_event(key="1"), an_event(key="2")
+    await desk.writer.submit(desk.envelope(first))
+    await desk.writer.submit(desk.envelope(second))
+
+    async with background(desk.writer.work, desk.writer.work):
+        await until(lambda: bool(desk.receipts))
+        assert desk.store.calls == [("create", first.name), ("create", second.name)]
+        await clock.pass_one_wait()
+        await desk.writer.drain()
+
+    assert [receipt.outcome for receipt in desk.receipts] == [Outcome.STORED] * 2
+
+
+async def test_nobody_asks_a_store_that_said_when_to_come_again() -> None:
+    """Retry-After is for all workers, not only for the one that read it."""
+    desk = Desk()
+    desk.clock = clock = FakeClock()
+    desk.writer = Writer(desk.store, queue_writes=2, clock=clock, concurrency=2)
+    desk.store.fail_next(1, Transient("429", retry_after_secs=5.0))
+    for number in range(2):
+        await desk.writer.submit(desk.envelope(an_event(key=str(number))))
+
+    async with background(desk.writer.work):
+        await clock.until_someone_waits()
+        async with background(desk.writer.work):
+            await until(lambda: len(clock.waits) == 2)
+            assert (clock.waits, len(desk.store.calls)) == ([5.0, 5.0], 1)
+            clock.advance(secs=5.0)
+            await desk.writer.drain()
+
+    assert [receipt.outcome for receipt in desk.receipts] == [Outcome.STORED] * 2
 
 
 # ---------------------------------------------------------------- stopping

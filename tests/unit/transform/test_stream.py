@@ -26,6 +26,7 @@ from zenwatch.model.finding import Category, Finding, FindingType
 from zenwatch.model.record import spec_hash
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
+from zenwatch.transform.fates import Fates
 from zenwatch.transform.normalise import normalise
 from zenwatch.transform.stream import Stream
 
@@ -59,6 +60,7 @@ class Rooms:
     writer: Writer
     ledger: Ledger
     clock: FakeClock
+    fates: Fates
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Push:
     ledger: Ledger
     clock: FakeClock
     inbox: Inbox
+    fates: Fates
 
     def page(self) -> dict[str, int]:
         return {line: count for line, count in self.ledger.page(self.stream.source).items() if count}
@@ -106,7 +109,8 @@ async def pushing(
     index = StoredIndex(store)
     writer = Writer(store, queue_writes=4, clock=clock)
     inbox = inbox or MemoryInbox(watcher.name, capacity_events=capacity_events)
-    rooms = Rooms(store, index, writer, ledger, clock)
+    fates = Fates(clock)
+    rooms = Rooms(store, index, writer, ledger, clock, fates)
     stream = Stream(watcher, cluster_id="local", inbox=inbox, rooms=rooms, coalesce_secs=coalesce_secs)
 
     async def take() -> None:
@@ -116,7 +120,7 @@ async def pushing(
     works = [take, stream.write] if is_started else []
     async with background(index.follow, writer.work, writer.work, *works):
         await index.wait_until_synced()
-        yield Push(stream, store, ledger, clock, inbox)
+        yield Push(stream, store, ledger, clock, inbox, fates)
         page = ledger.page(watcher.name)
         assert not balances or page["received"] == sum(page.values()) - page["received"], "the ledger does not balance"
 
@@ -340,14 +344,14 @@ async def test_a_count_that_could_not_be_written_is_not_forgotten() -> None:
     assert push.said()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
 
 
-async def test_a_record_that_is_refused_for_good_is_counted_as_rejected() -> None:
+async def test_a_record_that_is_refused_for_good_is_a_dead_letter() -> None:
     """It does not hold up the others."""
     async with pushing() as push:
         push.store.fail_next(1, Invalid("422"))
         await push.post(an_alert("a"))
         await push.post(an_alert("b"))
 
-    assert push.page() == {"received": 2, "stored": 1, "rejected": 1}
+    assert push.page() == {"received": 2, "stored": 1, "dead_lettered": 1}
 
 
 @pytest.mark.parametrize("error", [Transient("503"), NotFound("gone"), Forbidden("no")])
@@ -395,6 +399,34 @@ async def test_what_is_left_at_the_deadline_is_lost_and_counted() -> None:
     assert push.page() == {"received": 3, "lost": 3}
 
 
+# ---------------------------------------------------------------- what became of it
+
+
+async def test_what_became_of_an_event_can_be_asked() -> None:
+    """By its key or the record's name; also while it is on its way."""
+    async with pushing(capacity_events=2) as push:
+        push.store.hold_writes()
+        await push.stream.offer([an_alert("a")], filtered=0, rejected=0)
+        await until(lambda: bool(push.store.calls))
+        on_its_way = push.fates.find("a")
+        push.store.let_go()
+        await push.settled()
+        stored = push.fates.find("a")
+        await push.post(an_alert("a", second=1))
+        by_name = push.fates.find(stored[0]["name"])
+        push.store.fail_next(1, Invalid("422"))
+        await push.post(an_alert("b"))
+
+    assert [fate["outcome"] for fate in (*on_its_way, *stored, *by_name, *push.fates.find("b"))] == [
+        "in_flight",
+        "stored",
+        "repeated",
+        "dead_lettered",
+    ]
+    assert on_its_way[0]["why"] == "It is being written."
+    assert push.fates.find("c") == []
+
+
 # ---------------------------------------------------------------- all together
 
 BODIES = st.lists(st.lists(st.sampled_from("abc"), max_size=4), max_size=12)
@@ -440,7 +472,8 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
 ) -> None:
     """Whether it dies before, between or after a write and its receipt: the counts are the number of alerts that were acknowledged."""
     folder = str(tmp_path / uuid4().hex)
-    store, sent = MemoryStore(), dict.fromkeys("", 0)
+    store = MemoryStore()
+    sent: dict[str, int] = {}
     left = list(bodies)
     for life, turns in enumerate([*crashes, None]):
         spool = Spool(folder, max_bytes=1 << 24)
@@ -466,7 +499,7 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
         spool.abandon()
         store.lose_answers(0)
 
-    assert {key: count for key, (count, _) in push.said().items()} == sent
+    assert {record["spec"]["key"]: record["status"]["count"] for record in store.objects.values()} == sent
 
 
 async def test_a_storm_of_one_alert_is_a_write_a_window(tmp_path: Path) -> None:

@@ -25,6 +25,10 @@ async def served_kinds() -> Sequence[str]:
     return ("zenagentevents",)
 
 
+def explained(query: str) -> list[dict[str, str]]:
+    return [{"key": query, "outcome": "stored"}] if query == "a/b c" else []
+
+
 class Web:
     """logged: what the server said so far."""
 
@@ -75,7 +79,7 @@ async def serving(
     with capture_logs() as logged:
         doors = doors_of(settings, is_in_pod=False, clock=clock)
         health = health or Health(clock=clock, served_kinds=served_kinds, kind="zenagentevents", buffers={})
-        server = Server(hooks or (FakeHook(),), doors, health)
+        server = Server(hooks or (FakeHook(),), doors, health, explained)
         await server.start()
         url = next(line["address"] for line in logged if line["event"] == "listening")
         connector = aiohttp.TCPConnector(ssl=client_tls) if client_tls else None

@@ -3,11 +3,12 @@
 import asyncio
 import gzip
 import zlib
+from pathlib import Path
 
 import pytest
 
 from tests.fakes.hook import FakeHook
-from tests.unit.web.running import serving
+from tests.unit.web.running import TOKEN, serving
 from zenwatch.contract import Answer
 
 HEAD = b"POST /falco/webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
@@ -210,3 +211,16 @@ async def test_what_is_no_http_is_answered_and_not_quoted_in_the_log(line: bytes
 
     assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
     assert "0123456789abcdef" not in str(web.logged)
+
+
+async def test_whoever_may_post_may_ask_what_became_of_an_event(tmp_path: Path) -> None:
+    """The key is a parameter of the query: keys have slashes."""
+    (tmp_path / "token").write_text(TOKEN)
+    async with serving(environment={"WEBHOOK_TOKEN_FILE": str(tmp_path / "token")}) as web:
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        closed, _, _ = await web.ask("GET", "/explain", params={"q": "a/b c"})
+        found = await web.ask("GET", "/explain", params={"q": "a/b c"}, headers=bearer)
+        nothing, line, _ = await web.ask("GET", "/explain", headers=bearer)
+
+    assert (closed, nothing) == (401, 400), line
+    assert found[:2] == (200, '[{"key":"a/b c","outcome":"stored"}]')
