@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from tests.bench import pull, push, steady
+from tests.bench import durable, pull, push, steady
 from tests.bench.figure import Figure, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -18,6 +18,11 @@ MEASURES: dict[str, Measure] = {
     "falco_visible_p99_ms": push.falco_visible_p99,
     "audit_events_per_second": push.audit_events_per_second,
     "loop_held_max_ms": push.loop_held_max,
+    "webhook_records_per_second": durable.webhook_records_per_second,
+    "rss_10k_day_mb": durable.rss_10k_day,
+    "rss_spool_100k_mb": durable.rss_spool_100k,
+    "spool_accept_per_second": durable.spool_accept_per_second,
+    "api_outage_drain_seconds": durable.api_outage_drain,
 }
 
 

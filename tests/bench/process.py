@@ -2,9 +2,11 @@
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +22,28 @@ PATIENCE_SECS = 300.0
 class Measured:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        # Read all the time: a process whose log nobody reads stops at the next line.
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._process.stderr or ():
+            self._lines.put(line)
+        self._lines.put("")
+
+    def _next_line(self) -> str:
+        """Empty when it has ended, or said nothing for too long."""
+        try:
+            return self._lines.get(timeout=PATIENCE_SECS)
+        except queue.Empty:
+            return ""
 
     def wait_for_stored(self, records: int) -> None:
         """Until the rounds together stored so many; what goes wrong meanwhile is passed on to stderr."""
         stored = 0
         deadline = time.monotonic() + PATIENCE_SECS
         while stored < records:
-            line = self._process.stderr.readline() if self._process.stderr else ""
+            line = self._next_line()
             if not line or time.monotonic() > deadline:
                 raise RuntimeError(f"zenwatch stored {stored} of {records} records")
             told = json.loads(line)
@@ -43,11 +60,15 @@ class Measured:
         self._process.send_signal(signal.SIGUSR1)
         return float(self._until("loop_held")["held_ms"])
 
+    def kill(self) -> None:
+        """Without letting it drain."""
+        self._process.kill()
+
     def _until(self, event: str) -> dict[str, Any]:
         """Its next log line of that name."""
         deadline = time.monotonic() + PATIENCE_SECS
         while time.monotonic() < deadline:
-            line = self._process.stderr.readline() if self._process.stderr else ""
+            line = self._next_line()
             if not line:
                 break
             told: dict[str, Any] = json.loads(line)
@@ -82,4 +103,4 @@ def zenwatch_as_pod(cluster: ControlPlane, *, cores: set[int] | None = None, **s
         yield Measured(process)
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.wait(timeout=60)

@@ -24,13 +24,13 @@ def records_per_second() -> Figure:
         install_zenwatch(cluster)
         namespace = cluster.namespace("bench")
         create_reports(cluster, namespace, reports=REPORTS, findings=FINDINGS_PER_REPORT)
-        before = _baseline(cluster, namespace)
+        before = minimal_client_rate(cluster, namespace)
         started = time.perf_counter()
         with zenwatch_as_pod(cluster) as zenwatch:
             zenwatch.wait_for_stored(REPORTS * FINDINGS_PER_REPORT)
             taken_secs = time.perf_counter() - started
             _say(f"zenwatch: {REPORTS * FINDINGS_PER_REPORT} records in {taken_secs:.1f} s, {zenwatch.cpu_secs():.1f} s of CPU")
-        after = _baseline(cluster, namespace)
+        after = minimal_client_rate(cluster, namespace)
     return Figure(REPORTS * FINDINGS_PER_REPORT / taken_secs, "records/s", (before + after) / 2)
 
 
@@ -42,7 +42,7 @@ def create_reports(cluster: ControlPlane, namespace: str, *, reports: int, findi
         cluster.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
 
 
-def _baseline(cluster: ControlPlane, namespace: str) -> float:
+def minimal_client_rate(cluster: ControlPlane, namespace: str) -> float:
     pod = cluster.in_pod("zenwatch", "zenwatch")
     arguments = [cluster.server, pod.folder / "ca.crt", pod.folder / "token", namespace, BASELINE_RECORDS, BASELINE_CONNECTIONS]
     command = [sys.executable, "-m", "tests.bench.minimal_client", *map(str, arguments)]

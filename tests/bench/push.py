@@ -56,7 +56,7 @@ def loop_held_max() -> Figure:
 @cache
 def _visible_ms() -> tuple[float, ...]:
     """From the POST to the moment when a watch tells of the record, for each alert."""
-    with _cluster() as cluster, zenwatch_as_pod(cluster) as zenwatch:
+    with started() as cluster, zenwatch_as_pod(cluster) as zenwatch:
         return asyncio.run(_time_alerts(cluster, zenwatch.url(), cluster.namespace("bench")))
 
 
@@ -118,7 +118,7 @@ async def _watch(session: aiohttp.ClientSession, cluster: ControlPlane, namespac
 @cache
 def _audit() -> tuple[float, float]:
     """Events per second, and the longest that the loop was held."""
-    with _cluster(Options(audit_log=True, audit_policy=DEFAULT_POLICY)) as cluster:
+    with started(Options(audit_log=True, audit_policy=DEFAULT_POLICY)) as cluster:
         events = _real_events(cluster)
         # The API server and the sender have the other core.
         with zenwatch_as_pod(cluster, cores={0}, BENCH_PROBE="1") as zenwatch:
@@ -170,7 +170,7 @@ async def _send_batches(url: str, events: list[dict[str, Any]]) -> float:
         start = time.perf_counter()
         await asyncio.gather(*(send(session) for _ in range(SENDERS)))
         taken_secs = time.perf_counter() - start
-    _say(f"{BATCHES} batches, {size_mb:.0f} MB, in {taken_secs:.1f} s; {again} were refused with 429 and sent again")
+    say(f"{BATCHES} batches, {size_mb:.0f} MB, in {taken_secs:.1f} s; {again} were refused with 429 and sent again")
     return BATCHES * EVENTS_PER_BATCH / taken_secs
 
 
@@ -199,23 +199,23 @@ async def _send_large(url: str, events: list[dict[str, Any]]) -> None:
             body = orjson.dumps({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": items})
             while not await _posted(session, url, body):  # noqa: ASYNC110  it is asked to come again later
                 await asyncio.sleep(0.1)
-    _say(f"{LARGE_BODIES} bodies of {LARGE_BODY_BYTES / 1e6:.0f} MB with {count} events each")
+    say(f"{LARGE_BODIES} bodies of {LARGE_BODY_BYTES / 1e6:.0f} MB with {count} events each")
 
 
 def _report(zenwatch: Measured, during_batches: float, during_large: float) -> None:
-    _say(f"loop held {during_batches:.1f} ms at most during batches of {EVENTS_PER_BATCH}, {during_large:.1f} ms during large bodies")
-    _say(f"{zenwatch.cpu_secs():.1f} s of CPU, {zenwatch.rss_mb():.0f} MB afterwards")
+    say(f"loop held {during_batches:.1f} ms at most during batches of {EVENTS_PER_BATCH}, {during_large:.1f} ms during large bodies")
+    say(f"{zenwatch.cpu_secs():.1f} s of CPU, {zenwatch.rss_mb():.0f} MB afterwards")
 
 
 def _percentile(values: tuple[float, ...], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1]
 
 
-def _cluster(options: Options | None = None) -> ControlPlane:
-    cluster = ControlPlane.start(options, say=_say)
+def started(options: Options | None = None) -> ControlPlane:
+    cluster = ControlPlane.start(options, say=say)
     install_zenwatch(cluster)
     return cluster
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

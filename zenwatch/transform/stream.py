@@ -105,7 +105,6 @@ class _Pending:
 _WHY = {
     Outcome.STORED: "A new record was made of it.",
     Outcome.REPEATED: "It is in the record that was there, and counted there if the tool's repeats count.",
-    Outcome.REJECTED: "The store refuses it.",
     Outcome.DEAD_LETTERED: "The store refuses it for good: `zenwatch deadletters list` or the log says why.",
 }
 

@@ -24,8 +24,9 @@ from zenwatch.web.health import Health
 
 log = structlog.get_logger(room="web")
 
-# So many bodies of one path are in memory at a time; the others wait outside, in the sockets.
+# So many large bodies of one path are in memory at a time; the others wait outside, in the sockets.
 BODIES_AT_ONCE = 4
+LARGE_BODY_BYTES = 64 * 1024
 # Requests in progress may take as long when the process stops.
 STOP_SECS = 3.0
 LINGER_SECS = 0.5
@@ -102,20 +103,26 @@ class Server:
         media_type = request.content_type if "Content-Type" in request.headers else hook.media_types[0]
         if media_type not in hook.media_types:
             raise Refused(415, f"the Content-Type is {media_type[:80]!r}; expected {' or '.join(hook.media_types)}")
+        is_small = request.content_length is not None and request.content_length <= LARGE_BODY_BYTES and not _is_packed(request)
+        if is_small:
+            return await self._read_and_post(request, hook, media_type, self._doors.timeout_secs)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._doors.timeout_secs
         try:
             async with asyncio.timeout_at(deadline):
                 await self._bodies[hook.path].acquire()
         except TimeoutError:
-            return Answer(503, "too many bodies at once; send it again", 1)
+            return Answer(503, "too many large bodies at once; send it again", 1)
         try:
-            body = await read_body(request, max_bytes=hook.max_body_bytes, timeout_secs=deadline - loop.time())
-            if not body.strip():
-                raise Refused(400, "the body is empty")
-            return await hook.post(body, media_type)
+            return await self._read_and_post(request, hook, media_type, deadline - loop.time())
         finally:
             self._bodies[hook.path].release()
+
+    async def _read_and_post(self, request: web.Request, hook: Hook, media_type: str, timeout_secs: float) -> Answer:
+        body = await read_body(request, max_bytes=hook.max_body_bytes, timeout_secs=timeout_secs)
+        if not body.strip():
+            raise Refused(400, "the body is empty")
+        return await hook.post(body, media_type)
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
         pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics, "/explain": self._explained}
@@ -168,6 +175,10 @@ def _text(answer: Answer, *, allow: str = "") -> web.Response:
 
 def _authorization(request: web.Request) -> str:
     return request.headers.get("Authorization", "")
+
+
+def _is_packed(request: web.Request) -> bool:
+    return "Content-Encoding" in request.headers
 
 
 def _has_certificate(request: web.Request) -> bool:

@@ -148,7 +148,7 @@ async def test_a_record_that_the_store_refuses_is_rejected_and_the_others_go_on(
 
         assert len(pipeline.store.objects) == 2
         assert len(pipeline.store.calls) == 3
-        assert pipeline.page() == {"received": 3, "stored": 2, "rejected": 1}
+        assert pipeline.page() == {"received": 3, "stored": 2, "dead_lettered": 1}
 
 
 async def test_a_missing_permission_keeps_everything_for_later() -> None:
