@@ -52,3 +52,4 @@ def start_zenwatch(cluster: ControlPlane, account: Identity, tmp_path: Path) -> 
     yield start
     for zenwatch in running:
         zenwatch.stop()
+        zenwatch.require_balanced_ledger()

@@ -15,6 +15,7 @@ T = TypeVar("T")
 # What takes longer than this on a busy machine has failed.
 PATIENCE_SECS = 30.0
 LOOK_EVERY_SECS = 0.1
+LEDGER_LINES = ("received", "stored", "repeated", "filtered", "rejected", "dead_lettered", "lost", "in_flight")
 
 
 def eventually(look: Callable[[], T], *, within_secs: float = PATIENCE_SECS) -> T:
@@ -31,6 +32,7 @@ def eventually(look: Callable[[], T], *, within_secs: float = PATIENCE_SECS) -> 
 class Zenwatch:
     def __init__(self, kubeconfig: Path, log_file: Path, settings: dict[str, str]) -> None:
         self._log_file = log_file
+        self._has_spool = bool(settings.get("SPOOL_DIR"))
         # Each on a port of its own.
         environment = os.environ | {"WATCH_INTERVAL": "200ms", "LOG_FORMAT": "json", "LISTEN": "127.0.0.1:0"} | settings
         command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(kubeconfig)]
@@ -60,6 +62,17 @@ class Zenwatch:
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    def require_balanced_ledger(self) -> None:
+        """Of what it said at its end: nothing was settled that was not received; and what was pushed is not in flight, unless on disk.
+
+        in_flight is what was received and not settled: it is negative where something was counted twice.
+        """
+        pages = [json.loads(line) for line in self.text().splitlines() if '"event": "ledger"' in line]
+        counts = {page["source"]: {line: page[line] for line in LEDGER_LINES} for page in pages}
+        assert all(count >= 0 for lines in counts.values() for count in lines.values()), counts
+        if not self._has_spool:
+            assert all(counts[source]["in_flight"] == 0 for source in ("falco", "audit") if source in counts), counts
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

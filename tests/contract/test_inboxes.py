@@ -9,8 +9,9 @@ import pytest
 from tests.contract.inbox_suite import InboxSuite
 from tests.fakes.findings import an_event
 from tests.fakes.pipeline import background
+from zenwatch.buffer.database import ROW_BYTES
 from zenwatch.buffer.inbox import MemoryInbox
-from zenwatch.buffer.spool import ROW_BYTES, Spool, SpoolInbox
+from zenwatch.buffer.spool import Spool, SpoolInbox
 
 
 class TestMemoryInbox(InboxSuite):

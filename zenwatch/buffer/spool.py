@@ -9,31 +9,24 @@ that some were settled may be forgotten when the machine goes down; they are the
 """
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import orjson
 import structlog
 
-from zenwatch.buffer.letters import FILE, SCHEMA, insert_letter
-from zenwatch.errors import Closed, ConfigError, first_line
+from zenwatch.buffer.database import ROW_BYTES, Batch, Database, Offer
+from zenwatch.errors import Closed, first_line
 from zenwatch.metrics import BUFFER_EVENTS, SPOOL_BYTES, SPOOL_CAPACITY
 from zenwatch.model.event import Event
 from zenwatch.model.parcel import DeadLetter, Fill, Intent, Parcel
 
 log = structlog.get_logger(room="spool")
 
-# What a row needs beside the event itself. Measured: 40 to 60 bytes.
-ROW_BYTES = 64
 # In memory at a time, per source: 3 MiB of usual events.
 WINDOW_EVENTS = 1000
 READ_AT_ONCE = 250
@@ -43,82 +36,35 @@ IDLE_SECS = 0.2
 LOOK_AGAIN_SECS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """added: the tickets, or none of them where it is refused."""
-
-    source: str
-    events: Sequence[Event]
-    bodies: Sequence[bytes]
-    added: asyncio.Future[list[int]]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What the next transaction will do."""
-
-    offers: list[_Offer] = field(default_factory=list)
-    settled: list[int] = field(default_factory=list)
-    intents: list[tuple[str, Intent, asyncio.Future[None]]] = field(default_factory=list)
-    intents_gone: list[str] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
-
-    @property
-    def is_urgent(self) -> bool:
-        """Somebody waits for it."""
-        return bool(self.offers or self.intents or self.letters)
-
-
-_INSERT = "INSERT INTO events (source, body) SELECT ?, value FROM json_each(?)"
-_INTEND = (
-    "INSERT OR REPLACE INTO intents (name, source, body) "
-    "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?)"
-)
-
-
 class Spool:
     """run() is a supervised task. inbox() gives one inbox for each source."""
 
     def __init__(self, folder: str, *, max_bytes: int, window_events: int = WINDOW_EVENTS) -> None:
         """ConfigError: the folder cannot be used, or another process uses it."""
-        self._folder = Path(folder)
         self.max_bytes = max_bytes
         self.window_events = window_events
+        self.database = Database(folder)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
-        try:
-            # What lies there is what an attack looked like: for nobody else to read. SQLite's other files are made like the first one.
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = self._locked()
-            os.close(os.open(self._folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._database = sqlite3.connect(self._folder / FILE, isolation_level=None, check_same_thread=False, timeout=10.0)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.executescript(SCHEMA)
-            [(self._used_bytes,)] = self._database.execute("SELECT coalesce(sum(length(body) + ?), 0) FROM events", (ROW_BYTES,))
-            [(self._last_at_start,)] = self._database.execute("SELECT coalesce(max(seq), 0) FROM events")
-            self._seen_changes = self._changes()
-        except (OSError, sqlite3.Error) as exc:
-            raise ConfigError(f"SPOOL_DIR is {folder!r}: {first_line(exc)}.") from exc
-        self._batch = _Batch()
+        self._used_bytes: int = self.database.used_at_start_bytes
+        self._seen_changes = self.database.changes_of_others()
+        self._batch = Batch()
         self._news = asyncio.Event()
         self._inboxes: dict[str, SpoolInbox] = {}
         self._told = ""
-        self._is_synced: bool | None = None
         self._sizes: dict[int, int] = {}
         SPOOL_CAPACITY.set(max_bytes)
         self._count(0)
 
     def inbox(self, source: str) -> "SpoolInbox":
-        rows = self._database.execute("SELECT body FROM intents WHERE source = ?", (source,))
-        intents = [_intent_of(body) for (body,) in rows]
-        [(waiting,)] = self._database.execute("SELECT count(*) FROM events WHERE source = ?", (source,))
+        waiting = self.database.waiting(source)
         if waiting:
             log.info("spool_replayed", source=source, count=waiting)
-        self._inboxes[source] = inbox = SpoolInbox(self, source, intents, has_more=bool(waiting))
+        self._inboxes[source] = inbox = SpoolInbox(self, source, self.database.intents(source), has_more=bool(waiting))
         return inbox
 
     @property
     def used_bytes(self) -> int:
-        return int(self._used_bytes)
+        return self._used_bytes
 
     async def put(self, letter: DeadLetter) -> None:
         """contract.DeadLetters."""
@@ -143,15 +89,13 @@ class Spool:
         """The task is over: commit what is left."""
         if self._batch.settled or self._batch.is_urgent:
             await self._commit()
-        await self._in_thread(self._database.close)
+        await self._in_thread(self.database.close)
         self._thread.shutdown()
-        os.close(self._lock)
 
     def abandon(self) -> None:
         """Let go of it as it is, as the end of the process would: nothing more is committed."""
         self._thread.shutdown()
-        self._database.close()
-        os.close(self._lock)
+        self.database.close()
 
     # ------------------------------------------------------------ for the inboxes
 
@@ -164,7 +108,7 @@ class Spool:
         # Before it is there, so that a crowd does not pass together where there is room for one.
         self._count(needed)
         added: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._batch.offers.append(_Offer(source, events, bodies, added))
+        self._batch.offers.append(Offer(source, events, bodies, added))
         self._news.set()
         tickets = await added
         if not tickets:
@@ -173,12 +117,11 @@ class Spool:
 
     async def read(self, source: str, after: int, most: int) -> list[tuple[int, bytes, bool]]:
         """Ticket, event, and whether this process has not met it before."""
-        query = "SELECT seq, body FROM events WHERE source = ? AND seq > ? ORDER BY seq LIMIT ?"
-        rows: list[tuple[int, bytes]] = await self._in_thread(lambda: self._database.execute(query, (source, after, most)).fetchall())
+        rows: list[tuple[int, bytes]] = await self._in_thread(lambda: self.database.read(source, after, most))
         read = [(ticket, body, ticket not in self._sizes) for ticket, body in rows]
         sizes = {ticket: len(body) + ROW_BYTES for ticket, body in rows}
         # What was there at the start was counted then; what another process put back was not.
-        self._count(sum(sizes[ticket] for ticket, _, is_new_here in read if is_new_here and ticket > self._last_at_start))
+        self._count(sum(sizes[ticket] for ticket, _, is_new_here in read if is_new_here and ticket > self.database.last_at_start))
         self._sizes |= sizes
         return read
 
@@ -207,11 +150,11 @@ class Spool:
                 return
 
     async def _commit(self) -> None:
-        batch, self._batch = self._batch, _Batch()
+        batch, self._batch = self._batch, Batch()
         if not (batch.is_urgent or batch.settled):
             return
         try:
-            tickets = await self._in_thread(lambda: self._transaction(batch))
+            tickets = await self._in_thread(lambda: self.database.commit(batch))
         except sqlite3.Error as exc:
             # The disk is full, or worse. What is in there stays in there; what is settled is said again next time.
             self._tell_once(exc)
@@ -234,53 +177,13 @@ class Spool:
             if not said.done():
                 said.set_result(None)
 
-    def _transaction(self, batch: _Batch) -> list[list[int]]:
-        """Few and large statements: for each one this thread has to get the interpreter back from a busy loop."""
-        database = self._database
-        is_synced = bool(batch.offers or batch.letters)
-        if is_synced is not self._is_synced:
-            database.execute(f"PRAGMA synchronous={'FULL' if is_synced else 'NORMAL'}")
-            self._is_synced = is_synced
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            # Before the intents: one that follows another for the same record comes after the events of the first are settled.
-            if batch.settled:
-                database.execute("DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?))", (_json(batch.settled),))
-            if batch.intents_gone:
-                database.execute("DELETE FROM intents WHERE name IN (SELECT value FROM json_each(?))", (_json(batch.intents_gone),))
-            if batch.intents:
-                said = _json([[intent.event.name, source, _json(intent)] for source, intent, _ in batch.intents])
-                database.execute(_INTEND, (said,))
-            for letter in batch.letters:
-                insert_letter(database, letter)
-            tickets = self._insert(batch.offers)
-            database.execute("COMMIT")
-        finally:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-        return tickets
-
-    def _insert(self, offers: Sequence[_Offer]) -> list[list[int]]:
-        """All of a source in one statement. Numbers are given in order, and nobody else writes inside this transaction."""
-        given: dict[str, Iterator[int]] = {}
-        for source in {offer.source for offer in offers}:
-            bodies = [body for offer in offers if offer.source == source for body in offer.bodies]
-            array = b"[%s]" % b",".join(bodies)
-            last = self._database.execute(_INSERT, (source, array.decode())).lastrowid or 0
-            given[source] = iter(range(last - len(bodies) + 1, last + 1))
-        return [list(islice(given[offer.source], len(offer.bodies))) for offer in offers]
-
     async def _look_for_retried(self) -> None:
         """`zenwatch deadletters retry` puts events back from another process."""
-        changes = await self._in_thread(self._changes)
+        changes = await self._in_thread(self.database.changes_of_others)
         if changes != self._seen_changes:
             self._seen_changes = changes
             for inbox in self._inboxes.values():
                 inbox.look_again()
-
-    def _changes(self) -> int:
-        [(changes,)] = self._database.execute("PRAGMA data_version")
-        return int(changes)
 
     def _count(self, added_bytes: int) -> None:
         self._used_bytes += added_bytes
@@ -290,17 +193,6 @@ class Spool:
         if (sentence := first_line(error)) != self._told:
             self._told = sentence
             log.error("spool_not_written", error=sentence)
-
-    def _locked(self) -> int:
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            os.close(lock)
-            raise ConfigError(
-                f"SPOOL_DIR is {str(self._folder)!r}: another zenwatch uses it. Each process needs a folder of its own."
-            ) from exc
-        return lock
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -404,12 +296,3 @@ class SpoolInbox:
     def _count(self, events: int) -> None:
         self._unreleased += events
         self._gauge.set(self._unreleased)
-
-
-def _intent_of(body: bytes) -> Intent:
-    fields = orjson.loads(body)
-    return Intent(**fields | {"event": Event.from_json(fields["event"]), "carries": tuple(fields["carries"])})
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()

@@ -89,7 +89,7 @@ async def test_an_intent_is_known_again_after_a_crash(tmp_path: Path) -> None:
         replayed = await received(again, 2)
         again.settle([parcel.ticket for parcel in replayed])
     async with opened(tmp_path) as (spool, _):
-        left = spool._database.execute("SELECT count(*) FROM intents").fetchone()
+        left = spool.database.connection.execute("SELECT count(*) FROM intents").fetchone()
 
     assert [parcel.intent for parcel in replayed] == [intent, intent]
     assert left == (0,)
@@ -128,9 +128,9 @@ async def test_what_was_acknowledged_survives_kill_9(after_secs: float, tmp_path
     process.wait()
     said = acknowledged.read_text().splitlines()
     async with opened(tmp_path / "spool") as (spool, inbox):
-        [(rows,)] = spool._database.execute("SELECT count(*) FROM events")
+        [(rows,)] = spool.database.connection.execute("SELECT count(*) FROM events")
         found = keys(await received(inbox, min(rows, 900)))
-        stored = [orjson.loads(body)["key"] for (body,) in spool._database.execute("SELECT body FROM events ORDER BY seq")]
+        stored = [orjson.loads(body)["key"] for (body,) in spool.database.connection.execute("SELECT body FROM events ORDER BY seq")]
 
     assert set(said) <= set(stored)
     assert len(stored) == len(set(stored)) <= len(said) + 8
@@ -193,14 +193,14 @@ async def test_a_crowd_is_synced_together(tmp_path: Path) -> None:
     """One sync for all that came while the one before was going on."""
     async with opened(tmp_path) as (spool, inbox):
         transactions = 0
-        transaction = spool._transaction
+        transaction = spool.database.commit
 
         def counted(batch: Any) -> Any:
             nonlocal transactions
             transactions += 1
             return transaction(batch)
 
-        spool._transaction = counted  # type: ignore[method-assign]
+        spool.database.commit = counted  # type: ignore[method-assign]
         await asyncio.gather(*(inbox.offer(events(str(number))) for number in range(200)))
 
     assert transactions < 20
