@@ -63,7 +63,9 @@ def places_of(watcher: Watcher, settings: Settings) -> list[Place]:
 
 def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor: Supervisor) -> None:
     origin = Origin(watcher.name, trunk.settings.cluster_id, own.min_severity)
-    intake = Reconciler(origin, index=trunk.index, dedup=trunk.dedup, writer=trunk.writer, ledger=trunk.ledger, clock=trunk.clock)
+    intake = Reconciler(
+        origin, index=trunk.index, dedup=trunk.dedup, writer=trunk.writer, ledger=trunk.ledger, clock=trunk.clock, fates=trunk.fates
+    )
     trunk.index.call_when_gone(intake.look_again)
     rhythm = trunk.rhythm
     kinds = [

@@ -14,6 +14,7 @@ from zenwatch.model.finding import Severity
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
 from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.fates import Fates
 from zenwatch.transform.reconcile import Origin, Reconciler
 
 WORKERS = 2
@@ -57,7 +58,7 @@ def a_pipeline(
     real = Writer(store, queue_writes=4, clock=clock)
     ledger = Ledger()
     origin = Origin("trivy", "local", min_severity)
-    intake = Reconciler(origin, index=index, dedup=Dedup(index), writer=writer or real, ledger=ledger, clock=clock)
+    intake = Reconciler(origin, index=index, dedup=Dedup(index), writer=writer or real, ledger=ledger, clock=clock, fates=Fates(clock))
     index.call_when_gone(intake.look_again)
     return Pipeline(intake, store, index, ledger, clock), real
 

@@ -10,10 +10,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from zenwatch.contract import Clock, Index, RecordWriter
+from zenwatch.contract import Clock, Index, RecordWriter, TellsFates
 from zenwatch.errors import Transient
 from zenwatch.metrics import REPORTS_HELD, Ledger
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
+from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.group import Holdings
@@ -22,6 +23,13 @@ from zenwatch.transform.normalise import normalise, require_source
 
 # Merging as many takes some 10 ms: let others have the loop in between.
 NAMES_AT_A_TIME = 100
+
+
+_WHY = {
+    Outcome.STORED: "Its record was made, or brought up to date.",
+    Outcome.REPEATED: "Its record was there already.",
+    Outcome.DEAD_LETTERED: "The store refuses it for good: `zenwatch deadletters list` or the log says why.",
+}
 
 
 @dataclass(frozen=True)
@@ -54,13 +62,16 @@ class _Batch:
 
 
 class Reconciler:
-    def __init__(self, origin: Origin, *, index: Index, dedup: Dedup, writer: RecordWriter, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, origin: Origin, *, index: Index, dedup: Dedup, writer: RecordWriter, ledger: Ledger, clock: Clock, fates: TellsFates
+    ) -> None:
         self._origin = origin
         self._index = index
         self._dedup = dedup
         self._writer = writer
         self._ledger = ledger
         self._clock = clock
+        self._fates = fates
         self._held = Holdings()
         # Name → findings that wait for it in the ledger; 0 where only the merge has to be looked at again.
         self._unsettled: dict[str, int] = {}
@@ -80,6 +91,10 @@ class Reconciler:
         self._ledger.receive(source, len(findings))
         self._ledger.settle(source, Outcome.FILTERED, len(findings) - len(kept))
         self._touch(touched)
+        for finding in findings:
+            if not finding.severity.is_at_least(self._origin.min_severity):
+                below = f"Its severity {finding.severity} is below {self._origin.min_severity}, the least that is stored of {source}."
+                self._fates.tell(source, finding.key, Outcome.FILTERED, below)
         for event in events:
             self._unsettled[event.name] += 1
         REPORTS_HELD.labels(source).set(len(self._held))
@@ -121,12 +136,12 @@ class Reconciler:
         batch.open += 1
         is_handed_over = False
         try:
-            await self._writer.submit(Envelope(write, partial(self._receive, batch, name, findings)))
+            await self._writer.submit(Envelope(write, partial(self._receive, batch, write.event, findings)))
             is_handed_over = True
         finally:
             if not is_handed_over:
                 # The round's time is up, or the process stops: the name must not stay claimed.
-                self._receive(batch, name, findings, Receipt(outcome=None))
+                self._receive(batch, write.event, findings, Receipt(outcome=None))
 
     # ------------------------------------------------------------ receipts
 
@@ -135,13 +150,15 @@ class Reconciler:
         if name in self._held:
             self._touch({name})
 
-    def _receive(self, batch: _Batch, name: str, findings: int, receipt: Receipt) -> None:
+    def _receive(self, batch: _Batch, event: Event, findings: int, receipt: Receipt) -> None:
+        name = event.name
         self._dedup.settle(name, receipt.stored)
         if receipt.outcome is None:
             self._touch({name})
             self._unsettled[name] += findings
         else:
             self._close(findings, receipt.outcome)
+            self._fates.tell(self._origin.source, event.key, receipt.outcome, _WHY.get(receipt.outcome, ""), name=name)
         batch.close_one(failed=receipt.outcome is None)
 
     def _touch(self, names: Collection[str]) -> None:
