@@ -16,7 +16,7 @@ import aiohttp
 from tests.bench.figure import Figure
 from tests.bench.process import Measured, zenwatch_as_pod
 from tests.bench.pull import minimal_client_rate
-from tests.bench.push import say, started
+from tests.bench.push import an_alert, say, started
 from tests.controlplane.cluster import ControlPlane
 
 EVENTS_PER_BATCH = 100
@@ -107,18 +107,6 @@ def _deletion(namespace: str) -> dict[str, Any]:
     }
 
 
-def _alert(namespace: str, rule: str) -> bytes:
-    alert = {
-        "output": "13:44:05.478445995: Notice A shell was spawned in a container with an attached terminal (user=root shell=sh)",
-        "priority": "Notice",
-        "rule": rule,
-        "source": "syscall",
-        "time": "2026-05-25T13:44:05.478445995Z",
-        "output_fields": {"container.id": "ee97d9c4186f", "k8s.ns.name": namespace, "k8s.pod.name": "web", "proc.name": "sh"},
-    }
-    return json.dumps(alert).encode()
-
-
 async def _post_batch(session: aiohttp.ClientSession, url: str, namespace: str, events: int) -> None:
     body = json.dumps(
         {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [_deletion(namespace) for _ in range(events)]}
@@ -156,7 +144,7 @@ async def _fill(url: str, _cluster: ControlPlane, events: int) -> None:
 
 
 async def _accept(url: str) -> float:
-    bodies = [_alert("default", f"rule {number}") for number in range(ACCEPTED_ALERTS)]
+    bodies = [an_alert("default", f"rule {number}") for number in range(ACCEPTED_ALERTS)]
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(connector=connector) as session:
 
@@ -177,7 +165,7 @@ async def _send_at_rate(url: str, namespace: str) -> int:
         began = time.perf_counter()
         for number in range(alerts):
             await asyncio.sleep(max(0.0, began + number / OUTAGE_ALERTS_PER_SEC - time.perf_counter()))
-            body = _alert(namespace, f"rule {number}")
+            body = an_alert(namespace, f"rule {number}")
             async with session.post(f"{url}/falco/webhook", data=body, headers={"Content-Type": "application/json"}) as answer:
                 if answer.status != 200:
                     raise RuntimeError(f"{answer.status}: {await answer.text()}")

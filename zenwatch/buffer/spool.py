@@ -68,7 +68,7 @@ class Spool:
 
     async def put(self, letter: DeadLetter) -> None:
         """contract.DeadLetters."""
-        log.warning("dead_letter", source=letter.event.source, name=letter.event.name, reason=letter.reason)
+        log.warning("dead_letter", source=letter.event.source, name=letter.event.name, key=letter.event.key, reason=letter.reason)
         self._batch.letters.append(letter)
         self._news.set()
 
