@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check cluster bench constraints clean
+.PHONY: help run test chaos check cluster bench constraints clean
 
 help: ## list the targets
 	@echo "zenwatch: make TARGET"
@@ -19,6 +19,10 @@ run: $(READY) ## a cluster, some reports, zenwatch at work on them, until Ctrl-C
 test: check ## everything: the checks, then all tests against a real API server
 	@$(BIN)/python -m tests.controlplane build
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+chaos: $(READY) ## the long form of the fault tests: every fault, many times
+	@$(BIN)/python -m tests.controlplane build
+	@ZENWATCH_CHAOS=long exec $(BIN)/python -m pytest tests/cluster/test_chaos.py -s
 
 check: $(READY) ## lint, format, types, layers, structure: no server needed
 	$(BIN)/ruff check --quiet .

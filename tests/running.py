@@ -45,7 +45,8 @@ class Zenwatch:
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
         """The lines so far; a line that is not JSON fails the test."""
-        lines = [json.loads(line) for line in self._log_file.read_text().splitlines()]
+        # The last line may be in the making, or cut off by a kill.
+        lines = [json.loads(line) for line in self._log_file.read_text().splitlines(keepends=True) if line.endswith("\n")]
         return [line for line in lines if event is None or line["event"] == event]
 
     def wait_for_log(self, event: str) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class Zenwatch:
 
         in_flight is what was received and not settled: it is negative where something was counted twice.
         """
-        pages = [json.loads(line) for line in self.text().splitlines() if '"event": "ledger"' in line]
+        pages = [json.loads(line) for line in self.text().splitlines() if '"event": "ledger"' in line and line.endswith("}")]
         counts = {page["source"]: {line: page[line] for line in LEDGER_LINES} for page in pages}
         assert all(count >= 0 for lines in counts.values() for count in lines.values()), counts
         if not self._has_spool:

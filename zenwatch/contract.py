@@ -315,11 +315,14 @@ class Store(Protocol):
         ...
 
     async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
-        """Replace what was found (all of the spec but detectedAt and what is immutable); the status stays. NotFound: it is gone."""
+        """Replace what was found (all of the spec but detectedAt and what is immutable); the status stays.
+
+        NotFound: it is gone. Conflict: it is not of stored.version any more.
+        """
         ...
 
     async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
-        """Write status.count, and seen_at as status.lastSeen. NotFound: it is gone."""
+        """Write status.count, and seen_at as status.lastSeen. NotFound, Conflict: as in update()."""
         ...
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:

@@ -43,6 +43,10 @@ class AlreadyExists(Permanent):
     """An object of that name is there (409 on a create)."""
 
 
+class Conflict(Permanent):
+    """The object was changed by somebody else, or by us, since it was read (409 on a change). Read it again and decide anew."""
+
+
 class Forbidden(Permanent):
     """The account may not do this (403). The message names the permission: verb resource.group in namespace."""
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.findings import an_event
 from zenwatch.contract import Gone, Put, Store, Synced
-from zenwatch.errors import Invalid, NotFound
+from zenwatch.errors import Conflict, Invalid, NotFound
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import Phase, Stored, spec_hash
@@ -264,6 +264,19 @@ class StoreSuite:
 
         with pytest.raises(NotFound):
             await store.set_count(stored, count=2, seen_at=SEEN_AT)
+
+    async def test_a_write_of_before_a_newer_one_is_a_conflict(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """One that was given up and lands late must not undo what came after it."""
+        stored, _ = await store.create(event, spec_hash="a")
+        counted = await store.set_count(stored, count=3, seen_at=SEEN_AT)
+
+        with pytest.raises(Conflict):
+            await store.set_count(stored, count=2, seen_at=SEEN_AT)
+        with pytest.raises(Conflict):
+            await store.update(event, spec_hash="b", stored=stored)
+
+        assert (await harness.status_of(counted))["count"] == 3
+        assert (await store.update(event, spec_hash="b", stored=counted)).spec_hash == "b"
 
     async def test_a_removed_record_can_be_created_again(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """A name is not used up; and the versions of the new record go on where the old one's ended."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from zenwatch.contract import Gone, Put, Synced
-from zenwatch.errors import Invalid, NotFound, Transient
+from zenwatch.errors import Conflict, Invalid, NotFound, Transient
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.record import CLUSTER_LABEL, SPEC_HASH_ANNOTATION, Phase, Stored, object_of
 
@@ -87,6 +87,7 @@ class MemoryStore:
 
     async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
         await self._enter("update", stored.name)
+        self._require_version(stored)
         before = self._object(stored.name)
         after = object_of(event, namespace=stored.namespace, hash_of_spec=spec_hash)
         for field in ("source", "clusterID", "key", "detectedAt"):
@@ -95,6 +96,7 @@ class MemoryStore:
 
     async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
         await self._enter("set_count", stored.name)
+        self._require_version(stored)
         before = self._object(stored.name)
         return self._keep(before | {"status": before["status"] | {"count": count, "lastSeen": rfc3339(seen_at)}})
 
@@ -140,6 +142,10 @@ class MemoryStore:
         if name not in self.objects:
             raise NotFound(f"{name} not found", missing_kind="zenagentevents")
         return self.objects[name]
+
+    def _require_version(self, stored: Stored) -> None:
+        if int(self._object(stored.name)["metadata"]["resourceVersion"]) != stored.version:
+            raise Conflict(f"{stored.name} was changed meanwhile")
 
     def _keep(self, changed: dict[str, Any]) -> Stored:
         metadata = changed["metadata"] | {"resourceVersion": str(self._next_version())}

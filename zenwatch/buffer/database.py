@@ -10,6 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -94,6 +95,11 @@ class Database:
         """Another number after another process changed something."""
         [(changes,)] = self.connection.execute("PRAGMA data_version")
         return int(changes)
+
+    def make_room(self) -> None:
+        """Move what is in the write-ahead log where it belongs, so that the log can begin anew. It costs no room, and may not help."""
+        with suppress(sqlite3.Error):
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         self.connection.close()

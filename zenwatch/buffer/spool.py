@@ -160,6 +160,7 @@ class Spool:
             self._tell_once(exc)
             self._batch.settled[:0], self._batch.intents_gone[:0] = batch.settled, batch.intents_gone
             self._batch.letters[:0] = batch.letters
+            await self._in_thread(self.database.make_room)
             tickets = [[] for _ in batch.offers]
             # The next attempt is not made at once.
             await asyncio.sleep(IDLE_SECS)

@@ -17,6 +17,7 @@ import orjson
 from zenwatch.contract import ApiResource
 from zenwatch.errors import (
     AlreadyExists,
+    Conflict,
     Expired,
     Forbidden,
     Invalid,
@@ -269,7 +270,7 @@ def _error_of(code: int, body: bytes, retry_after: str | None, call: Call | Disc
     if code == 403:
         return NamespaceTerminating(message) if "NamespaceTerminating" in causes else Forbidden(f"missing permission: {call.permission}")
     if code == 409 and status.get("reason") != "AlreadyExists":
-        return Transient(f"409: {message}")
+        return Conflict(f"409: {message}")
     return _KINDS.get(code, Permanent)(f"{code}: {message}")
 
 

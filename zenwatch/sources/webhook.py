@@ -96,7 +96,7 @@ class Webhook:
     async def _hand_over(self, read: _Read) -> Answer:
         name = self._watcher.name
         if not await self._intake.offer(read.findings, filtered=read.left_out.total(), rejected=read.rejected):
-            full = f"the buffer of {name} is full ({self._settings.buffer_events} events)"
+            full = f"the buffer of {name} is full"
             if self._watcher.sender_retries:
                 return Answer(429, f"{full}: nothing of this body was taken, send it again", RETRY_AFTER_SECS)
             log.warning("events_lost", source=name, count=len(read.findings), reason="buffer_full")

@@ -75,6 +75,8 @@ class CrdStore:
             if field not in spec:
                 # `remove` alone fails where there is nothing to remove.
                 changes += [_put(f"/spec/{field}", {} if field == "resource" else ""), {"op": "remove", "path": f"/spec/{field}"}]
+        # A write that we gave up may land late: then it must not undo a newer one.
+        changes.append(_put("/metadata/resourceVersion", str(stored.version)))
         changes.append(_put("/metadata/labels/severity", event.severity))
         changes.append(_put(f"/metadata/annotations/{SPEC_HASH_ANNOTATION.replace('/', '~1')}", spec_hash))
         call = Call("patch", RECORDS, stored.namespace, stored.name)
@@ -83,7 +85,8 @@ class CrdStore:
         except Invalid:
             # JSON Patch cannot add below a map that is missing: somebody took all labels or annotations away.
             metadata = object_of(event, namespace=stored.namespace, hash_of_spec="")["metadata"]
-            await self._client.send(call, body={"metadata": metadata}, content_type=_MERGE_PATCH)
+            mended = await self._client.send(call, body={"metadata": metadata}, content_type=_MERGE_PATCH)
+            changes.append(_put("/metadata/resourceVersion", mended["metadata"]["resourceVersion"]))
             answer = await self._client.send(call, body=changes, content_type=_JSON_PATCH)
         RECORD_WRITES.labels("update").inc()
         return _stored_of_object(answer)
@@ -91,7 +94,8 @@ class CrdStore:
     async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
         call = Call("patch", RECORDS, stored.namespace, stored.name, "status")
         status = {"count": count, "lastSeen": rfc3339(seen_at)}
-        answer = await self._client.send(call, body={"status": status}, content_type=_MERGE_PATCH)
+        body = {"metadata": {"resourceVersion": str(stored.version)}, "status": status}
+        answer = await self._client.send(call, body=body, content_type=_MERGE_PATCH)
         RECORD_WRITES.labels("status").inc()
         return _stored_of_object(answer)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from zenwatch.contract import Clock, DeadLetters, Store
-from zenwatch.errors import Closed, Forbidden, NotFound, Permanent, Transient, first_line
+from zenwatch.errors import Closed, Conflict, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
 from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
 from zenwatch.model.event import rfc3339
@@ -96,36 +96,44 @@ class Writer:
     async def _settle(self, write: Write) -> Receipt:
         attempt, progress = 1, _Progress(write.stored)
         while True:
-            try:
-                # A turn is one try: who waits to try again leaves it to others.
-                async with self._valve.turn():
-                    await self._advance(write, progress)
-            except _Surprise as surprise:
-                return Receipt(None, surprise.stored, is_surprised=True)
-            except NotFound as exc:
-                if write.is_exact:
-                    return Receipt(None, None, is_surprised=True)
-                # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
-                progress.stored = None
-                failure: Exception = exc
-            except Transient as exc:
-                failure = exc
-            except Forbidden as exc:
-                self._tell_once(exc)
-                return Receipt(outcome=None)
-            except Permanent as exc:
-                # Before the receipt: once the event is settled, nobody else has it.
-                await self._dead_letters.put(DeadLetter(write.event, first_line(exc), rfc3339(self._clock.now())))
-                return Receipt(Outcome.DEAD_LETTERED)
-            else:
-                self._told.clear()
-                return Receipt(progress.outcome, progress.stored)
+            tried = await self._try(write, progress)
+            if isinstance(tried, Receipt):
+                return tried
             if self._closed or attempt == TRIES:
-                log.warning("record_not_written", name=write.event.name, source=write.event.source, error=first_line(failure))
+                log.warning("record_not_written", name=write.event.name, source=write.event.source, error=first_line(tried))
                 return Receipt(outcome=None)
             RECORD_WRITE_RETRIES.inc()
-            await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, failure, cap_secs=5.0))
+            if not isinstance(tried, Conflict):
+                await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, tried, cap_secs=5.0))
             attempt += 1
+
+    async def _try(self, write: Write, progress: _Progress) -> Receipt | ZenwatchError:  # noqa: PLR0911  one for each way it can end
+        """The receipt, or why it has to be tried again."""
+        try:
+            # A turn is one try: who waits to try again leaves it to others.
+            async with self._valve.turn():
+                await self._advance(write, progress)
+        except _Surprise as surprise:
+            return Receipt(None, surprise.stored, is_surprised=True)
+        except NotFound as exc:
+            # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
+            progress.stored = None
+            return Receipt(None, None, is_surprised=True) if write.is_exact else exc
+        except Conflict as exc:
+            # It is not what we took it for: create() tells what it is.
+            progress.stored = None
+            return exc
+        except Transient as exc:
+            return exc
+        except Forbidden as exc:
+            self._tell_once(exc)
+            return Receipt(outcome=None)
+        except Permanent as exc:
+            # Before the receipt: once the event is settled, nobody else has it.
+            await self._dead_letters.put(DeadLetter(write.event, first_line(exc), rfc3339(self._clock.now())))
+            return Receipt(Outcome.DEAD_LETTERED)
+        self._told.clear()
+        return Receipt(progress.outcome, progress.stored)
 
     async def _advance(self, write: Write, progress: _Progress) -> None:
         if progress.stored is None:

@@ -12,6 +12,7 @@ from tests.fakes.api_server import Answer, FakeApiServer, body, cuts, hangs, lin
 from zenwatch.contract import ApiResource
 from zenwatch.errors import (
     AlreadyExists,
+    Conflict,
     Expired,
     Forbidden,
     Invalid,
@@ -115,7 +116,7 @@ async def test_a_redirect_is_not_followed(server: FakeApiServer, client: KubeCli
         (status(405), Permanent),
         (status(408), Transient),
         (status(409, reason="AlreadyExists"), AlreadyExists),
-        (status(409, reason="Conflict"), Transient),
+        (status(409, reason="Conflict"), Conflict),
         (status(410), Expired),
         (status(413), Invalid),
         (status(415), Invalid),

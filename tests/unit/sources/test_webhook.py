@@ -128,7 +128,7 @@ async def test_a_full_buffer_is_said_with_what_became_of_the_body(sender_retries
         answer = await post(a_webhook(FakeIntake(is_full=True), sender_retries=sender_retries), "a", "dull")
 
     assert (answer.status, answer.retry_after_secs) == (status, 1)
-    assert "100 events" in answer.line
+    assert "the buffer of acme is full" in answer.line
     assert [line["event"] for line in logged] == ([] if sender_retries else ["events_lost"])
     assert left_out("dull") == dull
 

@@ -1,0 +1,320 @@
+"""What was acknowledged is stored once, whatever dies: each fault, with what is stored compared with what was sent.
+
+Short here; `make chaos` is the long form, with figures.
+"""
+
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.chaos import Load, an_alert, differences, ledger_of, records_of, remove_records, wait_until_drained, wrong_in_ledger
+from tests.cluster.test_push import post
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.identity import Identity, kubeconfig_text
+from tests.controlplane.processes import free_ports
+from tests.fakes.fault_proxy import Fault, FaultProxy, in_turn, some_of
+from tests.running import Zenwatch, eventually
+
+pytestmark = pytest.mark.cluster
+
+Say = Callable[[str], None]
+
+IS_LONG = os.environ.get("ZENWATCH_CHAOS") == "long"
+KILLS = 50 if IS_LONG else 3
+KILLS_AMID_FAULTS = 20 if IS_LONG else 2
+TERMS = 20 if IS_LONG else 1
+OUTAGE_SECS = 60.0 if IS_LONG else 4.0
+OUTAGE_ALERTS_PER_SEC = 100.0
+BACKLOG_SECS = 5.0 if IS_LONG else 0.5
+DRAINED_WITHIN_SECS = 60.0
+DISK_FULL_TIMES = 5 if IS_LONG else 1
+FAULTED_SECS = 15.0 if IS_LONG else 2.0
+HARMED_SHARE = 0.3
+# A late one has a test of its own.
+ALL_FAULTS = tuple(fault for fault in Fault if fault not in (Fault.NONE, Fault.LATE))
+FAULTS = [*((fault,) for fault in ALL_FAULTS), ALL_FAULTS] if IS_LONG else [ALL_FAULTS]
+# No file of the process grows beyond this while the disk is full. Its log does not need as much.
+FULL_DISK_BYTES = 256 * 1024
+
+
+class Scene:
+    """A namespace of the cluster, a proxy before its API server, and zenwatch processes that come and go on one port and one spool."""
+
+    def __init__(self, cluster: ControlPlane, account: Identity, proxy: FaultProxy, folder: Path) -> None:
+        self.cluster = cluster
+        self.proxy = proxy
+        self.namespaces: list[str] = []
+        self._account = account
+        self._folder = folder
+        self._port = free_ports(1)[0]
+        self._running: list[Zenwatch] = []
+
+    def namespace(self) -> str:
+        self.namespaces.append(self.cluster.namespace("chaos"))
+        return self.namespaces[-1]
+
+    def start(self, *, is_proxied: bool = False, **settings: str) -> Zenwatch:
+        """With the spool; return as soon as it listens."""
+        spooling = {"SPOOL_DIR": str(self._folder / "spool"), "LISTEN": f"127.0.0.1:{self._port}", "COALESCE_WINDOW": "200ms"}
+        kubeconfig = self._proxied() if is_proxied else self.cluster.kubeconfig(self._account)
+        self._running.append(Zenwatch(kubeconfig, self._folder / f"zenwatch-{len(self._running)}.log", spooling | settings))
+        self._running[-1].wait_for_log("listening")
+        return self._running[-1]
+
+    def start_without_spool(self) -> Zenwatch:
+        """Beside one with a spool: a cluster of its own, as far as records go."""
+        return self.start(SPOOL_DIR="", LISTEN="127.0.0.1:0", CLUSTER_ID="memory")
+
+    def kill(self, zenwatch: Zenwatch) -> None:
+        zenwatch.signal(signal.SIGKILL)
+        zenwatch.process.wait()
+
+    def end(self) -> None:
+        for zenwatch in self._running:
+            zenwatch.stop()
+        for namespace in self.namespaces:
+            remove_records(self.cluster, namespace)
+            self.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def _proxied(self) -> Path:
+        """Of who knows no other API server than the proxy."""
+        file = self._folder / "proxied.yaml"
+        file.write_text(kubeconfig_text(self._account, server=self.proxy.url, ca_pem=b""))
+        return file
+
+
+@pytest.fixture
+def scene(cluster: ControlPlane, account: Identity, tmp_path: Path) -> Iterator[Scene]:
+    with FaultProxy(cluster.server, cluster.ca_file, choose=lambda: Fault.NONE) as proxy:
+        scene = Scene(cluster, account, proxy, tmp_path)
+        yield scene
+        scene.end()
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Figures, in the long form only."""
+
+    def tell(sentence: str) -> None:
+        if IS_LONG:
+            with capsys.disabled():
+                print(f"\n    {sentence}", flush=True)  # noqa: T201  the figures are its output
+
+    return tell
+
+
+# ---------------------------------------------------------------- the process dies
+
+
+def test_a_process_that_is_killed_at_any_moment_loses_and_doubles_nothing(scene: Scene, say: Say) -> None:
+    """kill -9 under load, again and again on one spool: what was acknowledged is stored, and each sighting counted once."""
+    moments = random.Random(7)  # noqa: S311  the same moments again
+    namespace, zenwatch = scene.namespace(), scene.start()
+    with Load(zenwatch.url, namespace, alerts_per_sec=150, batches_per_sec=4) as load:
+        for _ in range(KILLS):
+            time.sleep(moments.uniform(0.2, 2.0))
+            scene.kill(zenwatch)
+            zenwatch = scene.start()
+    drained_secs = wait_until_drained(zenwatch)
+
+    assert zenwatch.stop() == 0
+    assert differences(scene.cluster, namespace, load.sent) == []
+    assert load.sent.acknowledged > 30 * KILLS, load.sent
+    assert [ledger_of(zenwatch, source)["in_flight"] for source in ("falco", "audit")] == [0, 0]
+    say(f"{KILLS} kills: {load.sent}; drained {drained_secs:.1f} s after the last start")
+
+
+def test_a_process_that_is_killed_while_answers_are_lost_counts_no_sighting_twice(scene: Scene, say: Say) -> None:
+    """The next one cannot know by itself which writes were made: what is stored tells it."""
+    moments = random.Random(9)  # noqa: S311  the same moments again
+    scene.proxy.choose = some_of([Fault.CUT, Fault.CUT_AFTER, Fault.HANG_AFTER], share=HARMED_SHARE, seed=5)
+    namespace, zenwatch = scene.namespace(), scene.start(is_proxied=True, API_TIMEOUT="1s")
+    with Load(zenwatch.url, namespace, alerts_per_sec=40, batches_per_sec=1) as load:
+        for _ in range(KILLS_AMID_FAULTS):
+            time.sleep(moments.uniform(0.5, 3.0))
+            scene.kill(zenwatch)
+            zenwatch = scene.start(is_proxied=True, API_TIMEOUT="1s")
+    scene.proxy.choose = lambda: Fault.NONE
+    drained_secs = wait_until_drained(zenwatch, within_secs=DRAINED_WITHIN_SECS)
+
+    assert zenwatch.stop() == 0
+    assert differences(scene.cluster, namespace, load.sent) == []
+    assert scene.proxy.done[Fault.CUT_AFTER] > KILLS_AMID_FAULTS
+    say(f"{KILLS_AMID_FAULTS} kills amid faults: {load.sent}; {met(scene.proxy)}; drained in {drained_secs:.1f} s")
+
+
+def test_sigterm_under_load_leaves_to_the_spool_what_it_does_not_store(scene: Scene, say: Say) -> None:
+    """Each time it ends in order; the next one takes up what the last one left."""
+    moments = random.Random(8)  # noqa: S311  the same moments again
+    namespace, zenwatch = scene.namespace(), scene.start()
+    left = 0
+    with Load(zenwatch.url, namespace, alerts_per_sec=150, batches_per_sec=4) as load:
+        for _ in range(TERMS):
+            time.sleep(moments.uniform(0.2, 2.0))
+            assert zenwatch.stop() == 0
+            ledgers = [ledger_of(zenwatch, source) for source in ("falco", "audit")]
+            assert [ledger["lost"] for ledger in ledgers] == [0, 0]
+            left += sum(ledger["in_flight"] for ledger in ledgers)
+            zenwatch = scene.start()
+    wait_until_drained(zenwatch)
+
+    assert zenwatch.stop() == 0
+    assert differences(scene.cluster, namespace, load.sent) == []
+    assert [ledger_of(zenwatch, source)["in_flight"] for source in ("falco", "audit")] == [0, 0]
+    say(f"{TERMS} times SIGTERM: {load.sent}; {left} left to the next start")
+
+
+def test_sigterm_under_load_stores_all_that_memory_holds(scene: Scene, say: Say) -> None:
+    """Without a spool it ends when the last event is stored."""
+    namespace, zenwatch = scene.namespace(), scene.start_without_spool()
+    with Load(zenwatch.url, namespace, alerts_per_sec=150, batches_per_sec=4) as load:
+        load.wait_for(acknowledged=1000 if IS_LONG else 100)
+        began = time.monotonic()
+        code = zenwatch.stop()
+        stopped_secs = time.monotonic() - began
+
+    falco, audit = (ledger_of(zenwatch, source) for source in ("falco", "audit"))
+    assert code == 0
+    assert differences(scene.cluster, namespace, load.sent) == []
+    assert (falco["lost"], falco["in_flight"], audit["lost"], audit["in_flight"]) == (load.sent.lost, 0, 0, 0)
+    assert load.sent.acknowledged <= falco["stored"] + falco["repeated"] <= load.sent.acknowledged + load.sent.unknown
+    say(f"SIGTERM without a spool: {load.sent}; ended in {stopped_secs:.1f} s")
+
+
+# ---------------------------------------------------------------- the API server is away
+
+
+def test_while_the_api_server_is_away_the_spool_takes_everything_and_memory_what_fits(scene: Scene, say: Say) -> None:
+    """The spool drains in less time than the server was away for. Without one the rest is refused, and counted as lost."""
+    spooling, in_memory = scene.start(), scene.start_without_spool()
+    for zenwatch in (spooling, in_memory):
+        zenwatch.wait_for_log("records_read_back")
+    first, second = scene.namespace(), scene.namespace()
+    with (
+        Load(spooling.url, first, alerts_per_sec=OUTAGE_ALERTS_PER_SEC, batches_per_sec=2) as to_spool,
+        Load(in_memory.url, second, alerts_per_sec=OUTAGE_ALERTS_PER_SEC / 2) as to_memory,
+    ):
+        time.sleep(1)
+        scene.cluster.stop_apiserver()
+        try:
+            time.sleep(OUTAGE_SECS)
+        finally:
+            scene.cluster.start_apiserver()
+    drained_secs = wait_until_drained(spooling, within_secs=DRAINED_WITHIN_SECS)
+    wait_until_drained(in_memory)
+
+    assert (spooling.stop(), in_memory.stop()) == (0, 0)
+    assert differences(scene.cluster, first, to_spool.sent) == []
+    assert differences(scene.cluster, second, to_memory.sent) == []
+    assert wrong_in_ledger(spooling, to_spool.sent) == []
+    assert wrong_in_ledger(in_memory, to_memory.sent) == []
+    assert (to_spool.sent.lost, to_memory.sent.lost > 0) == (0, True)
+    say(f"API server away for {OUTAGE_SECS:.0f} s, spool: {to_spool.sent}; drained {drained_secs:.1f} s after it was ready")
+    say(f"API server away for {OUTAGE_SECS:.0f} s, memory: {to_memory.sent}; {to_memory.sent.lost} lost")
+
+
+def test_a_backlog_outlives_every_end_of_the_process(scene: Scene, say: Say) -> None:
+    """Killed, stopped with a backlog, started where there is nobody to read from: the spool keeps it all."""
+    start = partial(scene.start, is_proxied=True, SHUTDOWN_TIMEOUT="1s")
+    namespace, zenwatch = scene.namespace(), start()
+    with Load(zenwatch.url, namespace, alerts_per_sec=100, batches_per_sec=2) as load:
+        load.wait_for(acknowledged=50)
+        scene.proxy.is_away = True
+        time.sleep(BACKLOG_SECS)
+        scene.kill(zenwatch)
+        zenwatch = start()
+        time.sleep(BACKLOG_SECS)
+        code = zenwatch.stop()
+        ended = ledger_of(zenwatch, "falco")
+        zenwatch = start()
+        time.sleep(BACKLOG_SECS)
+        scene.proxy.is_away = False
+    drained_secs = wait_until_drained(zenwatch, within_secs=DRAINED_WITHIN_SECS)
+
+    assert zenwatch.stop() == 0
+    assert (code, ended["lost"]) == (1, 0)
+    assert ended["in_flight"] > 0
+    assert differences(scene.cluster, namespace, load.sent) == []
+    say(f"killed and stopped in an outage: {load.sent}; {ended['in_flight']} in flight at the stop; drained in {drained_secs:.1f} s")
+
+
+# ---------------------------------------------------------------- the API server answers badly
+
+
+def met(proxy: FaultProxy) -> str:
+    return "writes: " + ", ".join(f"{count} {fault.value}" for fault, count in proxy.done.items())
+
+
+@pytest.mark.parametrize("faults", FAULTS, ids=lambda faults: "all" if len(faults) > 1 else faults[0].name.lower())
+def test_whatever_the_api_server_answers_each_sighting_is_counted_once(scene: Scene, say: Say, faults: tuple[Fault, ...]) -> None:
+    """A refusal, silence, a broken connection; and a write that was made and whose answer never came."""
+    namespace, zenwatch = scene.namespace(), scene.start(is_proxied=True, API_TIMEOUT="1s")
+    zenwatch.wait_for_log("records_read_back")
+    scene.proxy.choose = some_of(faults, share=HARMED_SHARE, seed=3)
+    with Load(zenwatch.url, namespace, alerts_per_sec=15, batches_per_sec=0.5) as load:
+        time.sleep(FAULTED_SECS)
+    drained_secs = wait_until_drained(zenwatch, within_secs=300 if IS_LONG else 60)
+
+    assert zenwatch.stop() == 0
+    assert differences(scene.cluster, namespace, load.sent) == []
+    assert wrong_in_ledger(zenwatch, load.sent) == []
+    assert load.sent.lost == 0
+    assert sum(scene.proxy.done[fault] for fault in faults) > 5
+    say(f"{load.sent}; {met(scene.proxy)}; drained in {drained_secs:.1f} s")
+
+
+def test_a_write_that_lands_late_takes_no_sighting_back(scene: Scene) -> None:
+    """Whoever stands before the API server may still hold a write when we have made it again, and the next one after it."""
+    namespace, zenwatch = scene.namespace(), scene.start(is_proxied=True, API_TIMEOUT="1s", COALESCE_WINDOW="0s")
+    zenwatch.wait_for_log("records_read_back")
+    # The record, then its second sighting: what it says, and its count.
+    scene.proxy.choose = in_turn([Fault.NONE, Fault.NONE, Fault.LATE])
+
+    def count() -> int:
+        [record] = records_of(scene.cluster, namespace, "falco")
+        return int(record["status"].get("count", 1))
+
+    counts = []
+    for number in range(1, 5):
+        if number == 4:
+            eventually(lambda: scene.proxy.done[Fault.LATE])
+            counts.append(count())
+        assert post(f"{zenwatch.url}/falco/webhook", an_alert(namespace, f"late in {namespace}", number))[0] == 200
+        wait_until_drained(zenwatch)
+        counts.append(count())
+
+    assert counts == [1, 2, 3, 3, 4]
+
+
+# ---------------------------------------------------------------- the disk is full
+
+
+def limit_files(zenwatch: Zenwatch, most_bytes: int) -> None:
+    """The kernel refuses to let a file of the process grow further, as a full disk does."""
+    resource.prlimit(zenwatch.process.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_refuses_before_it_forgets(scene: Scene, say: Say) -> None:
+    """Falco gets 503, and its alerts are counted as lost; the API server gets 429 and comes again. With room it goes on."""
+    namespace, zenwatch = scene.namespace(), scene.start()
+    zenwatch.wait_for_log("records_read_back")
+    with Load(zenwatch.url, namespace, alerts_per_sec=100, batches_per_sec=4) as load:
+        for _ in range(DISK_FULL_TIMES):
+            limit_files(zenwatch, FULL_DISK_BYTES)
+            load.wait_for_refusals(alerts=50, batches=2)
+            limit_files(zenwatch, resource.RLIM_INFINITY)
+            load.wait_for(acknowledged=load.sent.acknowledged + 100)
+    wait_until_drained(zenwatch)
+
+    assert zenwatch.stop() == 0
+    assert zenwatch.log("spool_not_written")
+    assert differences(scene.cluster, namespace, load.sent) == []
+    assert wrong_in_ledger(zenwatch, load.sent) == []
+    say(f"disk full {DISK_FULL_TIMES} times: {load.sent}; {load.sent.lost} lost")
