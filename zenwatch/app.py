@@ -87,7 +87,8 @@ class App:
         for worker in range(self._settings.write_concurrency):
             self._supervisor.start(f"write/{worker}", self._trunk.writer.work)
         for part in self._trunk.store.parts:
-            self._supervisor.start(f"index/{part}", partial(self._trunk.index.follow, part))
+            # Nothing is written before it was read: when the API server is back, that must not wait.
+            self._supervisor.start(f"index/{part}", partial(self._trunk.index.follow, part), longest_wait_secs=5.0)
         for watcher, own in self._pull:
             start_pull(watcher, own, self._trunk, self._supervisor)
         for line in self._push:

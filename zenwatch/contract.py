@@ -257,8 +257,8 @@ class Inbox(Protocol):
         """These events need no room in memory any more: they are settled, or became part of another one's write."""
         ...
 
-    async def intend(self, intent: Intent) -> None:
-        """Return once it is safe to make this write. It replaces an earlier intent for the same record."""
+    async def intend(self, intents: Sequence[Intent]) -> None:
+        """Return once it is safe to make these writes. Each replaces an earlier intent for the same record."""
         ...
 
     def settle(self, tickets: Sequence[int]) -> None:

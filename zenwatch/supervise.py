@@ -77,11 +77,11 @@ class Supervisor:
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    def start(self, name: str, work: Callable[[], Awaitable[None]], *, longest_wait_secs: float = 30.0) -> None:
         """Run work under this name until it returns; after an error run it again, each time a little later."""
         if name in self._tasks:
             raise ValueError(f"a task named {name!r} runs already")
-        self._tasks[name] = asyncio.create_task(self._keep_running(name, work), name=name)
+        self._tasks[name] = asyncio.create_task(self._keep_running(name, work, longest_wait_secs), name=name)
 
     async def stop(self, prefix: str = "") -> None:
         """Cancel every task whose name begins with prefix and wait until each has ended."""
@@ -94,7 +94,7 @@ class Supervisor:
         """Wait until every task whose name begins with prefix has returned by itself."""
         await asyncio.gather(*(task for name, task in self._tasks.items() if name.startswith(prefix)))
 
-    async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]], longest_wait_secs: float) -> None:
         attempt, told = 0, ""
         while True:
             started = monotonic()
@@ -110,7 +110,7 @@ class Supervisor:
             else:
                 return
             attempt = 1 if monotonic() - started > self.HEALTHY_SECS else attempt + 1
-            delay = backoff_secs(attempt, failure)
+            delay = backoff_secs(attempt, failure, cap_secs=longest_wait_secs)
             TASK_RESTARTS.labels(task=name).inc()
             # The same sentence again says nothing new: a missing permission is named once.
             say = log.debug if told == first_line(failure) else log.warning

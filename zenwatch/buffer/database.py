@@ -43,7 +43,7 @@ class Batch:
 
     offers: list[Offer] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
-    intents: list[tuple[str, Intent, asyncio.Future[None]]] = field(default_factory=list)
+    intents: list[tuple[str, Sequence[Intent], asyncio.Future[None]]] = field(default_factory=list)
     intents_gone: list[str] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ class Database:
             if batch.intents_gone:
                 database.execute("DELETE FROM intents WHERE name IN (SELECT value FROM json_each(?))", (_json(batch.intents_gone),))
             if batch.intents:
-                said = _json([[intent.event.name, source, _json(intent)] for source, intent, _ in batch.intents])
+                said = _json([[intent.event.name, source, _json(intent)] for source, intents, _ in batch.intents for intent in intents])
                 database.execute(_INTEND, (said,))
             for letter in batch.letters:
                 insert_letter(database, letter)

@@ -62,8 +62,8 @@ class MemoryInbox:
     def release(self, tickets: Sequence[int]) -> None:
         self._count(-len(tickets))
 
-    async def intend(self, intent: Intent) -> None:
-        """Memory ends with the process, and the intent with it."""
+    async def intend(self, intents: Sequence[Intent]) -> None:
+        """Memory ends with the process, and intents with it."""
 
     def settle(self, tickets: Sequence[int]) -> None:
         """Nothing is kept that could be given out again."""

@@ -130,9 +130,9 @@ class Spool:
         self._batch.intents_gone.extend(intents)
         self._news.set()
 
-    async def intend(self, source: str, intent: Intent) -> None:
+    async def intend(self, source: str, intents: Sequence[Intent]) -> None:
         said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._batch.intents.append((source, intent, said))
+        self._batch.intents.append((source, intents, said))
         self._news.set()
         await said
 
@@ -248,9 +248,10 @@ class SpoolInbox:
         self._count(-len(tickets))
         self._news.set()
 
-    async def intend(self, intent: Intent) -> None:
-        self._intended |= dict.fromkeys(intent.carries, intent.event.name)
-        await self._spool.intend(self._source, intent)
+    async def intend(self, intents: Sequence[Intent]) -> None:
+        for intent in intents:
+            self._intended |= dict.fromkeys(intent.carries, intent.event.name)
+        await self._spool.intend(self._source, intents)
 
     def settle(self, tickets: Sequence[int]) -> None:
         names = {name for ticket in tickets if (name := self._intended.pop(ticket, ""))}

@@ -49,20 +49,29 @@ class Turns:
         self._is_hurried = True
         self._news.set()
 
-    async def next(self) -> str:
-        """Wait for the next name whose time has come, and take it out."""
-        while True:
-            while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
-                heapq.heappop(self._heap)
+    async def next(self, most: int) -> list[str]:
+        """Wait for a name whose time has come, and take it out, with as many others as have theirs too."""
+        while not (names := self._take_due(most)):
             self._news.clear()
             if not self._heap:
                 self._is_hurried = False
                 await self._news.wait()
-                continue
+            else:
+                await self._clock.wait(self._news, timeout_secs=self._heap[0][0] - self._clock.monotonic_secs())
+        return names
+
+    def _take_due(self, most: int) -> list[str]:
+        now = self._clock.monotonic_secs()
+        names: list[str] = []
+        while self._heap and len(names) < most:
             due, _, name = self._heap[0]
-            wait_secs = due - self._clock.monotonic_secs()
-            if wait_secs <= 0 or self._is_hurried:
+            if self._due.get(name) != due:
+                # It asked again for an earlier turn, and had it.
                 heapq.heappop(self._heap)
-                del self._due[name]
-                return name
-            await self._clock.wait(self._news, timeout_secs=wait_secs)
+                continue
+            if due > now and not self._is_hurried:
+                break
+            heapq.heappop(self._heap)
+            del self._due[name]
+            names.append(name)
+        return names

@@ -33,6 +33,8 @@ log = structlog.get_logger(room="stream")
 
 # What was last written of so many records is remembered, so that the next sighting need not read it. About 2 KiB each.
 REMEMBERED_RECORDS = 256
+# As many as the writer takes at a time by default: they are announced in the spool together.
+WRITES_AT_A_TIME = 16
 # What waits for an API server is written so soon after it is back.
 LONGEST_PAUSE_SECS = 5.0
 
@@ -64,7 +66,10 @@ class _Past:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A write, and the sightings and tickets of what it carries. is_new: the record was not there before them."""
+    """A write, and the sightings and tickets of what it carries.
+
+    is_new: the record was not there before them. stored: what was there when it was made. seen_at: the last of the sightings.
+    """
 
     event: Event
     hash: str
@@ -72,6 +77,12 @@ class _Try:
     sightings: int
     is_new: bool
     tickets: tuple[int, ...]
+    seen_at: datetime | None = None
+    stored: Stored | None = None
+
+    @property
+    def intent(self) -> Intent:
+        return Intent(self.event, self.hash, self.count, self.sightings, self.is_new, self.tickets)
 
     def has_landed(self, stored: Stored | None) -> bool:
         """What is stored says what this write said: only the answer was lost. Its count holds, and is not added again."""
@@ -186,16 +197,11 @@ class Stream:
         """Hand one record after the other to the writer; each has one write in flight at most."""
         await self._rooms.index.wait_until_synced()
         while True:
-            name = await self._turns.next()
+            names = await self._turns.next(WRITES_AT_A_TIME)
             if (wait_secs := self._again_at - self._rooms.clock.monotonic_secs()) > 0:
                 # Each write that fails was retried by the writer: the others would fare no better now.
                 await self._rooms.clock.wait(self._never, timeout_secs=wait_secs)
-            try:
-                await self._hand_over(name)
-            except (Transient, Forbidden) as exc:
-                self._failed(exc)
-                self._turns.ask(name)
-                log.warning("record_not_read", source=self.source, name=name, error=first_line(exc))
+            await self._hand_over(names)
 
     async def drain(self) -> None:
         """What a durable inbox still holds is left in it, for the next start."""
@@ -243,32 +249,39 @@ class Stream:
             pending.gathered = 0
             self._turns.ask(intent.event.name)
 
-    async def _hand_over(self, name: str) -> None:
-        """Claim the record and submit its write. What fails before that is asked for again."""
+    async def _hand_over(self, names: Sequence[str]) -> None:
+        """Claim the records, announce their writes together, and submit them. What fails before that is asked for again."""
+        left = [trying for name in names if (trying := await self._try_of(name)) is not None]
+        try:
+            if self._watcher.counts_repeats and left:
+                await self._inbox.intend([trying.intent for trying in left])
+            while left:
+                trying = left[0]
+                write = Write(trying.event, trying.hash, trying.count, trying.stored, seen_at=trying.seen_at, is_exact=True)
+                await self._rooms.writer.submit(Envelope(write, partial(self._receive, trying)))
+                del left[0]
+        finally:
+            for trying in left:
+                self._receive(trying, Receipt(outcome=None))
+
+    async def _try_of(self, name: str) -> _Try | None:
+        """None: there is nothing to write, or it was asked for again."""
         stored = self._rooms.index.get(name)
         if stored is not None and not self._watcher.counts_repeats:
             # The same event, sent again: it is stored already.
             failed = self._pending[name].failed
             self._finish(name, Outcome.STORED if failed and failed.has_landed(stored) else Outcome.REPEATED)
-            return
-        past = await self._past_of(stored) if stored is not None else _Past()
-        if past is None:
-            # Gone meanwhile: the index says so now.
-            self._turns.ask(name)
-            return
-        trying = self._claim(name, stored, past)
-        is_handed_over = False
+            return None
         try:
-            if self._watcher.counts_repeats:
-                intent = Intent(trying.event, trying.hash, trying.count, trying.sightings, trying.is_new, trying.tickets)
-                await self._inbox.intend(intent)
-            seen_at = datetime.fromisoformat(max(self._pending[name].last_seen, past.last_seen))
-            write = Write(trying.event, trying.hash, trying.count, stored, seen_at=seen_at, is_exact=True)
-            await self._rooms.writer.submit(Envelope(write, partial(self._receive, trying, seen_at)))
-            is_handed_over = True
-        finally:
-            if not is_handed_over:
-                self._receive(trying, self._rooms.clock.now(), Receipt(outcome=None))
+            past = await self._past_of(stored) if stored is not None else _Past()
+        except (Transient, Forbidden) as exc:
+            self._failed(exc)
+            log.warning("record_not_read", source=self.source, name=name, error=first_line(exc))
+            past = None
+        if past is None:
+            self._turns.ask(name)
+            return None
+        return self._claim(name, stored, past)
 
     def _claim(self, name: str, stored: Stored | None, past: _Past) -> _Try:
         pending = self._pending[name]
@@ -283,7 +296,8 @@ class Stream:
         if not failed:
             pending.sightings, pending.tickets = 0, []
         pending.failed, pending.in_flight = None, True
-        return _Try(event, spec_hash(event), count, sightings, is_new, tickets)
+        seen_at = datetime.fromisoformat(max(pending.last_seen, past.last_seen))
+        return _Try(event, spec_hash(event), count, sightings, is_new, tickets, seen_at, stored)
 
     async def _past_of(self, stored: Stored) -> _Past | None:
         """None: the record is gone."""
@@ -301,7 +315,7 @@ class Stream:
 
     # ------------------------------------------------------------ receipts
 
-    def _receive(self, trying: _Try, seen_at: datetime, receipt: Receipt) -> None:
+    def _receive(self, trying: _Try, receipt: Receipt) -> None:
         name = trying.event.name
         pending = self._pending[name]
         pending.in_flight = False
@@ -309,7 +323,7 @@ class Stream:
             self._rooms.index.put(receipt.stored)
         if receipt.outcome is not None:
             self._failures = 0
-            self._written[name] = _Past(entries_of(trying.event, self._watcher.recent), rfc3339(seen_at))
+            self._written[name] = _Past(entries_of(trying.event, self._watcher.recent), rfc3339(trying.seen_at or self._rooms.clock.now()))
             self._turns.wrote(name)
             self._settle_try(trying, receipt.outcome)
         else:

@@ -82,8 +82,8 @@ async def test_an_intent_is_known_again_after_a_crash(tmp_path: Path) -> None:
         await inbox.offer(events("a", "a", "b"))
         one, two, three = await received(inbox, 3)
         intent = Intent(one.event, "hash", 7, 2, False, (one.ticket, two.ticket))  # noqa: FBT003
-        await inbox.intend(intent)
-        await inbox.intend(Intent(three.event, "hash", 1, 1, True, (three.ticket,)))  # noqa: FBT003
+        await inbox.intend([intent])
+        await inbox.intend([Intent(three.event, "hash", 1, 1, True, (three.ticket,))])  # noqa: FBT003
         inbox.settle([three.ticket])
     async with opened(tmp_path) as (_, again):
         replayed = await received(again, 2)
