@@ -69,7 +69,9 @@ def _ask_process(parsed: argparse.Namespace, settings: Settings) -> list[dict[st
     except urllib.error.HTTPError as exc:
         reason = exc.read(300).decode(errors="replace").strip()
     except (OSError, ValueError) as exc:
-        reason = first_line(exc)
+        # urllib wraps what happened.
+        cause = getattr(exc, "reason", exc)
+        reason = first_line(cause) if isinstance(cause, Exception) else str(cause)
     print(f"zenwatch: no answer from {url}: {reason}", file=sys.stderr)
     return None
 
