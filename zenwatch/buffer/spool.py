@@ -92,11 +92,6 @@ class Spool:
         await self._in_thread(self.database.close)
         self._thread.shutdown()
 
-    def abandon(self) -> None:
-        """Let go of it as it is, as the end of the process would: nothing more is committed."""
-        self._thread.shutdown()
-        self.database.close()
-
     # ------------------------------------------------------------ for the inboxes
 
     async def add(self, source: str, events: Sequence[Event]) -> list[int]:

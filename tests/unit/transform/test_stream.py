@@ -496,7 +496,8 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
                 for _ in range(turns):
                     await asyncio.sleep(0)
         # As a kill would leave it: nothing more is committed.
-        spool.abandon()
+        spool._thread.shutdown()
+        spool.database.close()
         store.lose_answers(0)
 
     assert {record["spec"]["key"]: record["status"]["count"] for record in store.objects.values()} == sent
