@@ -7,11 +7,12 @@ Stops: nothing to stop.
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from zenwatch.errors import BadInput
-from zenwatch.model.finding import Detail, Resource, Severity
+from zenwatch.model.finding import Detail, Finding, Resource, Severity
 
 # Tools name the kind of what they looked at, and often not its group.
 API_VERSIONS = {
@@ -151,3 +152,16 @@ def owner_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 def key_of(resource: Resource, *parts: str) -> str:
     """namespace/kind/name/parts; an empty part keeps its slash."""
     return "/".join((resource.namespace, resource.kind, resource.name, *parts))
+
+
+def moved(finding: Finding, owner: Resource) -> Finding:
+    """The finding as said of owner; what it was said of is listed in details. Unchanged where the key is not made of the resource."""
+    resource, reported = finding.resource, key_of(finding.resource, "")
+    if resource == owner or not finding.key.startswith(reported):
+        return finding
+    return replace(
+        finding,
+        key=key_of(owner, "") + finding.key.removeprefix(reported),
+        resource=owner,
+        details={**finding.details, "resources": [f"{resource.kind}/{resource.name}"]},
+    )

@@ -339,5 +339,7 @@ AUDIT = PushWatcher(
     prepare=prepare,
     settings=AuditSettings,
     sender_retries=True,
+    # What was done stays done: its record is resolved when it has had its time (EVENT_TTL).
+    quiet="168h",
     claims=_audit_request.claims,
 )

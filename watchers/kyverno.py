@@ -7,6 +7,7 @@ Stops: nothing to stop.
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from watchers import _fields
@@ -34,6 +35,8 @@ _POLICY_GROUPS = ("kyverno.io/", "policies.kyverno.io/")
 # Kyverno puts what the policy says between "validation error: " and ". rule <rule> failed at path <path>".
 _INTRODUCTION = re.compile(r"validation (?:error|failure): *", re.IGNORECASE)
 _WHERE = re.compile(r"[.;]? *(?:validation )?rule \S+ (?:failed|validation failure)|\n|(?<=[.!]) (?<!e\.g\. )(?<!i\.e\. )", re.IGNORECASE)
+# The rules that Kyverno makes of one for Pods. It cuts their names off after 63 characters: those of a longer one stay apart.
+_AUTOGEN = re.compile(r"autogen-(?:cronjob-)?(?P<rule>.+)", re.DOTALL)
 
 
 def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
@@ -84,6 +87,28 @@ def _first_sentence(message: str) -> str:
     return (said[: end.start()] if end else said).strip(' "')
 
 
+# ---------------------------------------------------------------- what it is a replica of
+
+
+def regroup(finding: Finding, owner: Resource) -> Finding:
+    """The rule as its author named it, broken by the controller: one finding for the Deployment, its ReplicaSets and its Pods."""
+    return _fields.moved(_of_the_written_rule(finding), owner)
+
+
+def _of_the_written_rule(finding: Finding) -> Finding:
+    policy, rule = (text_of(finding.details, field) for field in ("policy", "rule"))
+    made = _AUTOGEN.fullmatch(rule)
+    if made is None:
+        return finding
+    written, name = made["rule"], f"{policy}/{rule}"
+    return replace(
+        finding,
+        key=key_of(finding.resource, policy, written),
+        title=f"{policy}/{written}" + finding.title.removeprefix(name),
+        details={**finding.details, "rule": written},
+    )
+
+
 # ---------------------------------------------------------------- whose result
 
 
@@ -105,6 +130,12 @@ def _is_written_by_kyverno(metadata: Mapping[str, Any]) -> bool:
 
 
 # ---------------------------------------------------------------- about what
+
+
+def subject(report: Mapping[str, Any]) -> Resource | None:
+    """Since 1.11 one report is about one resource; before, it is about whatever a policy looked at."""
+    scope = mapping_or_none(report, "scope")
+    return _resource_of(scope, text_of(mapping_of(report, "metadata"), "namespace")) if text_of(scope, "kind") else None
 
 
 def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any], place: int) -> list[Resource]:
@@ -137,4 +168,6 @@ KYVERNO = Watcher(
     parse=parse,
     namespace="kyverno",
     pod_labels="app.kubernetes.io/part-of=kyverno",
+    subject=subject,
+    regroup=regroup,
 )

@@ -215,4 +215,6 @@ TRIVY = Watcher(
     namespace="trivy-system",
     pod_labels="app.kubernetes.io/name=trivy-operator",
     min_severity=Severity.HIGH,
+    subject=_resource_of,
+    regroup=_fields.moved,
 )

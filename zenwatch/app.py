@@ -15,16 +15,19 @@ from importlib import import_module
 
 import structlog
 
+from zenwatch.answers import answers_of
 from zenwatch.buffer.spool import Spool
 from zenwatch.contract import Circumstances, Clock, PushWatcher, Watcher
 from zenwatch.errors import ConfigError, NotFound
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
+from zenwatch.kube.owners import Owners
 from zenwatch.lines import PushLine, Trunk, places_of, start_pull
 from zenwatch.metrics import Ledger
 from zenwatch.model.record import GROUP, PLURAL, VERSION
 from zenwatch.plugins import AnyWatcher, installed_watchers, settings_of
 from zenwatch.settings import PushSettings, Settings
+from zenwatch.store.announce import Announcer
 from zenwatch.store.crd import CrdStore
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
@@ -68,7 +71,13 @@ class App:
         most = settings.write_concurrency
         writer = Writer(store, queue_writes=2 * most, clock=self._clock, concurrency=most, dead_letters=self._spool)
         fates = Fates(self._clock)
-        self._trunk = Trunk(settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, fates, self._clock)
+        owners = Owners(self._client, clock=self._clock) if settings.group_by_owner else None
+        self._trunk = Trunk(
+            settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, fates, self._clock, owners
+        )
+        self._announcer = Announcer(self._client, clock=self._clock) if settings.emit_events else None
+        if self._announcer:
+            writer.call_when_new(self._announcer.tell)
         self._account = ""
         here = Circumstances(lambda: self._account, settings.own_namespace, _pod_of(environment))
         self._push = [
@@ -78,7 +87,7 @@ class App:
         ]
         served = partial(self._client.served, GROUP, VERSION)
         self._health = Health(clock=self._clock, served_kinds=served, kind=PLURAL, buffers={line.name: line.fill for line in self._push})
-        self._server = Server([line.hook for line in self._push], self._doors, self._health, fates.find)
+        self._server = Server([line.hook for line in self._push], self._doors, self._health, answers_of(fates, index.groups))
 
     async def start(self) -> None:
         """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had."""
@@ -89,6 +98,8 @@ class App:
         for part in self._trunk.store.parts:
             # Nothing is written before it was read: when the API server is back, that must not wait.
             self._supervisor.start(f"index/{part}", partial(self._trunk.index.follow, part), longest_wait_secs=5.0)
+        if self._announcer:
+            self._supervisor.start("announce", self._announcer.work)
         for watcher, own in self._pull:
             start_pull(watcher, own, self._trunk, self._supervisor)
         for line in self._push:

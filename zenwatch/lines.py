@@ -10,7 +10,7 @@ from functools import partial
 
 from zenwatch.buffer.inbox import MemoryInbox
 from zenwatch.buffer.spool import Spool
-from zenwatch.contract import Circumstances, Clock, Inbox, PushWatcher, Watcher
+from zenwatch.contract import Circumstances, Clock, FindsOwners, Inbox, PushWatcher, Watcher
 from zenwatch.kube.client import KubeClient
 from zenwatch.metrics import Ledger
 from zenwatch.model.parcel import Fill
@@ -25,6 +25,7 @@ from zenwatch.store.writer import Writer
 from zenwatch.supervise import Supervisor
 from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.fates import Fates
+from zenwatch.transform.quiet import Quiet
 from zenwatch.transform.reconcile import Origin, Reconciler
 from zenwatch.transform.stream import Stream
 
@@ -43,6 +44,7 @@ class Trunk:
     ledger: Ledger
     fates: Fates
     clock: Clock
+    owners: FindsOwners | None = None
 
     @property
     def rhythm(self) -> Rhythm:
@@ -62,18 +64,27 @@ def places_of(watcher: Watcher, settings: Settings) -> list[Place]:
 
 
 def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor: Supervisor) -> None:
-    origin = Origin(watcher.name, trunk.settings.cluster_id, own.min_severity)
-    intake = Reconciler(
-        origin, index=trunk.index, dedup=trunk.dedup, writer=trunk.writer, ledger=trunk.ledger, clock=trunk.clock, fates=trunk.fates
+    settings, places = trunk.settings, places_of(watcher, trunk.settings)
+    origin = Origin(
+        watcher.name,
+        settings.cluster_id,
+        own.min_severity,
+        grace_secs=settings.resolve_grace_secs,
+        places=frozenset(map(str, places)),
+        is_confined=bool(settings.watch_namespaces),
     )
+    intake = Reconciler(origin, trunk)
     trunk.index.call_when_gone(intake.look_again)
     rhythm = trunk.rhythm
     kinds = [
-        Reports(trunk.client, place, watcher, intake, ask_again_secs=rhythm.interval_secs, clock=trunk.clock)
-        for place in places_of(watcher, trunk.settings)
+        Reports(trunk.client, place, watcher, intake, ask_again_secs=rhythm.interval_secs, clock=trunk.clock, owners=trunk.owners)
+        for place in places
     ]
     detector = Detector(trunk.client, watcher, kinds, namespace=trunk.pods_in(own))
-    page = partial(trunk.ledger.page, watcher.name)
+
+    def page() -> dict[str, int]:
+        return trunk.ledger.page(watcher.name) | {"resolved": intake.resolved, "reopened": intake.reopened}
+
     rounds = Round(watcher.name, kinds, intake, rhythm, page=page, look=detector.look, clock=trunk.clock)
     supervisor.start(f"source/{watcher.name}/round", rounds.keep_going)
     for kind in kinds:
@@ -89,8 +100,14 @@ class PushLine:
         self._inbox: Inbox = spool.inbox(watcher.name) if spool else MemoryInbox(watcher.name, capacity_events=own.buffer_events)
         settings = trunk.settings
         self.stream = Stream(
-            watcher, cluster_id=settings.cluster_id, inbox=self._inbox, rooms=trunk, coalesce_secs=settings.coalesce_window_secs
+            watcher,
+            cluster_id=settings.cluster_id,
+            inbox=self._inbox,
+            rooms=trunk,
+            coalesce_secs=settings.coalesce_window_secs,
+            window_secs=settings.dedup_window_secs,
         )
+        self._quiet = Quiet(watcher.name, quiet_secs=own.quiet_secs, index=trunk.index, writer=trunk.writer, clock=trunk.clock)
         self.hook = Webhook(watcher, own, circumstances, self.stream, trunk.fates)
         self._detector = Detector(trunk.client, watcher, (), namespace=trunk.pods_in(own))
 
@@ -101,5 +118,6 @@ class PushLine:
     def start(self, supervisor: Supervisor) -> None:
         keep_looking = partial(self._detector.keep_looking, interval_secs=self._trunk.rhythm.interval_secs, clock=self._trunk.clock)
         supervisor.start(f"source/{self.name}/detect", keep_looking)
+        supervisor.start(f"source/{self.name}/quiet", self._quiet.keep_looking)
         supervisor.start(f"stream/{self.name}/write", self.stream.write)
         supervisor.start(f"stream/{self.name}/take", self.stream.take)

@@ -13,6 +13,7 @@ KEYS = frozenset(
         *("cluster", "cluster_id", "source", "room", "namespace", "resource", "task", "name", "key", "setting", "address"),
         *("count", "reason", "error", "attempt", "duration_secs", "wait_secs", "signal", "state", "version"),
         *("reports", "received", "stored", "repeated", "filtered", "rejected", "dead_lettered", "lost", "in_flight"),
+        *("resolved", "reopened"),
     }
 )
 

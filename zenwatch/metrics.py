@@ -40,7 +40,11 @@ RECORD_WRITE_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 WRITE_CONCURRENCY = Gauge("zenwatch_write_concurrency", "How many writes may go on at the same time now.")
+RECORDS_RESOLVED = Counter("zenwatch_records_resolved", "Records that became Resolved, by why.", ["source", "reason"])
+RECORDS_REOPENED = Counter("zenwatch_records_reopened", "Records that came back after they were resolved.", ["source"])
+RECORDS = Gauge("zenwatch_records", "Stored records.", ["source", "severity", "phase"])
 RECORDS_INDEXED = Gauge("zenwatch_records_indexed", "Stored records that the index knows.")
+KUBERNETES_EVENTS = Counter("zenwatch_kubernetes_events", "What became of Events that new critical records were to make.", ["result"])
 
 API_REQUESTS = Counter("zenwatch_api_requests", "Requests to the API server, by answer.", ["method", "code"])
 TASK_RESTARTS = Counter("zenwatch_task_restarts", "Restarts of a task after an error.", ["task"])

@@ -21,7 +21,7 @@ from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.record import namespace_of, object_of, spec_hash
 from zenwatch.plugins import AnyWatcher
 from zenwatch.supervise import contained
-from zenwatch.transform.group import Holdings
+from zenwatch.transform.holdings import Holdings
 from zenwatch.transform.normalise import normalise, one_line, require_source
 
 Json = Mapping[str, Any]
@@ -39,6 +39,7 @@ class Preview:
     thresholds: per watcher name, below which findings are filtered.
     judges: per push watcher, what judges its events. judged: each of them, with where it stood.
     is_forced: there is one watcher, and everything is its own, whatever label or version it has.
+    groups_by_owner: rules that a tool derives for controllers count as the rule itself.
     errors, passed_over: a line each, for a terminal.
     """
 
@@ -48,6 +49,7 @@ class Preview:
     own_namespace: str
     judges: Mapping[str, Judge] = field(default_factory=dict)
     is_forced: bool = False
+    groups_by_owner: bool = True
     judged: list[tuple[str, Verdict]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
@@ -76,11 +78,10 @@ class Preview:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """As they would be created, but for the count, which the status of each says."""
-        for _, event, count in self._held.merged(list(self._names)):
-            if event is not None:
-                namespace = namespace_of(event, own_namespace=self.own_namespace)
-                record = object_of(event, namespace=namespace, hash_of_spec=spec_hash(event))
-                yield record | {"status": {"phase": "Open", "count": count, "reopened": 0}}
+        for _, event, holders in self._held.merged(list(self._names)):
+            namespace = namespace_of(event, own_namespace=self.own_namespace)
+            record = object_of(event, namespace=namespace, hash_of_spec=spec_hash(event))
+            yield record | {"status": {"phase": "Open", "count": len(holders), "reopened": 0}}
 
     def _takes_lines(self) -> bool:
         """A tool that posts plain text prints a line for each event."""
@@ -137,7 +138,11 @@ class Preview:
             raise BadInput("metadata is missing or not an object")
         watcher = self._watcher_of(report)
         with contained(f"the watcher {watcher.name}"):
-            self._hold(label, watcher, list(watcher.parse(report)))
+            findings = list(watcher.parse(report))
+            if self.groups_by_owner and watcher.regroup:
+                # Who owns what only a cluster knows.
+                findings = [watcher.regroup(finding, finding.resource) for finding in findings]
+            self._hold(label, watcher, findings)
 
     def _hold(self, label: str, watcher: AnyWatcher, findings: Sequence[Finding]) -> None:
         threshold, now = self.thresholds[watcher.name], datetime.now(UTC)

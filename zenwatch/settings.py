@@ -251,7 +251,28 @@ class Settings(Described):
         "DEDUP_WINDOW",
         "",
         "a duration such as 24h; empty for all stored records",
-        "After which time a repeat counts as new. No effect yet: all stored records count, the specification's default.",
+        "A pushed event that repeats after that time without a sighting counts as reopened. Empty: it is one more sighting, however late.",
+    )
+    resolve_grace_secs: Duration = setting(
+        "RESOLVE_GRACE",
+        "10m",
+        "a duration such as 10m, from 0s to 24h",
+        "How long a report may be gone before its findings are resolved: the Trivy Operator deletes each once a day and writes it again.",
+        ge=0,
+        le=86_400,
+    )
+    group_by_owner: Annotated[bool, BeforeValidator(_lower)] = setting(
+        "GROUP_BY_OWNER",
+        "true",
+        "true or false",
+        "true: findings of a Pod or ReplicaSet are those of the Deployment, StatefulSet, DaemonSet, CronJob or Job that owns it, and "
+        "Kyverno's autogen rules are the rule itself. false: as the tool reports them.",
+    )
+    emit_events: Annotated[bool, BeforeValidator(_lower)] = setting(
+        "EMIT_EVENTS",
+        "false",
+        "true or false",
+        "true: a new CRITICAL finding is also a Kubernetes Event of its resource (kubectl describe). Needs deployments/events.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = setting(
         "LOG_LEVEL", "info", "one of debug, info, warning, error", "The least important log lines that are written."
@@ -312,10 +333,14 @@ class PushSettings(WatcherSettings):
         ge=1024,
         le=256 * 1024 * 1024,
     )
-
-
-# Specification 003 names it, so manifests may set it; what it steers does not exist yet.
-NO_EFFECT_YET = ("DEDUP_WINDOW",)
+    quiet_secs: Duration = setting(
+        "QUIET",
+        "24h",
+        "a duration such as 24h, from 1s to 8760h",
+        "After so long without another sighting a record of this tool is resolved, with the reason Quiet.",
+        ge=1,
+        le=31_536_000,
+    )
 
 
 def watcher_prefix(name: str) -> str:

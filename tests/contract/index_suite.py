@@ -95,7 +95,7 @@ class IndexSuite:
 
 
 def a_stored(**changes: object) -> Stored:
-    said = Stored(an_event().name, "default", "a", "HIGH", "Open", 1, 1)
+    said = Stored(an_event().name, "default", "trivy", "a", "HIGH", "Open", 1, 0, first_seen=0, last_seen=0, version=1)
     return replace(said, **changes)  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ The suite knows nothing of Kubernetes: whatever it does behind the store's back,
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
@@ -16,9 +17,10 @@ from zenwatch.contract import Gone, Put, Store, Synced
 from zenwatch.errors import Conflict, Invalid, NotFound
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
-from zenwatch.model.record import Phase, Stored, spec_hash
+from zenwatch.model.record import Facets, Phase, Reason, Status, Stored, spec_hash
 
-SEEN_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+# Later than any record is made.
+SEEN_AT = datetime(2096, 3, 4, 5, 6, 7, tzinfo=UTC)
 PATIENCE_SECS = 20.0
 # More than one page of a list, whatever the pages' size begins with.
 MANY = 45
@@ -115,7 +117,23 @@ class StoreSuite:
 
         assert is_new
         assert stored.version > 0
-        assert stored == Stored(event.name, harness.namespace, spec_hash(event), "HIGH", Phase.OPEN, 1, stored.version)
+        assert stored.first_seen > 0
+        assert stored == Stored(
+            name=event.name,
+            namespace=harness.namespace,
+            source="trivy",
+            spec_hash=spec_hash(event),
+            severity="HIGH",
+            phase=Phase.OPEN,
+            count=1,
+            reopened=0,
+            first_seen=stored.first_seen,
+            last_seen=stored.first_seen,
+            version=stored.version,
+            report="",
+            resource=event.resource,
+            facets=Facets(cve="CVE-2026-1"),
+        )
 
     async def test_the_record_says_what_the_event_says(self, store: Store, harness: StoreHarness) -> None:
         """Nothing is lost and nothing added on the way into the store."""
@@ -228,7 +246,7 @@ class StoreSuite:
     async def test_an_update_leaves_the_status_alone(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """What became of a record is not what was found."""
         stored, _ = await store.create(event, spec_hash="before")
-        counted = await store.set_count(stored, count=3, seen_at=SEEN_AT)
+        counted = await store.set_status(stored, Status(count=3, seen_at=SEEN_AT), now=SEEN_AT)
         status = await harness.status_of(counted)
 
         updated = await store.update(_event(harness, title="changed"), spec_hash="after", stored=counted)
@@ -244,18 +262,51 @@ class StoreSuite:
         with pytest.raises(NotFound):
             await store.update(event, spec_hash="b", stored=stored)
 
-    # ------------------------------------------------------------ set_count
+    # ------------------------------------------------------------ set_status
 
     async def test_a_count_is_written_with_its_time(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """The status changes, what was found does not."""
         stored, _ = await store.create(event, spec_hash="a")
 
-        counted = await store.set_count(stored, count=2, seen_at=SEEN_AT)
+        counted = await store.set_status(stored, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
 
         status = await harness.status_of(counted)
-        assert counted == Stored(event.name, stored.namespace, "a", "HIGH", Phase.OPEN, 2, counted.version)
+        assert counted == replace(stored, count=2, last_seen=int(SEEN_AT.timestamp()), version=counted.version)
         assert counted.version > stored.version
-        assert (status["count"], status["lastSeen"], status["phase"]) == (2, "2026-03-04T05:06:07Z", "Open")
+        assert (status["count"], status["lastSeen"], status["phase"]) == (2, "2096-03-04T05:06:07Z", "Open")
+
+    async def test_a_resolved_record_says_when_and_why(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """And an opened one loses it: it was not resolved."""
+        stored, _ = await store.create(event, spec_hash="a")
+
+        resolved = await store.set_status(stored, Status(Phase.RESOLVED, reason=Reason.FIXED), now=SEEN_AT)
+        status = await harness.status_of(resolved)
+        assert resolved.is_resolved
+        assert (status["resolvedAt"], status["reason"], status["phase"]) == ("2096-03-04T05:06:07Z", "Fixed", "Resolved")
+
+        opened = await store.set_status(resolved, Status(reopened=1, reason=Reason.REOPENED), now=SEEN_AT)
+        again = await harness.status_of(opened)
+        assert (opened.is_open, opened.reopened, opened.first_seen) == (True, 1, stored.first_seen)
+        assert "resolvedAt" not in again
+        assert (again["reason"], again["phase"], again["firstSeen"]) == ("Reopened", "Open", status["firstSeen"])
+
+    async def test_a_status_is_never_seen_last_before_it_was_seen_first(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """A tool's clock may be behind ours; the API server would refuse it."""
+        stored, _ = await store.create(event, spec_hash="a")
+
+        counted = await store.set_status(stored, Status(count=2, seen_at=datetime(2001, 1, 1, tzinfo=UTC)), now=SEEN_AT)
+
+        status = await harness.status_of(counted)
+        assert status["lastSeen"] == status["firstSeen"]
+
+    async def test_a_record_tells_which_report_said_it(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """The last one that had it written; an update that knows none leaves it."""
+        stored, _ = await store.create(event, spec_hash="a", report="reports.example.com/default/one")
+        assert stored.report == "reports.example.com/default/one"
+
+        updated = await store.update(event, spec_hash="b", stored=stored, report="reports.example.com/default/two")
+        assert updated.report == "reports.example.com/default/two"
+        assert (await store.update(event, spec_hash="c", stored=updated)).report == updated.report
 
     async def test_a_count_of_a_removed_record_is_not_found(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """Whoever meets this creates the record anew."""
@@ -263,15 +314,15 @@ class StoreSuite:
         await harness.remove(stored)
 
         with pytest.raises(NotFound):
-            await store.set_count(stored, count=2, seen_at=SEEN_AT)
+            await store.set_status(stored, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
 
     async def test_a_write_of_before_a_newer_one_is_a_conflict(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """One that was given up and lands late must not undo what came after it."""
         stored, _ = await store.create(event, spec_hash="a")
-        counted = await store.set_count(stored, count=3, seen_at=SEEN_AT)
+        counted = await store.set_status(stored, Status(count=3, seen_at=SEEN_AT), now=SEEN_AT)
 
         with pytest.raises(Conflict):
-            await store.set_count(stored, count=2, seen_at=SEEN_AT)
+            await store.set_status(stored, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
         with pytest.raises(Conflict):
             await store.update(event, spec_hash="b", stored=stored)
 
@@ -298,7 +349,7 @@ class StoreSuite:
     async def test_a_follow_tells_what_was_stored_before_it(self, store: Store, harness: StoreHarness) -> None:
         """Each record once, as it is now, in whatever namespace it lies."""
         created = [(await store.create(_event(harness, number), spec_hash="a"))[0] for number in range(3)]
-        created[0] = await store.set_count(created[0], count=5, seen_at=SEEN_AT)
+        created[0] = await store.set_status(created[0], Status(count=5, seen_at=SEEN_AT), now=SEEN_AT)
         elsewhere, _ = await store.create(_event(harness, 3, resource=Resource(kind="Node", name="n")), spec_hash="a")
 
         async with listening(store) as listener:
@@ -323,7 +374,7 @@ class StoreSuite:
             await listener.until_put(stored)
             updated = await store.update(_event(harness, severity=Severity.CRITICAL), spec_hash="b", stored=stored)
             await listener.until_put(updated)
-            counted = await store.set_count(updated, count=2, seen_at=SEEN_AT)
+            counted = await store.set_status(updated, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
             await listener.until_put(counted)
 
     async def test_a_follow_tells_that_a_record_is_gone(self, store: Store, event: Event, harness: StoreHarness) -> None:
@@ -344,7 +395,7 @@ class StoreSuite:
 
         async with listening(store) as listener:
             assert await listener.until_synced() == []
-            await store.set_count((await store.create(foreign, spec_hash="a"))[0], count=2, seen_at=SEEN_AT)
+            await store.set_status((await store.create(foreign, spec_hash="a"))[0], Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
             mine, _ = await store.create(event, spec_hash="a")
             heard = await listener.until(lambda told: told == Put(mine))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from zenwatch.model.finding import Finding
+from zenwatch.model.finding import Finding, Resource
 
 
 class NotedIntake:
@@ -11,20 +11,35 @@ class NotedIntake:
     def __init__(self) -> None:
         self.held: dict[str, tuple[str, list[Finding]]] = {}
         self.kept: list[tuple[str, set[str]]] = []
+        self.subjects: dict[str, Resource | None] = {}
+        self.unreadable: set[str] = set()
+        self.in_sight: set[str] = set()
         self.settled = 0
         self.failures: list[Exception] = []
 
     def version_of(self, report: str) -> str | None:
         return self.held[report][0] if report in self.held else None
 
-    def take(self, report: str, version: str, findings: Sequence[Finding]) -> None:
+    def take(self, report: str, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
         self.held[report] = (version, list(findings))
+        self.subjects[report] = subject
+        self.unreadable.discard(report)
+
+    def cannot_read(self, report: str) -> None:
+        self.unreadable.add(report)
 
     def forget(self, report: str) -> None:
         self.held.pop(report, None)
 
-    def keep_only(self, resource: str, reports: Collection[str]) -> None:
-        self.kept.append((resource, set(reports)))
+    def lose_sight(self, place: str) -> None:
+        self.in_sight.discard(place)
+
+    def regain_sight(self, place: str) -> None:
+        self.in_sight.add(place)
+
+    def keep_only(self, place: str, reports: Collection[str]) -> None:
+        self.kept.append((place, set(reports)))
+        self.in_sight.add(place)
         for report in [held for held in self.held if held not in reports]:
             del self.held[report]
 

@@ -21,12 +21,19 @@ WORKERS = 2
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    intake: Reconciler
+class Rooms:
     store: MemoryStore
     index: StoredIndex
     ledger: Ledger
     clock: FakeClock
+    writer: RecordWriter
+    dedup: Dedup
+    fates: Fates
+
+
+@dataclass(frozen=True)
+class Pipeline(Rooms):
+    intake: Reconciler
 
     def page(self) -> dict[str, int]:
         """The ledger's lines that are not zero."""
@@ -49,26 +56,29 @@ async def background(*works: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncIte
 
 
 def a_pipeline(
-    *, store: MemoryStore | None = None, writer: RecordWriter | None = None, min_severity: Severity = Severity.INFO
+    *,
+    store: MemoryStore | None = None,
+    writer: RecordWriter | None = None,
+    min_severity: Severity = Severity.INFO,
+    clock: FakeClock | None = None,
+    **origin: Any,
 ) -> tuple[Pipeline, Writer]:
-    """writer: stands in for the one that is returned; that one has no workers yet."""
-    clock = FakeClock(skips_waits=True)
+    """writer: stands in for the one that is returned; that one has no workers yet. origin: more fields of Origin."""
+    clock = clock or FakeClock(skips_waits=True)
     store = store or MemoryStore()
+    store.now = clock.now
     index = StoredIndex(store)
     real = Writer(store, queue_writes=4, clock=clock)
-    ledger = Ledger()
-    origin = Origin("trivy", "local", min_severity)
-    intake = Reconciler(origin, index=index, dedup=Dedup(index), writer=writer or real, ledger=ledger, clock=clock, fates=Fates(clock))
+    rooms = Rooms(store, index, Ledger(), clock, writer or real, Dedup(index), Fates(clock))
+    intake = Reconciler(Origin("trivy", "local", min_severity, **origin), rooms)
     index.call_when_gone(intake.look_again)
-    return Pipeline(intake, store, index, ledger, clock), real
+    return Pipeline(**vars(rooms), intake=intake), real
 
 
 @asynccontextmanager
-async def running(
-    *, store: MemoryStore | None = None, writer: RecordWriter | None = None, min_severity: Severity = Severity.INFO
-) -> AsyncIterator[Pipeline]:
+async def running(**parts: Any) -> AsyncIterator[Pipeline]:
     """Workers write and the index follows, both without a supervisor."""
-    pipeline, real = a_pipeline(store=store, writer=writer, min_severity=min_severity)
+    pipeline, real = a_pipeline(**parts)
     async with background(pipeline.index.follow, *[real.work] * WORKERS):
         yield pipeline
 

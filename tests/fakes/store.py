@@ -2,20 +2,25 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
+from tests.fakes.clock import START
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import Conflict, Invalid, NotFound, Transient
 from zenwatch.model.event import Event, rfc3339
-from zenwatch.model.record import CLUSTER_LABEL, SPEC_HASH_ANNOTATION, Phase, Stored, object_of
+from zenwatch.model.record import CLUSTER_LABEL, REPORT_ANNOTATION, Phase, Status, Stored, object_of, stored_of
 
 
 class MemoryStore:
     """objects: by name, each as the API server would show it. calls: every write that was tried, as (operation, name)."""
 
     def __init__(self, *, cluster_id: str = "local", own_namespace: str = "zenwatch") -> None:
+        # When records are created.
+        self.now: Callable[[], datetime] = lambda: START
         self.objects: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []
         self.missing_namespaces: set[str] = set()
@@ -34,7 +39,7 @@ class MemoryStore:
     # ------------------------------------------------------------ what a test does to it
 
     def fail_next(self, times: int, error: Exception, *, of: str = "write") -> None:
-        """The next calls raise error. of: write for any of create, update and set_count; one of them; or follow."""
+        """The next calls raise error. of: write for any of create, update and set_status; one of them; or follow."""
         self._faults.setdefault(of, deque()).extend([error] * times)
 
     def lose_answers(self, times: int) -> None:
@@ -58,7 +63,7 @@ class MemoryStore:
         self._tell(Gone(name, self._next_version()))
 
     def stored(self, name: str) -> Stored:
-        return _stored_of(self.objects[name])
+        return stored_of(self.objects[name])
 
     def specs(self) -> list[dict[str, Any]]:
         """The spec of every record, by name."""
@@ -70,7 +75,7 @@ class MemoryStore:
 
     # ------------------------------------------------------------ contract.Store
 
-    async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
+    async def create(self, event: Event, *, spec_hash: str, report: str = "") -> tuple[Stored, bool]:
         await self._enter("create", event.name)
         if not event.title:
             raise Invalid(f"{event.name}: spec.title must not be empty")
@@ -81,24 +86,33 @@ class MemoryStore:
             namespace = self._own_namespace
         if event.name in self.objects:
             return self.stored(event.name), False
-        created = object_of(event, namespace=namespace, hash_of_spec=spec_hash)
-        created["status"] = {"phase": Phase.OPEN, "count": 1, "reopened": 0}
+        created = object_of(event, namespace=namespace, hash_of_spec=spec_hash, report=report)
+        created["metadata"]["creationTimestamp"] = rfc3339(self.now())
+        created["status"] = {"phase": Phase.OPEN.value, "count": 1, "reopened": 0}
         return self._keep(created), True
 
-    async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: str = "") -> Stored:
         await self._enter("update", stored.name)
         self._require_version(stored)
         before = self._object(stored.name)
-        after = object_of(event, namespace=stored.namespace, hash_of_spec=spec_hash)
+        report = report or before["metadata"]["annotations"].get(REPORT_ANNOTATION, "")
+        after = object_of(event, namespace=stored.namespace, hash_of_spec=spec_hash, report=report)
+        after["metadata"]["creationTimestamp"] = before["metadata"]["creationTimestamp"]
         for field in ("source", "clusterID", "key", "detectedAt"):
             after["spec"][field] = before["spec"][field]
         return self._keep(after | {"status": before["status"]})
 
-    async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
-        await self._enter("set_count", stored.name)
+    async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
+        await self._enter("set_status", stored.name)
         self._require_version(stored)
         before = self._object(stored.name)
-        return self._keep(before | {"status": before["status"] | {"count": count, "lastSeen": rfc3339(seen_at)}})
+        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        said = {"phase": str(status.phase), "count": status.count, "reopened": status.reopened, "firstSeen": first_seen}
+        said["lastSeen"] = max(first_seen, rfc3339(status.seen_at or now))
+        after = {field: value for field, value in before["status"].items() if field != "resolvedAt"} | said
+        after |= {"resolvedAt": rfc3339(now)} if status.phase == Phase.RESOLVED else {}
+        after |= {"reason": str(status.reason)} if status.reason is not None else {}
+        return self._keep(before | {"status": after})
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         self._fail("read")
@@ -114,7 +128,7 @@ class MemoryStore:
         place = len(self._told)
         for kept in list(self.objects.values()):
             if kept["metadata"]["labels"][CLUSTER_LABEL] == self._cluster_id:
-                yield Put(_stored_of(kept))
+                yield Put(stored_of(kept))
         yield Synced()
         while True:
             news = self._news
@@ -149,13 +163,14 @@ class MemoryStore:
 
     def _keep(self, changed: dict[str, Any]) -> Stored:
         metadata = changed["metadata"] | {"resourceVersion": str(self._next_version())}
-        self.objects[metadata["name"]] = kept = changed | {"metadata": metadata}
+        # As it comes back from an API server: plain JSON.
+        self.objects[metadata["name"]] = kept = orjson.loads(orjson.dumps(changed | {"metadata": metadata}))
         if metadata["labels"][CLUSTER_LABEL] == self._cluster_id:
-            self._tell(Put(_stored_of(kept)))
+            self._tell(Put(stored_of(kept)))
         if self._answers_to_lose:
             self._answers_to_lose -= 1
             raise Transient("the connection was cut")
-        return _stored_of(kept)
+        return stored_of(kept)
 
     def _next_version(self) -> int:
         self._version += 1
@@ -165,16 +180,3 @@ class MemoryStore:
         self._told.append(told)
         self._news.set()
         self._news = asyncio.Event()
-
-
-def _stored_of(kept: dict[str, Any]) -> Stored:
-    metadata, status = kept["metadata"], kept["status"]
-    return Stored(
-        name=metadata["name"],
-        namespace=metadata["namespace"],
-        spec_hash=metadata["annotations"][SPEC_HASH_ANNOTATION],
-        severity=metadata["labels"]["severity"],
-        phase=status["phase"],
-        count=status["count"],
-        version=int(metadata["resourceVersion"]),
-    )

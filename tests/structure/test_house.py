@@ -32,9 +32,11 @@ VAGUE_NAMES = {"utils", "util", "common", "base", "manager", "misc"}
 CLOSED_SETS = {
     "source": "the names of the installed watchers",
     "outcome": "model.envelope.Outcome",
-    "result": "done, failed",
+    "result": "done, failed; of Kubernetes Events: created, dropped, skipped, refused, failed",
     "operation": "create, update, status",
-    "reason": "buffer_full, shutdown",
+    "reason": "buffer_full, shutdown; model.record.Reason",
+    "severity": "model.finding.Severity",
+    "phase": "model.record.Phase",
     "rule": "the names of the rules of a push watcher, and below-severity",
     "method": "the HTTP methods of kube.client",
     "code": "the HTTP status codes that an API server answers",

@@ -13,14 +13,14 @@ from zenwatch.plugins import installed_watchers
 Rule = dict[str, Any]
 
 
-def rules() -> list[Rule]:
-    documents = list(yaml.safe_load_all((ROOT / "deployments" / "base" / "rbac.yaml").read_text()))
-    (role,) = [document for document in documents if document["kind"] == "ClusterRole"]
+def rules(file: str = "base/rbac.yaml") -> list[Rule]:
+    documents = list(yaml.safe_load_all((ROOT / "deployments" / file).read_text()))
+    (role,) = [document for document in documents if document["kind"] in {"ClusterRole", "Role"}]
     return list(role["rules"])
 
 
-def verbs_on(group: str, plural: str) -> set[str]:
-    return {verb for rule in rules() if group in rule["apiGroups"] and plural in rule["resources"] for verb in rule["verbs"]}
+def verbs_on(group: str, plural: str, file: str = "base/rbac.yaml") -> set[str]:
+    return {verb for rule in rules(file) if group in rule["apiGroups"] and plural in rule["resources"] for verb in rule["verbs"]}
 
 
 def kinds_read() -> Iterator[ApiResource]:
@@ -32,6 +32,13 @@ def kinds_read() -> Iterator[ApiResource]:
 def test_every_kind_that_a_watcher_reads_may_be_listed_and_watched(kind: ApiResource) -> None:
     """Else its users see `forbidden` on the first day."""
     assert {"list", "watch"} <= verbs_on(kind.group, kind.plural)
+
+
+@pytest.mark.parametrize("file", ["base/rbac.yaml", "namespaced/role.yaml"])
+@pytest.mark.parametrize(("group", "plural"), [("", "pods"), ("apps", "replicasets"), ("batch", "jobs")])
+def test_owners_may_be_read(file: str, group: str, plural: str) -> None:
+    """Else every rollout is news. No watch: they change too often."""
+    assert verbs_on(group, plural, file) == {"get", "list"}
 
 
 def test_nothing_is_written_outside_our_own_group() -> None:

@@ -6,7 +6,11 @@ from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Severity
 from zenwatch.settings import Described, PushSettings, Settings, WatcherSettings, accepted, seconds_of, watcher_prefix
 
-PUSH = {variable: field for variable, field in PushSettings.variables("FALCO_").items() if variable.endswith(("BUFFER_SIZE", "MAX_BODY"))}
+PUSH = {
+    variable: field
+    for variable, field in PushSettings.variables("FALCO_").items()
+    if variable.endswith(("BUFFER_SIZE", "MAX_BODY", "QUIET"))
+}
 VARIABLES = Settings.variables() | WatcherSettings.variables("TRIVY_") | PUSH
 
 WRONG = {
@@ -18,6 +22,10 @@ WRONG = {
     "ROUND_TIMEOUT": ["60", "0s", "25h"],
     "API_RATE": ["0", "-1", "100001", "1.5"],
     "DEDUP_WINDOW": ["24", "1d", "all"],
+    "RESOLVE_GRACE": ["10", "-1s", "25h"],
+    "GROUP_BY_OWNER": ["perhaps", "2"],
+    "EMIT_EVENTS": ["perhaps", "2"],
+    "FALCO_QUIET": ["24", "0s", "8761h"],
     "FALCO_BUFFER_SIZE": ["0", "many", "1000001"],
     "FALCO_MAX_BODY": ["1023", "16MB", "16 Mi", "-1", "257Mi", "1.5Mi"],
     "LISTEN": ["8080", "localhost", ":65536", ":", "a b:80", "http://localhost:80", "::1:80"],
@@ -46,6 +54,10 @@ RIGHT = {
     "ROUND_TIMEOUT": ["1s", "24h"],
     "API_RATE": ["1", "100000"],
     "DEDUP_WINDOW": ["24h", "90m"],
+    "RESOLVE_GRACE": ["0s", "24h"],
+    "GROUP_BY_OWNER": ["false", "Yes"],
+    "EMIT_EVENTS": ["TRUE", "no"],
+    "FALCO_QUIET": ["1s", "8760h"],
     "FALCO_BUFFER_SIZE": ["1", "1000"],
     "FALCO_MAX_BODY": ["1Ki", "16Mi", "1048576", " 1Mi "],
     "LISTEN": [":8080", "127.0.0.1:0", "[::1]:8080", "zenwatch.test:443"],

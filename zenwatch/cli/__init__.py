@@ -12,6 +12,8 @@ from zenwatch.log import configure
 COMMANDS = {
     "run": "watch the tools and store what they find",
     "preview": "show what report files would be stored as, with no cluster",
+    "doctor": "say what is wrong, and how to mend it",
+    "top": "show what is open, grouped by CVE, policy, rule, namespace, image or actor",
     "explain": "tell what became of one event, and why",
     "deadletters": "look at events that the API server refused, try them again or drop them",
     "watchers": "list the watchers, what they read and what they find",

@@ -4,23 +4,18 @@ import argparse
 import asyncio
 import json
 import os
-import ssl
 import sys
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
-from zenwatch.errors import ConfigError, ZenwatchError, first_line
+from zenwatch.cli.process import ProcessDoor, add_process_options
+from zenwatch.errors import Transient, ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.settings import Settings
 from zenwatch.store.crd import CrdStore
-
-PATIENCE_SECS = 10.0
 
 
 def define(command: argparse.ArgumentParser) -> None:
@@ -29,8 +24,7 @@ def define(command: argparse.ArgumentParser) -> None:
         "named. The process is asked where LISTEN says, with a token of WEBHOOK_TOKEN_FILE. Exit code 1: nothing is known of it."
     )
     command.add_argument("query", metavar="KEY|NAME|AUDIT-ID", help="a record's spec.key or name, or an audit event's auditID")
-    command.add_argument("--url", help="where zenwatch listens (default: by LISTEN and TLS_CERT_FILE, on this machine)")
-    command.add_argument("--ca-file", metavar="FILE", help="the authorities of its certificate (default: those of the system)")
+    add_process_options(command)
     add_cluster_options(command)
     command.set_defaults(call=_call)
 
@@ -55,41 +49,17 @@ def _call(parsed: argparse.Namespace) -> int:
 
 def _ask_process(parsed: argparse.Namespace, settings: Settings) -> list[dict[str, str]] | None:
     """None: there is no process that could be asked; stderr says why."""
-    url = parsed.url or _url_of(settings)
-    request = urllib.request.Request(f"{url.rstrip('/')}/explain?{urllib.parse.urlencode({'q': parsed.query})}")  # noqa: S310  theirs
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--url is {url!r}; expected an address such as http://127.0.0.1:8080.")
-    if token := _token_of(settings):
-        request.add_header("Authorization", f"Bearer {token}")
-    tls = ssl.create_default_context(cafile=parsed.ca_file) if url.startswith("https:") else None
+    door = ProcessDoor(parsed, settings)
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_SECS, context=tls) as answer:  # noqa: S310
-            fates: list[dict[str, str]] = json.load(answer)
+        reply = door.get(f"/explain?{urlencode({'q': parsed.query})}")
+        reason = reply.text[:300].strip()
+        if reply.status == 200:
+            fates: list[dict[str, str]] = json.loads(reply.text)
             return fates
-    except urllib.error.HTTPError as exc:
-        reason = exc.read(300).decode(errors="replace").strip()
-    except (OSError, ValueError) as exc:
-        # urllib wraps what happened.
-        cause = getattr(exc, "reason", exc)
-        reason = first_line(cause) if isinstance(cause, Exception) else str(cause)
-    print(f"zenwatch: no answer from {url}: {reason}", file=sys.stderr)
+    except (Transient, ValueError) as exc:
+        reason = first_line(exc)
+    print(f"zenwatch: no answer from {door.url}: {reason}", file=sys.stderr)
     return None
-
-
-def _url_of(settings: Settings) -> str:
-    port = settings.listen.port if settings.listen else 8080
-    host = settings.listen.host if settings.listen and settings.listen.host else "127.0.0.1"
-    scheme = "https" if settings.tls_cert_file else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _token_of(settings: Settings) -> str:
-    if not settings.webhook_token_file:
-        return ""
-    try:
-        return next((line.strip() for line in Path(settings.webhook_token_file).read_text().splitlines() if line.strip()), "")
-    except OSError as exc:
-        raise ConfigError(f"WEBHOOK_TOKEN_FILE is {settings.webhook_token_file!r}: {exc.strerror}.") from exc
 
 
 async def _find_records(settings: Settings, cluster: Access, query: str) -> list[Mapping[str, Any]]:

@@ -44,6 +44,7 @@ def _call(parsed: argparse.Namespace) -> int:
         if isinstance(watcher, PushWatcher)
     }
     preview = Preview(watchers, thresholds, settings.cluster_id, settings.own_namespace, judges, is_forced=bool(parsed.source))
+    preview.groups_by_owner = settings.group_by_owner
     for place, name in enumerate(parsed.files, start=1):
         _add(preview, name)
         if place % PROGRESS_EVERY_FILES == 0:

@@ -11,7 +11,7 @@ from zenwatch import log as logging
 from zenwatch.app import run_loop, run_until
 from zenwatch.cli.cluster import add_cluster_options, named_cluster
 from zenwatch.kube import access
-from zenwatch.settings import NO_EFFECT_YET, Settings
+from zenwatch.settings import Settings
 
 log = structlog.get_logger(room="run")
 
@@ -33,9 +33,6 @@ def _call(parsed: argparse.Namespace) -> int:
     cluster = named_cluster(parsed)
     if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
         settings = settings.model_copy(update={"own_namespace": cluster.own_namespace})
-    for variable in NO_EFFECT_YET:
-        if os.environ.get(variable, "").strip():
-            log.warning("setting_has_no_effect_yet", setting=variable)
     log.info("cluster_chosen", cluster=cluster.describe)
     return 0 if run_loop(lambda: _until_signal(settings, cluster)) else 1
 

@@ -7,7 +7,7 @@ takes the body and a PushIntake the findings, with an Inbox in it; a Destination
 Each of these has one suite in tests/contract that every implementation passes.
 """
 
-from zenwatch.contract.intake import Answer, DeadLetters, Hook, Inbox, Intake, PushIntake, TellsFates
+from zenwatch.contract.intake import Answer, DeadLetters, FindsOwners, Hook, Inbox, Intake, PushIntake, TellsFates
 from zenwatch.contract.store import Clock, Destination, Gone, Index, Put, RecordWriter, Store, Synced
 from zenwatch.contract.tools import RECENT_ENTRIES, ApiResource, Circumstances, PushWatcher, Verdict, Watcher
 
@@ -19,6 +19,7 @@ __all__ = [
     "Clock",
     "DeadLetters",
     "Destination",
+    "FindsOwners",
     "Gone",
     "Hook",
     "Inbox",

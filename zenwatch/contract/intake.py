@@ -6,7 +6,7 @@ from typing import Protocol
 
 from zenwatch.model.envelope import Outcome
 from zenwatch.model.event import Event
-from zenwatch.model.finding import Finding
+from zenwatch.model.finding import Finding, Resource
 from zenwatch.model.parcel import DeadLetter, Fill, Intent, Parcel
 
 
@@ -62,19 +62,32 @@ class PushIntake(Protocol):
         ...
 
 
+class FindsOwners(Protocol):
+    """Knows which controller runs what."""
+
+    async def controller_of(self, resource: Resource) -> Resource:
+        """The Deployment, StatefulSet, DaemonSet, CronJob or Job that owns a Pod or ReplicaSet; else the resource. Raises Transient."""
+        ...
+
+
 class Intake(Protocol):
     """Takes what the reports of one source say and sees to it that the records follow.
 
-    A report is named by its reference (resource/namespace/name) and has a version. Taking and forgetting are memory only;
-    settle() writes. A report that could not be read is neither taken nor forgotten: unknown is never empty.
+    A report is named by its reference (resource/namespace/name) and has a version. A place is a resource, or resource/namespace.
+    All but settle() is memory only; settle() writes. A report that could not be read is neither taken nor forgotten, and a place that
+    is out of sight is not empty: unknown is never empty.
     """
 
     def version_of(self, report: str) -> str | None:
         """The version that was taken last; None for a report that is not held."""
         ...
 
-    def take(self, report: str, version: str, findings: Sequence[Finding]) -> None:
-        """This is all that the report says now; it replaces what it said before."""
+    def take(self, report: str, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
+        """This is all that the report says now; it replaces what it said before. subject: what it is about; None: what its findings are."""
+        ...
+
+    def cannot_read(self, report: str) -> None:
+        """It is there, but what it says now is not known: what it said before stays."""
         ...
 
     def forget(self, report: str) -> None:
@@ -82,7 +95,15 @@ class Intake(Protocol):
         ...
 
     def keep_only(self, place: str, reports: Collection[str]) -> None:
-        """A complete list of the place (resource, or resource/namespace) holds just these: forget its other ones."""
+        """A complete list of the place holds just these: forget its other ones. From now on the place is in sight."""
+        ...
+
+    def lose_sight(self, place: str) -> None:
+        """What changes there is not told for the time being: conclude nothing from what is not told."""
+        ...
+
+    def regain_sight(self, place: str) -> None:
+        """All that changed meanwhile was told."""
         ...
 
     async def settle(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from zenwatch.model.envelope import Envelope
 from zenwatch.model.event import Event
-from zenwatch.model.record import Stored
+from zenwatch.model.record import Status, Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,25 @@ class Store(Protocol):
     All methods raise Transient (try again), Forbidden (a permission is missing) or Invalid (this record, never).
     """
 
-    async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
-        """Create the record and return it with True; or return the one of that name that was there, with False.
+    async def create(self, event: Event, *, spec_hash: str, report: str = "") -> tuple[Stored, bool]:
+        """Create the record and return it with True; or return the one of that name that was there, with False. report: that says it.
 
         A namespace that does not exist or is going away is no error: the record then goes to the store's own namespace.
         """
         ...
 
-    async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: str = "") -> Stored:
         """Replace what was found (all of the spec but detectedAt and what is immutable); the status stays.
 
         NotFound: it is gone. Conflict: it is not of stored.version any more.
         """
         ...
 
-    async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
-        """Write status.count, and seen_at as status.lastSeen. NotFound, Conflict: as in update()."""
+    async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
+        """Write the whole status: firstSeen as it was, lastSeen never before it, resolvedAt only where it is resolved, and then now.
+
+        NotFound, Conflict: as in update().
+        """
         ...
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:
@@ -81,6 +84,10 @@ class Index(Protocol):
         ...
 
     def get(self, name: str) -> Stored | None: ...
+
+    def of_source(self, source: str) -> Sequence[Stored]:
+        """All of it that is known now."""
+        ...
 
     def put(self, stored: Stored) -> None:
         """Remember it, unless something newer is known of that record."""

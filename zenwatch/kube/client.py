@@ -8,6 +8,8 @@ Stops: close() ends every request.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -148,20 +150,46 @@ class KubeClient:
 
     async def served(self, group: str, version: str) -> frozenset[str]:
         """The plurals that the API server serves there now; none where it does not know the group."""
+        return frozenset(str(resource.get("name")) for resource in await self._discover(group, version))
+
+    async def find_kind(self, group: str, version: str, kind: str) -> ApiResource | None:
+        """The kind as it stands in a URL; None where it is not served."""
+        for resource in await self._discover(group, version):
+            plural = str(resource.get("name"))
+            # A subresource may say that it is of its parent's kind: pods/log.
+            if resource.get("kind") == kind and "/" not in plural:
+                return ApiResource(group, version, plural, kind, namespaced=bool(resource.get("namespaced")))
+        return None
+
+    async def _discover(self, group: str, version: str) -> list[dict[str, Any]]:
         try:
             answer = await self.send(Discovery(group, version))
         except NotFound:
-            return frozenset()
+            return []
         resources = answer.get("resources") or []
         if not isinstance(resources, list) or not all(isinstance(resource, dict) for resource in resources):
             raise Transient(f"the answer to get /apis/{group}/{version} is no list of resources")
-        return frozenset(str(resource.get("name")) for resource in resources)
+        return resources
 
     async def whoami(self) -> str:
         """The user name that the API server knows us by. NotFound: it is older than 1.28."""
         review = {"apiVersion": f"{_REVIEWS.group}/{_REVIEWS.version}", "kind": _REVIEWS.kind}
         answer = await self.send(Call("create", _REVIEWS), body=review)
         return str(answer["status"]["userInfo"]["username"])
+
+    async def date(self) -> datetime:
+        """What the API server's clock shows, cut off to the second. Transient: it does not tell."""
+        call = Discovery(_REVIEWS.group, _REVIEWS.version)
+        await self._pace.take()
+        try:
+            async with asyncio.timeout(self._timeout_secs), await self._open(call, None, None, JSON, JSON) as answer:
+                return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
+        except TimeoutError as exc:
+            raise Transient(f"no answer within {self._timeout_secs:g} s: {call.verb} {call.path}") from exc
+        except aiohttp.ClientError as exc:
+            raise Transient(f"{call.verb} {call.path}: {first_line(exc)}") from exc
+        except ValueError as exc:
+            raise Transient(f"the answer to {call.verb} {call.path} has no date that can be read") from exc
 
     async def stream(self, call: Call | Discovery, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
         """The lines of a watch, each one JSON value. Ends when the server ends it; Transient when idle_secs pass without a byte."""

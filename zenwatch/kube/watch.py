@@ -22,9 +22,6 @@ from zenwatch.supervise import backoff_secs
 
 log = structlog.get_logger(room="watch")
 
-# Table rows carry the object's metadata and the printer columns: all that the index needs of a record, without its spec.
-AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
-
 # A page is asked for by number of objects but meant in bytes: a report can be 1.5 MB, most are 20 KB. Decoded it takes five times that.
 PAGE_TARGET_BYTES = 1024 * 1024
 PAGE_FIRST_OBJECTS = 20
@@ -54,25 +51,36 @@ class Change:
     object: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The watch broke. What happens from now on may be told late: nothing is to be concluded from what is not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The API server said, after an interruption, that all there was is told."""
+
+
+Signal = Page | Complete | Change | Interrupted | Resumed
+
+
 class Follower:
     """signals() tells pages, Complete, then changes without end.
 
-    A watch that breaks is taken up where it was. What signals() raises is for the consumer: Expired (what it knows is
-    out of date; iterate again at once and be told everything anew), NotFound (the kind is not served), Forbidden, and
+    A watch that breaks is taken up where it was, between Interrupted and Resumed. What signals() raises is for the consumer: Expired
+    (what it knows is out of date; iterate again at once and be told everything anew), NotFound (the kind is not served), Forbidden, and
     Transient while listing.
     """
 
-    def __init__(
-        self, client: KubeClient, resource: ApiResource, *, list_accept: str = JSON, namespace: str = "", label_selector: str = ""
-    ) -> None:
+    def __init__(self, client: KubeClient, resource: ApiResource, *, namespace: str = "", label_selector: str = "") -> None:
         self._client = client
         self._resource = resource
-        self._list_accept = list_accept
         self._namespace = namespace
         self._selectors = {"labelSelector": label_selector} if label_selector else {}
         self._place: str | None = None
+        self._is_interrupted = False
 
-    async def signals(self) -> AsyncIterator[Page | Complete | Change]:
+    async def signals(self) -> AsyncIterator[Signal]:
         self._forget_place()
         async for page in self._pages():
             yield page
@@ -82,8 +90,8 @@ class Follower:
             place, started = self._place, monotonic()
             broken_by: Transient | None = None
             try:
-                async for change in self._changes():
-                    yield change
+                async for signal in self._changes():
+                    yield signal
             except Expired:
                 raise
             except Transient as exc:
@@ -93,6 +101,9 @@ class Follower:
                 if broken_by is None:
                     continue
             attempt += 1
+            if not self._is_interrupted:
+                self._is_interrupted = True
+                yield Interrupted()
             level = log.warning if attempt == 1 else log.debug
             level(
                 "watch_interrupted",
@@ -103,7 +114,7 @@ class Follower:
             await asyncio.sleep(backoff_secs(attempt, broken_by))
 
     def _forget_place(self) -> None:
-        self._place = None
+        self._place, self._is_interrupted = None, False
 
     async def _pages(self) -> AsyncIterator[Page]:
         call = Call("list", self._resource, self._namespace)
@@ -111,7 +122,7 @@ class Follower:
         while True:
             query = self._selectors | {"limit": str(limit)} | ({"continue": token} if token else {})
             try:
-                answer, size = await self._client.send_sized(call, query=query, accept=self._list_accept)
+                answer, size = await self._client.send_sized(call, query=query)
             except Invalid:
                 if limit == 1:
                     raise
@@ -124,7 +135,7 @@ class Follower:
                 return
             limit = _next_limit(limit, size)
 
-    async def _changes(self) -> AsyncIterator[Change]:
+    async def _changes(self) -> AsyncIterator[Change | Resumed]:
         query = self._selectors | {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -142,6 +153,10 @@ class Follower:
                 raise Transient(f"the watch of {self._resource.full_name} was ended: {told.get('message')}")
             if kind != "BOOKMARK":
                 yield Change(str(kind), told)
+            elif self._is_interrupted:
+                # A bookmark comes after all that it stands for.
+                self._is_interrupted = False
+                yield Resumed()
             # Only after the consumer came back for more: what it did not finish is told again.
             self._place = (told.get("metadata") or {}).get("resourceVersion") or self._place
 

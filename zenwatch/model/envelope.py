@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from zenwatch.model.event import Event
-from zenwatch.model.record import Stored
+from zenwatch.model.record import Status, Stored
 
 
 class Outcome(StrEnum):
@@ -22,26 +21,48 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What has to happen to one record.
+    """An event that has to be stored.
 
-    stored: what is there now as far as we know; None: create it.
-    count: what status.count is to be, at least 1.
-    seen_at: becomes status.lastSeen where the count is written; None: the time of the write.
-    is_exact: the count was reckoned from `stored`. If the store has something else, nothing is written and the receipt is surprised.
+    stored: what is there now as far as we know; None: create it. report: that says it; empty for a pushed one.
+    is_exact: the status was reckoned from `stored`. If the store has something else, nothing is written and the receipt is surprised.
     """
 
     event: Event
     spec_hash: str
-    count: int
+    status: Status
     stored: Stored | None
-    seen_at: datetime | None = None
+    report: str = ""
     is_exact: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.event.name
+
+    @property
+    def source(self) -> str:
+        return self.event.source
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new status for a record that is there. If the store has something else than `stored`, the receipt is surprised."""
+
+    stored: Stored
+    status: Status
+
+    @property
+    def name(self) -> str:
+        return self.stored.name
+
+    @property
+    def source(self) -> str:
+        return self.stored.source
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """outcome None: not settled. Either the writer could not reach the store, and the same write has to be tried again later;
-    or it is surprised: the store has `stored` (None: nothing), which is not what an exact write was made for.
+    or it is surprised: the store has `stored` (None: nothing, or what we do not know), which is not what it was made for.
     """
 
     outcome: Outcome | None
@@ -53,5 +74,5 @@ class Receipt:
 class Envelope:
     """done is called exactly once, on the event loop, whatever becomes of the write."""
 
-    write: Write
+    write: Write | Change
     done: Callable[[Receipt], None]

@@ -2,9 +2,13 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from sys import intern
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,6 +21,8 @@ KIND = "ZenAgentEvent"
 PLURAL = "zenagentevents"
 CLUSTER_LABEL = f"{GROUP}/cluster"
 SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"
+# Which report said it last: resource/namespace/name. After a restart only that tells whether the report is there and was read.
+REPORT_ANNOTATION = f"{GROUP}/report"
 # What the API server takes as a namespace's name.
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -27,21 +33,104 @@ class Phase(StrEnum):
     SUPPRESSED = "Suppressed"
 
 
+class Reason(StrEnum):
+    """Why a record is in its phase: status.reason.
+
+    FIXED: its report, or another one of the same resource, was read whole and does not hold it any more.
+    REPORT_GONE: the report was deleted, often with its resource, and none came in its place.
+    BELOW_THRESHOLD: still reported, but a setting or a new severity excludes it.
+    QUIET: pushed, and not seen again for a while. REOPENED: it came back after it was resolved.
+    """
+
+    FIXED = "Fixed"
+    REPORT_GONE = "ReportGone"
+    BELOW_THRESHOLD = "BelowThreshold"
+    QUIET = "Quiet"
+    REOPENED = "Reopened"
+
+
+class Facets(NamedTuple):
+    """What records are grouped by; an empty string where a record has none of it (`zenwatch top`)."""
+
+    cve: str = ""
+    policy: str = ""
+    rule: str = ""
+    image: str = ""
+    actor: str = ""
+
+
+NO_FACETS, NO_RESOURCE = Facets(), Resource()
+# The details that the sources name it by; the first one that is there counts.
+_FACETS = Facets("vulnID", "policy", "rule checkID ruleID checkId testNumber", "image", "user")
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is remembered of a stored record: enough to know whether it must be written again.
+    """What is remembered of a stored record: enough to know whether it must be written again, and to answer what is open.
 
-    spec_hash: of the event that was written last; empty where the record does not tell.
-    version: rises with every change of this record; versions of two records do not compare.
+    spec_hash: of the event that was written last; empty where the record does not tell. report: that said it; empty for pushed ones.
+    first_seen, last_seen: in whole seconds since 1970. version: rises with every change of this record; two records' do not compare.
     """
 
     name: str
     namespace: str
+    source: str
     spec_hash: str
     severity: str
     phase: str
     count: int
+    reopened: int
+    first_seen: int
+    last_seen: int
     version: int
+    report: str = ""
+    resource: Resource = NO_RESOURCE
+    facets: Facets = NO_FACETS
+
+    @property
+    def seen_at(self) -> datetime:
+        """last_seen as a time."""
+        return datetime.fromtimestamp(self.last_seen, UTC)
+
+    @property
+    def is_open(self) -> bool:
+        return self.phase == Phase.OPEN
+
+    @property
+    def is_resolved(self) -> bool:
+        return self.phase == Phase.RESOLVED
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a record's status is to become.
+
+    count: at least 1. reason None: as it is. seen_at: becomes lastSeen where the status is written; None: the time of the write.
+    """
+
+    phase: str = Phase.OPEN
+    count: int = 1
+    reopened: int = 0
+    reason: str | None = None
+    seen_at: datetime | None = None
+
+    def onto(self, stored: Stored) -> "Status":
+        """The same where somebody else was quicker: what is open again was reopened, and no reopening is taken back."""
+        returns = self.phase == Phase.OPEN and stored.is_resolved
+        reopened = max(self.reopened, stored.reopened + returns)
+        return replace(self, reopened=reopened, reason=self.reason or (Reason.REOPENED if returns else None))
+
+    def is_said_by(self, stored: Stored) -> bool:
+        return (self.phase, self.count, self.reopened) == (stored.phase, stored.count, stored.reopened)
+
+
+def status_of_sighting(stored: Stored | None, *, count: int, seen_at: datetime | None = None, is_news: bool = False) -> Status:
+    """Of a finding that is there now. is_news: it counts as having come back although its record is still open (DEDUP_WINDOW)."""
+    if stored is None:
+        return Status(count=count, seen_at=seen_at)
+    if stored.is_resolved or is_news:
+        return Status(Phase.OPEN, count, stored.reopened + 1, Reason.REOPENED, seen_at)
+    return Status(stored.phase, count, stored.reopened, None, seen_at)
 
 
 def namespace_of(event: Event, *, own_namespace: str) -> str:
@@ -82,8 +171,9 @@ def spec_hash(event: Event) -> str:
     return hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def object_of(event: Event, *, namespace: str, hash_of_spec: str) -> dict[str, Any]:
+def object_of(event: Event, *, namespace: str, hash_of_spec: str, report: str = "") -> dict[str, Any]:
     """The whole object as it is created. It has no status: the CRD's defaults are what a new record needs."""
+    annotations = {SPEC_HASH_ANNOTATION: hash_of_spec} | ({REPORT_ANNOTATION: report} if report else {})
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
@@ -97,7 +187,7 @@ def object_of(event: Event, *, namespace: str, hash_of_spec: str) -> dict[str, A
                 "app.kubernetes.io/managed-by": "zenwatch",
                 CLUSTER_LABEL: event.cluster_id,
             },
-            "annotations": {SPEC_HASH_ANNOTATION: hash_of_spec},
+            "annotations": annotations,
         },
         "spec": spec_of(event),
     }
@@ -113,3 +203,49 @@ def _resource_of(resource: Resource) -> dict[str, str]:
         "namespace": resource.namespace,
     }
     return {part: value for part, value in parts.items() if value}
+
+
+def stored_of(record: Mapping[str, Any]) -> Stored:
+    """What is remembered of a record as the API server sends it. What every record of a group says is held once."""
+    metadata, spec, status = record["metadata"], record.get("spec") or {}, record.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    first_seen = _secs_of(status.get("firstSeen")) or _secs_of(metadata.get("creationTimestamp"))
+    return Stored(
+        name=metadata["name"],
+        namespace=intern(metadata["namespace"]),
+        source=intern(spec.get("source") or ""),
+        spec_hash=annotations.get(SPEC_HASH_ANNOTATION, ""),
+        severity=intern(spec.get("severity") or ""),
+        phase=intern(status.get("phase") or Phase.OPEN.value),
+        count=int(status.get("count") or 1),
+        reopened=int(status.get("reopened") or 0),
+        first_seen=first_seen,
+        last_seen=max(first_seen, _secs_of(status.get("lastSeen"))),
+        version=int(metadata["resourceVersion"]),
+        report=intern(annotations.get(REPORT_ANNOTATION, "")),
+        resource=_shared_resource(*((spec.get("resource") or {}).get(part, "") for part in ("apiVersion", "kind", "name", "namespace"))),
+        facets=_facets_of(spec.get("details") or {}),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shared_resource(api_version: str, kind: str, name: str, namespace: str) -> Resource:
+    return Resource(api_version, kind, name, namespace)
+
+
+@lru_cache(maxsize=4096)
+def _secs_of(said: str | None) -> int:
+    """RFC 3339 to seconds since 1970; 0 where it says nothing."""
+    try:
+        return int(datetime.fromisoformat(said).astimezone(UTC).timestamp()) if said else 0
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _facets_of(details: Mapping[str, Any]) -> Facets:
+    return _shared_facets(*(next((str(details[name]) for name in names.split() if details.get(name)), "") for names in _FACETS))
+
+
+@lru_cache(maxsize=4096)
+def _shared_facets(*values: str) -> Facets:
+    return Facets(*(intern(value) for value in values))

@@ -61,8 +61,12 @@ class Detector:
             served = await self._served(group, version)
             for reports in missing:
                 resource = reports.place.resource
-                if (resource.group, resource.version) == (group, version) and (served is None or resource.plural in served):
+                if (resource.group, resource.version) != (group, version):
+                    continue
+                if served is None or resource.plural in served:
                     reports.look_again()
+                else:
+                    reports.is_gone()
 
     async def _served(self, group: str, version: str) -> frozenset[str] | None:
         """None: we may not know, so each kind has to ask for itself."""

@@ -13,11 +13,12 @@ from typing import Any
 
 import structlog
 
-from zenwatch.contract import ApiResource, Clock, Intake, Watcher
+from zenwatch.contract import ApiResource, Clock, FindsOwners, Intake, Watcher
 from zenwatch.errors import BadInput, Expired, Forbidden, NotFound, Transient, first_line
 from zenwatch.kube.client import KubeClient
-from zenwatch.kube.watch import Change, Complete, Follower, Page
+from zenwatch.kube.watch import Change, Complete, Follower, Interrupted, Page, Resumed, Signal
 from zenwatch.metrics import REPORTS_REJECTED
+from zenwatch.model.finding import Finding, Resource
 from zenwatch.supervise import backoff_secs, contained
 
 log = structlog.get_logger(room="objects")
@@ -50,14 +51,26 @@ class Reports:
 
     on_read: called whenever the state changes.
     ask_again_secs: until a kind is asked for again that we may not read. One that is not served waits for look_again().
+    owners: findings are said of the controllers of what they name, if the watcher knows how. None: of what they name.
     objects: how many there are, readable or not.
     """
 
-    def __init__(self, client: KubeClient, place: Place, watcher: Watcher, intake: Intake, *, ask_again_secs: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        place: Place,
+        watcher: Watcher,
+        intake: Intake,
+        *,
+        ask_again_secs: float,
+        clock: Clock,
+        owners: FindsOwners | None = None,
+    ) -> None:
         self._follower = Follower(client, place.resource, namespace=place.namespace, label_selector=place.resource.label_selector)
         self.place = place
         self._watcher = watcher
         self._intake = intake
+        self._owners = owners if watcher.regroup else None
         self._ask_again_secs = ask_again_secs
         self._clock = clock
         self._listed: set[str] = set()
@@ -71,6 +84,10 @@ class Reports:
     def look_again(self) -> None:
         """The kind is served now."""
         self._is_served_now.set()
+
+    def is_gone(self) -> None:
+        """The API server knows its group, and said that it does not serve the kind: what it held went with it."""
+        self._intake.keep_only(str(self.place), ())
 
     @property
     def is_known(self) -> bool:
@@ -112,11 +129,11 @@ class Reports:
                 continue
             await self._clock.wait(self._never, timeout_secs=self._ask_again_secs)
 
-    async def _receive(self, signal: Page | Complete | Change) -> None:
+    async def _receive(self, signal: Signal) -> None:
         match signal:
             case Page(answer):
                 async for report in _in_turns(answer.get("items") or []):
-                    self._listed.add(self._take(report))
+                    self._listed.add(await self._take(report))
             case Complete():
                 self._intake.keep_only(str(self.place), self._listed)
                 self.objects = len(self._listed)
@@ -128,9 +145,13 @@ class Reports:
                 self._intake.forget(self._reference(report))
             case Change(kind, report):
                 self.objects += kind == "ADDED"
-                self._take(report)
+                await self._take(report)
+            case Interrupted():
+                self._intake.lose_sight(str(self.place))
+            case Resumed():
+                self._intake.regain_sight(str(self.place))
 
-    def _take(self, report: Mapping[str, Any]) -> str:
+    async def _take(self, report: Mapping[str, Any]) -> str:
         reference, version = self._reference(report), str(report["metadata"].get("resourceVersion", ""))
         if self._intake.version_of(reference) == version:
             return reference
@@ -138,17 +159,38 @@ class Reports:
             # A list names the kind of its items once, for all of them; watchers want it in each.
             whole = {"kind": self.place.resource.kind, **report}
             with contained(f"the watcher {self._watcher.name}"):
-                self._intake.take(reference, version, list(self._watcher.parse(whole)))
+                findings, subject = list(self._watcher.parse(whole)), self._subject_of(whole)
+            findings, subject = await self._regrouped(findings, subject)
+            with contained(f"the watcher {self._watcher.name}"):
+                self._intake.take(reference, version, findings, subject=subject)
         except BadInput as exc:
+            self._intake.cannot_read(reference)
             REPORTS_REJECTED.labels(self._watcher.name).inc()
             log.warning("report_rejected", source=self._watcher.name, name=reference, error=first_line(exc))
         return reference
+
+    def _subject_of(self, report: Mapping[str, Any]) -> Resource | None:
+        """A label set is one snapshot, whatever its objects are about."""
+        if self.place.resource.label_selector:
+            return Resource()
+        return self._watcher.subject(report) if self._watcher.subject else None
+
+    async def _regrouped(self, findings: list[Finding], subject: Resource | None) -> tuple[list[Finding], Resource | None]:
+        if self._owners is None or self._watcher.regroup is None:
+            return findings, subject
+        named = {finding.resource for finding in findings} | ({subject} if subject is not None else set())
+        owners = {resource: await self._owners.controller_of(resource) for resource in named}
+        with contained(f"the watcher {self._watcher.name}"):
+            findings = [self._watcher.regroup(finding, owners[finding.resource]) for finding in findings]
+        return findings, owners[subject] if subject is not None else None
 
     def _reference(self, report: Mapping[str, Any]) -> str:
         metadata = report["metadata"]
         return f"{self.place.resource.full_name}/{metadata.get('namespace', '')}/{metadata['name']}"
 
     def _become(self, state: State, error: Exception | None = None) -> None:
+        if state is not State.FOLLOWED:
+            self._intake.lose_sight(str(self.place))
         if state is not self.state:
             say = log.info if error is None else log.warning
             keys = {"error": first_line(error)} if error else {}

@@ -5,14 +5,14 @@ Owns: nothing; the API server does.
 Stops: with its client.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from zenwatch.contract import ApiResource, Gone, Put, Synced
 from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient
 from zenwatch.kube.client import Call, KubeClient
-from zenwatch.kube.watch import AS_TABLE, Change, Complete, Follower, Page
+from zenwatch.kube.watch import Change, Complete, Follower, Page
 from zenwatch.metrics import RECORD_WRITES
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.record import (
@@ -20,13 +20,16 @@ from zenwatch.model.record import (
     GROUP,
     KIND,
     PLURAL,
+    REPORT_ANNOTATION,
     SPEC_HASH_ANNOTATION,
     VERSION,
     Phase,
+    Status,
     Stored,
     namespace_of,
     object_of,
     spec_of,
+    stored_of,
 )
 
 RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
@@ -51,23 +54,23 @@ class CrdStore:
     def parts(self) -> Sequence[str]:
         return self._parts
 
-    async def create(self, event: Event, *, spec_hash: str) -> tuple[Stored, bool]:
+    async def create(self, event: Event, *, spec_hash: str, report: str = "") -> tuple[Stored, bool]:
         namespace = namespace_of(event, own_namespace=self._own_namespace)
         is_in_reach = self._parts == ("",) or namespace in self._parts
         if not is_in_reach or namespace == self._own_namespace:
-            return await self._create_in_own(event, spec_hash)
+            return await self._create_in_own(event, spec_hash, report)
         try:
-            return await self._create_in(namespace, event, spec_hash)
+            return await self._create_in(namespace, event, spec_hash, report)
         except (NotFound, NamespaceTerminating):
-            return await self._create_in_own(event, spec_hash)
+            return await self._create_in_own(event, spec_hash, report)
 
-    async def _create_in_own(self, event: Event, spec_hash: str) -> tuple[Stored, bool]:
+    async def _create_in_own(self, event: Event, spec_hash: str, report: str) -> tuple[Stored, bool]:
         try:
-            return await self._create_in(self._own_namespace, event, spec_hash)
+            return await self._create_in(self._own_namespace, event, spec_hash, report)
         except (NotFound, NamespaceTerminating) as exc:
             raise Transient(f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE") from exc
 
-    async def update(self, event: Event, *, spec_hash: str, stored: Stored) -> Stored:
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: str = "") -> Stored:
         # A merge patch would leave what is no longer said in details; this replaces field by field.
         spec = spec_of(event)
         changes = [_put(f"/spec/{field}", value) for field, value in spec.items() if field not in _NEVER_UPDATED]
@@ -78,7 +81,9 @@ class CrdStore:
         # A write that we gave up may land late: then it must not undo a newer one.
         changes.append(_put("/metadata/resourceVersion", str(stored.version)))
         changes.append(_put("/metadata/labels/severity", event.severity))
-        changes.append(_put(f"/metadata/annotations/{SPEC_HASH_ANNOTATION.replace('/', '~1')}", spec_hash))
+        changes.append(_put(_annotation(SPEC_HASH_ANNOTATION), spec_hash))
+        if report:
+            changes.append(_put(_annotation(REPORT_ANNOTATION), report))
         call = Call("patch", RECORDS, stored.namespace, stored.name)
         try:
             answer = await self._client.send(call, body=changes, content_type=_JSON_PATCH)
@@ -89,15 +94,24 @@ class CrdStore:
             changes.append(_put("/metadata/resourceVersion", mended["metadata"]["resourceVersion"]))
             answer = await self._client.send(call, body=changes, content_type=_JSON_PATCH)
         RECORD_WRITES.labels("update").inc()
-        return _stored_of_object(answer)
+        return stored_of(answer)
 
-    async def set_count(self, stored: Stored, *, count: int, seen_at: datetime) -> Stored:
+    async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
         call = Call("patch", RECORDS, stored.namespace, stored.name, "status")
-        status = {"count": count, "lastSeen": rfc3339(seen_at)}
-        body = {"metadata": {"resourceVersion": str(stored.version)}, "status": status}
+        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        said = {
+            "phase": status.phase,
+            "count": status.count,
+            "reopened": status.reopened,
+            "firstSeen": first_seen,
+            "lastSeen": max(first_seen, rfc3339(status.seen_at or now)),
+            # null takes it away: a record that is open again was not resolved.
+            "resolvedAt": rfc3339(now) if status.phase == Phase.RESOLVED else None,
+        } | ({"reason": status.reason} if status.reason is not None else {})
+        body = {"metadata": {"resourceVersion": str(stored.version)}, "status": said}
         answer = await self._client.send(call, body=body, content_type=_MERGE_PATCH)
         RECORD_WRITES.labels("status").inc()
-        return _stored_of_object(answer)
+        return stored_of(answer)
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         record: Mapping[str, Any] = await self._client.send(Call("get", RECORDS, stored.namespace, stored.name))
@@ -118,23 +132,23 @@ class CrdStore:
                 place = {"continue": token}
 
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
-        follower = Follower(self._client, RECORDS, list_accept=AS_TABLE, namespace=part, label_selector=self._selector)
+        follower = Follower(self._client, RECORDS, namespace=part, label_selector=self._selector)
         try:
             async for signal in follower.signals():
                 match signal:
-                    case Page(table):
-                        for stored in _rows_of(table):
-                            yield Put(stored)
+                    case Page(answer):
+                        for record in answer.get("items") or ():
+                            yield Put(stored_of(record))
                     case Complete():
                         yield Synced()
                     case Change(kind, record):
-                        stored = _stored_of_object(record)
+                        stored = stored_of(record)
                         yield Gone(stored.name, stored.version) if kind == "DELETED" else Put(stored)
         except NotFound as exc:
             raise Transient(_NOT_SERVED) from exc
 
-    async def _create_in(self, namespace: str, event: Event, spec_hash: str) -> tuple[Stored, bool]:
-        body = object_of(event, namespace=namespace, hash_of_spec=spec_hash)
+    async def _create_in(self, namespace: str, event: Event, spec_hash: str, report: str) -> tuple[Stored, bool]:
+        body = object_of(event, namespace=namespace, hash_of_spec=spec_hash, report=report)
         try:
             answer = await self._client.send(Call("create", RECORDS, namespace), body=body)
         except NotFound as exc:
@@ -145,11 +159,11 @@ class CrdStore:
             # Another replica, or we before a restart, already stored it. Success, not an error.
             return await self._stored_as(namespace, event.name), False
         RECORD_WRITES.labels("create").inc()
-        return _stored_of_object(answer), True
+        return stored_of(answer), True
 
     async def _stored_as(self, namespace: str, name: str) -> Stored:
         try:
-            return _stored_of_object(await self._client.send(Call("get", RECORDS, namespace, name)))
+            return stored_of(await self._client.send(Call("get", RECORDS, namespace, name)))
         except NotFound as exc:
             raise Transient(f"the record {name} was there and is gone again") from exc
 
@@ -159,26 +173,5 @@ def _put(path: str, value: Any) -> dict[str, Any]:
     return {"op": "add", "path": path, "value": value}
 
 
-def _stored_of_object(answer: Mapping[str, Any]) -> Stored:
-    status = answer.get("status") or {}
-    return _stored(answer["metadata"], phase=status.get("phase"), count=status.get("count"))
-
-
-def _rows_of(table: Mapping[str, Any]) -> Iterator[Stored]:
-    columns = {column["name"]: place for place, column in enumerate(table["columnDefinitions"])}
-    for row in table.get("rows") or ():
-        cells: Sequence[Any] = row["cells"]
-        yield _stored(row["object"]["metadata"], phase=cells[columns["Phase"]], count=cells[columns["Count"]])
-
-
-def _stored(metadata: Mapping[str, Any], *, phase: Any, count: Any) -> Stored:
-    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    return Stored(
-        name=metadata["name"],
-        namespace=metadata["namespace"],
-        spec_hash=annotations.get(SPEC_HASH_ANNOTATION, ""),
-        severity=labels.get("severity", ""),
-        phase=phase or Phase.OPEN,
-        count=int(count or 1),
-        version=int(metadata["resourceVersion"]),
-    )
+def _annotation(name: str) -> str:
+    return f"/metadata/annotations/{name.replace('/', '~1')}"

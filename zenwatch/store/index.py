@@ -1,7 +1,7 @@
 """What is stored: one small entry per record, read from the store and kept true by following it.
 
-In: Puts and Gones from the store, receipts from dedup.  Out: lookups; a call for every record that disappears.
-Owns: one Stored per record (about 300 bytes), and the last deletions.
+In: Puts and Gones from the store, receipts from dedup.  Out: lookups; groups; a call for every record that disappears.
+Owns: one Stored per record, and the last deletions.
 Stops: nothing to drain; it is read again at the next start.
 """
 
@@ -16,6 +16,7 @@ from zenwatch.contract import Gone, Put, Store, Synced
 from zenwatch.errors import Expired
 from zenwatch.metrics import RECORDS_INDEXED
 from zenwatch.model.record import Stored
+from zenwatch.store.groups import Groups
 
 log = structlog.get_logger(room="index")
 
@@ -38,6 +39,7 @@ class StoredIndex:
         # Name → version of the deletion: a receipt of an earlier write may still be on its way.
         self._gone: LRUCache[str, int] = LRUCache(maxsize=DELETIONS_REMEMBERED)
         self._on_gone: list[Callable[[str], None]] = []
+        self.groups = Groups()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -81,18 +83,23 @@ class StoredIndex:
     def get(self, name: str) -> Stored | None:
         return self._records.get(name)
 
+    def of_source(self, source: str) -> list[Stored]:
+        return [stored for stored in self._records.values() if stored.source == source]
+
     def put(self, stored: Stored) -> None:
         known = self._records.get(stored.name)
         newest = known.version if known is not None else self._gone.get(stored.name, 0)
         if newest < stored.version:
             self._records[stored.name] = stored
             RECORDS_INDEXED.set(len(self._records))
+            self.groups.replace(known, stored)
         for fresh in self._fresh.values():
             fresh.add(stored.name)
 
     def drop(self, name: str) -> None:
-        if self._records.pop(name, None) is not None:
+        if (known := self._records.pop(name, None)) is not None:
             RECORDS_INDEXED.set(len(self._records))
+            self.groups.replace(known, None)
             for call in self._on_gone:
                 call(name)
 

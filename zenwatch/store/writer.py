@@ -6,17 +6,18 @@ Stops: drain() takes nothing more and returns when the queue is empty and every 
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from zenwatch.contract import Clock, DeadLetters, Store
 from zenwatch.errors import Closed, Conflict, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
-from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS
-from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
-from zenwatch.model.event import rfc3339
+from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS, RECORDS_REOPENED, RECORDS_RESOLVED
+from zenwatch.model.envelope import Change, Envelope, Outcome, Receipt, Write
+from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.parcel import DeadLetter
-from zenwatch.model.record import Stored
+from zenwatch.model.record import Status, Stored
 from zenwatch.store.pressure import Valve
 from zenwatch.supervise import backoff_secs
 
@@ -66,7 +67,12 @@ class Writer:
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=queue_writes)
         self._closed = False
         self._told: set[str] = set()
+        self._on_new: list[Callable[[Event, Stored], None]] = []
         self._never = asyncio.Event()
+
+    def call_when_new(self, call: Callable[[Event, Stored], None]) -> None:
+        """call(event, stored) for every record that is created, at once."""
+        self._on_new.append(call)
 
     async def submit(self, envelope: Envelope) -> None:
         if self._closed:
@@ -93,67 +99,89 @@ class Writer:
                 finally:
                     self._queue.task_done()
 
-    async def _settle(self, write: Write) -> Receipt:
-        attempt, progress = 1, _Progress(write.stored)
+    async def _settle(self, order: Write | Change) -> Receipt:
+        attempt, progress = 1, _Progress(order.stored)
         while True:
-            tried = await self._try(write, progress)
+            tried = await self._try(order, progress)
             if isinstance(tried, Receipt):
                 return tried
             if self._closed or attempt == TRIES:
-                log.warning("record_not_written", name=write.event.name, source=write.event.source, error=first_line(tried))
+                log.warning("record_not_written", name=order.name, source=order.source, error=first_line(tried))
                 return Receipt(outcome=None)
             RECORD_WRITE_RETRIES.inc()
             if not isinstance(tried, Conflict):
                 await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, tried, cap_secs=5.0))
             attempt += 1
 
-    async def _try(self, write: Write, progress: _Progress) -> Receipt | ZenwatchError:  # noqa: PLR0911  one for each way it can end
+    async def _try(self, order: Write | Change, progress: _Progress) -> Receipt | ZenwatchError:  # noqa: PLR0911  one for each way it can end
         """The receipt, or why it has to be tried again."""
         try:
             # A turn is one try: who waits to try again leaves it to others.
             async with self._valve.turn():
-                await self._advance(write, progress)
+                await (self._advance(order, progress) if isinstance(order, Write) else self._change(order, progress))
         except _Surprise as surprise:
             return Receipt(None, surprise.stored, is_surprised=True)
         except NotFound as exc:
             # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
             progress.stored = None
-            return Receipt(None, None, is_surprised=True) if write.is_exact else exc
+            return exc if isinstance(order, Write) and not order.is_exact else Receipt(None, None, is_surprised=True)
         except Conflict as exc:
             # It is not what we took it for: create() tells what it is.
             progress.stored = None
-            return exc
+            return exc if isinstance(order, Write) else Receipt(None, None, is_surprised=True)
         except Transient as exc:
             return exc
         except Forbidden as exc:
             self._tell_once(exc)
             return Receipt(outcome=None)
         except Permanent as exc:
-            # Before the receipt: once the event is settled, nobody else has it.
-            await self._dead_letters.put(DeadLetter(write.event, first_line(exc), rfc3339(self._clock.now())))
-            return Receipt(Outcome.DEAD_LETTERED)
+            return await self._give_up(order, exc)
         self._told.clear()
         return Receipt(progress.outcome, progress.stored)
 
     async def _advance(self, write: Write, progress: _Progress) -> None:
         if progress.stored is None:
             progress.creates += 1
-            stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash)
+            stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash, report=write.report)
             # The answer to an earlier try may have been lost on its way: a record that says just this is then our own.
             is_new = is_new or (progress.creates > 1 and stored.spec_hash == write.spec_hash)
             if write.is_exact and not is_new:
                 raise _Surprise(stored)
             progress.stored = stored
-            progress.outcome = Outcome.STORED if is_new else progress.outcome
+            if is_new:
+                progress.outcome = Outcome.STORED
+                for call in self._on_new:
+                    call(write.event, stored)
         if progress.stored.spec_hash != write.spec_hash:
-            progress.stored = await self._store.update(write.event, spec_hash=write.spec_hash, stored=progress.stored)
+            progress.stored = await self._store.update(write.event, spec_hash=write.spec_hash, stored=progress.stored, report=write.report)
             progress.outcome = Outcome.STORED
-        if progress.stored.count != write.count:
-            progress.stored = await self._store.set_count(progress.stored, count=write.count, seen_at=write.seen_at or self._clock.now())
+        await self._bring_to(write.status.onto(progress.stored), progress, progress.stored)
 
-    def _tell_once(self, refusal: Forbidden) -> None:
+    async def _change(self, change: Change, progress: _Progress) -> None:
+        await self._bring_to(change.status, progress, change.stored)
+
+    async def _bring_to(self, status: Status, progress: _Progress, before: Stored) -> None:
+        if status.is_said_by(before):
+            return
+        progress.stored = after = await self._store.set_status(before, status, now=self._clock.now())
+        if after.is_resolved and not before.is_resolved:
+            RECORDS_RESOLVED.labels(after.source, status.reason or "").inc()
+        RECORDS_REOPENED.labels(after.source).inc(max(after.reopened - before.reopened, 0))
+
+    async def _give_up(self, order: Write | Change, refusal: Permanent) -> Receipt:
+        if isinstance(order, Change):
+            self._tell_once(refusal)
+            return Receipt(outcome=None)
+        # Before the receipt: once the event is settled, nobody else has it.
+        await self._dead_letters.put(DeadLetter(order.event, first_line(refusal), rfc3339(self._clock.now())))
+        return Receipt(Outcome.DEAD_LETTERED)
+
+    def _tell_once(self, refusal: Permanent) -> None:
         """A missing permission meets every write: one line says as much as a thousand."""
         sentence = first_line(refusal)
         if sentence not in self._told:
             self._told.add(sentence)
-            log.error("permission_missing", error=sentence)
+            if isinstance(refusal, Forbidden):
+                log.error("permission_missing", error=sentence)
+            else:
+                log.error("status_refused", error=sentence)

@@ -1,13 +1,12 @@
-"""Hold what each report says, and merge what several reports say of one key.
+"""Make one event of several that have one key, small enough to be stored.
 
-In: the events of a report, as often as it changes.  Out: one event per name, and how many reports hold it.
-Owns: per report its version, its names and its events, compressed (70 bytes per event in reports of 20 that resemble each other).
-Stops: nothing to stop; all of it can be read again from the API server.
+In: the events of one name, from several reports or sightings.  Out: one.
+Owns: nothing.
+Stops: nothing to stop.
 """
 
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import orjson
@@ -24,94 +23,6 @@ DETAILS_BYTES = 8 * 1024
 REMEDIATION_BYTES = 2 * 1024
 REFERENCES_BYTES = 3 * 1024
 REFERENCES = 10
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    version: str
-    names: tuple[str, ...]
-    packed: bytes
-
-
-class Holdings:
-    """What all reports of one source say at this moment."""
-
-    def __init__(self) -> None:
-        self._reports: dict[str, _Held] = {}
-        # Nearly every name stands in one report: a plain string then, a tuple only where several hold it.
-        self._holders: dict[str, str | tuple[str, ...]] = {}
-
-    def __len__(self) -> int:
-        return len(self._reports)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._holders
-
-    def version_of(self, report: str) -> str | None:
-        held = self._reports.get(report)
-        return held.version if held else None
-
-    def reports_of(self, place: str) -> list[str]:
-        """place: resource, or resource/namespace."""
-        return [report for report in self._reports if report.startswith(f"{place}/")]
-
-    def replace(self, report: str, version: str, events: Collection[Event]) -> set[str]:
-        """This is what the report says now. Return every name that it says, or no longer says."""
-        names = tuple(dict.fromkeys(event.name for event in events))
-        packed = zlib.compress(orjson.dumps(list(events)), 1)
-        touched = self.forget(report)
-        self._reports[report] = _Held(version, names, packed)
-        for name in names:
-            holders = self._holders_of(name)
-            self._holders[name] = (*holders, report) if holders else report
-        return touched.union(names)
-
-    def forget(self, report: str) -> set[str]:
-        """Return the names that the report said."""
-        held = self._reports.pop(report, None)
-        if held is None:
-            return set()
-        for name in held.names:
-            left = tuple(holder for holder in self._holders_of(name) if holder != report)
-            if left:
-                self._holders[name] = left if len(left) > 1 else left[0]
-            else:
-                del self._holders[name]
-        return set(held.names)
-
-    def merged(self, names: Iterable[str]) -> Iterator[tuple[str, Event | None, int]]:
-        """Per name the merged event and how many reports hold it; None and 0 where none does any more.
-
-        Names of one report come together, so that each report is unpacked about once.
-        """
-        by_report: dict[str, list[str]] = {}
-        for name in names:
-            holders = self._holders_of(name)
-            by_report.setdefault(holders[0] if holders else "", []).append(name)
-        for gone in by_report.pop("", ()):
-            yield gone, None, 0
-        for report, together in by_report.items():
-            unpacked: dict[_Held, dict[str, list[Event]]] = {}
-            for name in together:
-                holders = self._holders_of(name)
-                if report not in holders:
-                    # It changed while the consumer was busy; it is touched again and comes with the next call.
-                    continue
-                said = [self._unpacked(holder, unpacked)[name] for holder in holders]
-                yield name, merge(list(chain.from_iterable(said))), len(holders)
-
-    def _unpacked(self, report: str, cache: dict[_Held, dict[str, list[Event]]]) -> dict[str, list[Event]]:
-        held = self._reports[report]
-        if held not in cache:
-            by_name: dict[str, list[Event]] = {}
-            for fields in orjson.loads(zlib.decompress(held.packed)):
-                by_name.setdefault(fields["name"], []).append(Event.from_json(fields))
-            cache[held] = by_name
-        return cache[held]
-
-    def _holders_of(self, name: str) -> tuple[str, ...]:
-        holders = self._holders.get(name, ())
-        return (holders,) if isinstance(holders, str) else holders
 
 
 def merge(events: Collection[Event]) -> Event:

@@ -1,4 +1,4 @@
-"""What a found event means for its record: create it, write it again, or leave it.
+"""What a found event means for its record: create it, write it again, open it again, or leave it.
 
 In: an event, how many reports hold it, what is stored.  Out: the write, or None.
 Owns: nothing.
@@ -7,12 +7,13 @@ Stops: nothing to stop.
 
 from zenwatch.model.envelope import Write
 from zenwatch.model.event import Event
-from zenwatch.model.record import Stored, spec_hash
+from zenwatch.model.record import Stored, spec_hash, status_of_sighting
 
 
-def decide(event: Event, *, count: int, stored: Stored | None) -> Write | None:
-    """None: what is stored says it already."""
+def decide(event: Event, *, count: int, stored: Stored | None, report: str = "") -> Write | None:
+    """None: what is stored says it already. report: one of those that hold it."""
     wanted = spec_hash(event)
-    if stored is not None and stored.spec_hash == wanted and stored.count == count:
+    status = status_of_sighting(stored, count=count)
+    if stored is not None and stored.spec_hash == wanted and status.is_said_by(stored):
         return None
-    return Write(event, wanted, count, stored)
+    return Write(event, wanted, status, stored, report)

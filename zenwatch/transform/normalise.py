@@ -35,6 +35,11 @@ def require_source(findings: Iterable[Finding], source: str) -> None:
             raise BadInput(f"a finding's type.source is {finding.type.source!r}, the watcher is {source!r}")
 
 
+def name_of(finding: Finding, *, cluster_id: str) -> str:
+    """Of the record that the finding belongs to."""
+    return record_name(finding.type.name_prefix, cluster_id=cluster_id, source=finding.type.source, key=bounded_key(finding.key))
+
+
 def normalise(finding: Finding, *, cluster_id: str, seen_at: datetime) -> Event:
     """seen_at: becomes detectedAt where the tool gives no time of its own."""
     key = bounded_key(finding.key)

@@ -1,7 +1,8 @@
 """See to it that the store says what the reports of one source say: the Intake of a pull source.
 
-In: findings, report by report.  Out: envelopes to the writer.
-Owns: what the reports say now (group.Holdings) and the names whose records are not known to agree with it.
+In: findings, report by report.  Out: envelopes to the writer: records to be stored, and those to be resolved that no report holds any more.
+Owns: what the reports say now (Holdings), those that are gone and may come back (Ghosts), and the names whose records are not known to
+agree with them.
 Stops: with the round that calls settle(); what is left unsettled is found again by the first list after a restart.
 """
 
@@ -9,17 +10,19 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from zenwatch.contract import Clock, Index, RecordWriter, TellsFates
 from zenwatch.errors import Transient
 from zenwatch.metrics import REPORTS_HELD, Ledger
-from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
-from zenwatch.model.event import Event
-from zenwatch.model.finding import Finding, Severity
+from zenwatch.model.envelope import Change, Envelope, Outcome, Receipt, Write
+from zenwatch.model.finding import Finding, Resource, Severity
+from zenwatch.model.record import Phase, Reason, Status, Stored
 from zenwatch.transform.dedup import Dedup
-from zenwatch.transform.group import Holdings
+from zenwatch.transform.ghosts import Ghosts
+from zenwatch.transform.holdings import Holdings
 from zenwatch.transform.lifecycle import decide
-from zenwatch.transform.normalise import normalise, require_source
+from zenwatch.transform.normalise import name_of, normalise, require_source
 
 # Merging as many takes some 10 ms: let others have the loop in between.
 NAMES_AT_A_TIME = 100
@@ -34,11 +37,35 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Origin:
-    """What is the same for all findings of one source. min_severity: findings below it are filtered."""
+    """What is the same for all findings of one source.
+
+    min_severity: findings below it are filtered. grace_secs: a report that is gone is taken for gone after that time.
+    places: all that are read. is_confined: there may be reports elsewhere, which are not.
+    """
 
     source: str
     cluster_id: str
     min_severity: Severity
+    grace_secs: float = 600.0
+    places: frozenset[str] = frozenset()
+    is_confined: bool = False
+
+
+class Rooms(Protocol):
+    """What a reconciler is joined to."""
+
+    @property
+    def index(self) -> Index: ...
+    @property
+    def dedup(self) -> Dedup: ...
+    @property
+    def writer(self) -> RecordWriter: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def fates(self) -> TellsFates: ...
 
 
 class _Batch:
@@ -62,104 +89,177 @@ class _Batch:
 
 
 class Reconciler:
-    def __init__(
-        self, origin: Origin, *, index: Index, dedup: Dedup, writer: RecordWriter, ledger: Ledger, clock: Clock, fates: TellsFates
-    ) -> None:
+    """resolved, reopened: how many records so far."""
+
+    def __init__(self, origin: Origin, rooms: Rooms) -> None:
         self._origin = origin
-        self._index = index
-        self._dedup = dedup
-        self._writer = writer
-        self._ledger = ledger
-        self._clock = clock
-        self._fates = fates
+        self._rooms = rooms
+        self._index = rooms.index
         self._held = Holdings()
-        # Name → findings that wait for it in the ledger; 0 where only the merge has to be looked at again.
+        self._ghosts = Ghosts(rooms.clock, grace_secs=origin.grace_secs)
+        self._in_sight: set[str] = set()
+        self._unreadable: set[str] = set()
+        # A place came in sight: records of it may be stored that nothing says any more.
+        self._has_listed = False
+        # Name → findings that wait for it in the ledger; 0 where only what is stored has to be looked at again.
         self._unsettled: dict[str, int] = {}
+        self.resolved = 0
+        self.reopened = 0
 
     # ------------------------------------------------------------ contract.Intake
 
     def version_of(self, report: str) -> str | None:
         return self._held.version_of(report)
 
-    def take(self, report: str, version: str, findings: Sequence[Finding]) -> None:
-        source, seen_at = self._origin.source, self._clock.now()
+    def take(self, report: str, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
+        source, seen_at, cluster_id = self._origin.source, self._rooms.clock.now(), self._origin.cluster_id
         require_source(findings, source)
         kept = [finding for finding in findings if finding.severity.is_at_least(self._origin.min_severity)]
-        events = [normalise(finding, cluster_id=self._origin.cluster_id, seen_at=seen_at) for finding in kept]
+        below = [finding for finding in findings if not finding.severity.is_at_least(self._origin.min_severity)]
+        events = [normalise(finding, cluster_id=cluster_id, seen_at=seen_at) for finding in kept]
+        left_out = {name_of(finding, cluster_id=cluster_id) for finding in below}
+        subjects = {subject} if subject is not None else {finding.resource for finding in findings}
         # Whatever can fail comes before the first count: a report is taken whole or not at all.
-        touched = self._held.replace(report, version, events)
-        self._ledger.receive(source, len(findings))
-        self._ledger.settle(source, Outcome.FILTERED, len(findings) - len(kept))
-        self._touch(touched)
-        for finding in findings:
-            if not finding.severity.is_at_least(self._origin.min_severity):
-                below = f"Its severity {finding.severity} is below {self._origin.min_severity}, the least that is stored of {source}."
-                self._fates.tell(source, finding.key, Outcome.FILTERED, below)
+        self._touch(self._held.replace(report, version, events, left_out=left_out, subjects=subjects))
+        self._touch(self._ghosts.drop(report))
+        self._unreadable.discard(report)
+        self._rooms.ledger.receive(source, len(findings))
+        self._rooms.ledger.settle(source, Outcome.FILTERED, len(below))
+        for finding in below:
+            why = f"Its severity {finding.severity} is below {self._origin.min_severity}, the least that is stored of {source}."
+            self._rooms.fates.tell(source, finding.key, Outcome.FILTERED, why)
         for event in events:
             self._unsettled[event.name] += 1
         REPORTS_HELD.labels(source).set(len(self._held))
 
+    def cannot_read(self, report: str) -> None:
+        self._unreadable.add(report)
+
     def forget(self, report: str) -> None:
-        self._touch(self._held.forget(report))
+        names = self._held.forget(report)
+        self._ghosts.add(report, names)
+        self._unreadable.discard(report)
+        self._touch(names)
         REPORTS_HELD.labels(self._origin.source).set(len(self._held))
 
     def keep_only(self, place: str, reports: Collection[str]) -> None:
         for report in self._held.reports_of(place):
             if report not in reports:
                 self.forget(report)
+        self._unreadable -= {report for report in self._unreadable if report.startswith(f"{place}/") and report not in reports}
+        self._has_listed = self._has_listed or place not in self._in_sight
+        self._in_sight.add(place)
+
+    def lose_sight(self, place: str) -> None:
+        self._in_sight.discard(place)
+
+    def regain_sight(self, place: str) -> None:
+        self._in_sight.add(place)
 
     async def settle(self) -> None:
         await self._index.wait_until_synced()
+        if self._has_listed:
+            self._has_listed = False
+            self._find_orphans()
+        self._touch(self._ghosts.expire(self._is_absent))
         batch = _Batch()
-        for place, (name, event, count) in enumerate(self._held.merged(list(self._unsettled))):
-            if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
-                await asyncio.sleep(0)
-            if event is None:
-                # The tool took it back before it was written: there is nothing to store any more.
-                self._close(self._unsettled.pop(name, 0), Outcome.FILTERED)
-                continue
-            write = decide(event, count=count, stored=self._index.get(name))
-            if write is None:
-                self._close(self._unsettled.pop(name, 0), Outcome.REPEATED)
-            elif self._dedup.claim(name):
-                await self._submit(write, batch)
+        await self._resolve_gone(batch)
+        for place, (name, event, holders) in enumerate(self._held.merged(list(self._unsettled))):
             if batch.failed:
                 # Each write that fails was retried by the writer: the others would fare no better now.
                 break
+            if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
+                await asyncio.sleep(0)
+            write = decide(event, count=len(holders), stored=self._index.get(name), report=holders[0])
+            if write is None:
+                self._close(self._unsettled.pop(name, 0), Outcome.REPEATED)
+            else:
+                await self._submit(write, batch)
         await batch.wait()
         if batch.failed:
             raise Transient(f"{batch.failed} records could not be written; {len(self._unsettled)} wait for the next round")
 
-    async def _submit(self, write: Write, batch: _Batch) -> None:
-        name = write.event.name
+    # ------------------------------------------------------------ what no report holds any more
+
+    def _find_orphans(self) -> None:
+        """What is stored as open, and was not said since we started: its report is a ghost, or says it no more."""
+        orphans: dict[str, list[str]] = {}
+        for stored in self._index.of_source(self._origin.source):
+            name, report = stored.name, stored.report
+            if stored.is_resolved or name in self._held or self._ghosts.hold(name) or not self._is_in_sight(report):
+                continue
+            if self._held.version_of(report) is not None:
+                self._touch([name])
+            else:
+                orphans.setdefault(report, []).append(name)
+        for report, names in orphans.items():
+            self._ghosts.add(report, names)
+
+    def _is_in_sight(self, report: str) -> bool:
+        """Whether we are told what becomes of it. Records of earlier versions do not tell their report: it may be any."""
+        if not report:
+            return not self._origin.is_confined and self._in_sight >= self._origin.places
+        kind, namespace, _ = report.split("/", 2)
+        return kind in self._in_sight or f"{kind}/{namespace}" in self._in_sight
+
+    def _is_absent(self, report: str) -> bool:
+        """Whether it may be concluded from its silence that it is gone."""
+        return self._is_in_sight(report) and report not in self._unreadable
+
+    async def _resolve_gone(self, batch: _Batch) -> None:
+        gone = [name for name in self._unsettled if name not in self._held]
+        below = self._held.left_out_of(gone)
+        for name in gone:
+            if name in self._held or batch.failed:
+                continue
+            stored = self._index.get(name)
+            if stored is None or stored.is_resolved or self._ghosts.hold(name):
+                # What was taken back before it was written is not written; of a ghost nothing is known yet.
+                self._close(self._unsettled.pop(name, 0), Outcome.FILTERED)
+                continue
+            reason = Reason.BELOW_THRESHOLD if name in below else self._reason_of(stored)
+            await self._submit(Change(stored, Status(Phase.RESOLVED, stored.count, stored.reopened, reason)), batch)
+
+    def _reason_of(self, stored: Stored) -> Reason:
+        return Reason.FIXED if self._held.speaks_of(stored.report, stored.resource) else Reason.REPORT_GONE
+
+    # ------------------------------------------------------------ writes and receipts
+
+    async def _submit(self, order: Write | Change, batch: _Batch) -> None:
+        name = order.name
+        if not self._rooms.dedup.claim(name):
+            return
         findings = self._unsettled.pop(name, 0)
         batch.open += 1
         is_handed_over = False
         try:
-            await self._writer.submit(Envelope(write, partial(self._receive, batch, write.event, findings)))
+            await self._rooms.writer.submit(Envelope(order, partial(self._receive, batch, order, findings)))
             is_handed_over = True
         finally:
             if not is_handed_over:
                 # The round's time is up, or the process stops: the name must not stay claimed.
-                self._receive(batch, write.event, findings, Receipt(outcome=None))
-
-    # ------------------------------------------------------------ receipts
+                self._receive(batch, order, findings, Receipt(outcome=None))
 
     def look_again(self, name: str) -> None:
         """The record disappeared from the store. What a report still says is written again."""
         if name in self._held:
             self._touch({name})
 
-    def _receive(self, batch: _Batch, event: Event, findings: int, receipt: Receipt) -> None:
-        name = event.name
-        self._dedup.settle(name, receipt.stored)
+    def _receive(self, batch: _Batch, order: Write | Change, findings: int, receipt: Receipt) -> None:
+        name = order.name
+        self._rooms.dedup.settle(name, receipt.stored)
         if receipt.outcome is None:
             self._touch({name})
             self._unsettled[name] += findings
         else:
-            self._close(findings, receipt.outcome)
-            self._fates.tell(self._origin.source, event.key, receipt.outcome, _WHY.get(receipt.outcome, ""), name=name)
-        batch.close_one(failed=receipt.outcome is None)
+            after, before = receipt.stored, order.stored
+            self.resolved += after is not None and after.is_resolved
+            self.reopened += after is not None and before is not None and after.reopened > before.reopened
+            # A finding that was taken back while it waited for an earlier write of its record.
+            self._close(findings, Outcome.FILTERED if isinstance(order, Change) else receipt.outcome)
+            if isinstance(order, Write):
+                self._rooms.fates.tell(self._origin.source, order.event.key, receipt.outcome, _WHY.get(receipt.outcome, ""), name=name)
+        batch.close_one(failed=receipt.outcome is None and not receipt.is_surprised)
 
     def _touch(self, names: Collection[str]) -> None:
         for name in names:
@@ -169,5 +269,5 @@ class Reconciler:
         """Of several findings that became one record, one is stored and the others repeat it."""
         stored = min(findings, 1) if outcome is Outcome.STORED else 0
         rest = Outcome.REPEATED if outcome is Outcome.STORED else outcome
-        self._ledger.settle(self._origin.source, Outcome.STORED, stored)
-        self._ledger.settle(self._origin.source, rest, findings - stored)
+        self._rooms.ledger.settle(self._origin.source, Outcome.STORED, stored)
+        self._rooms.ledger.settle(self._origin.source, rest, findings - stored)

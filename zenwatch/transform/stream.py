@@ -7,7 +7,7 @@ Stops: drain() closes the inbox and returns when all that was taken out of it is
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -28,6 +28,7 @@ from zenwatch.transform.fates import Fate, Fates
 from zenwatch.transform.group import entries_of, fitted, follow_up
 from zenwatch.transform.normalise import normalise, require_source
 from zenwatch.transform.pacing import Turns
+from zenwatch.transform.pending import Past, Pending, Try, waits
 
 log = structlog.get_logger(room="stream")
 
@@ -56,63 +57,6 @@ class Rooms(Protocol):
     def fates(self) -> Fates: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """What a record says of earlier sightings. recent: the list that goes on; last_seen: RFC 3339."""
-
-    recent: Sequence[str] = ()
-    last_seen: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """A write, and the sightings and tickets of what it carries.
-
-    is_new: the record was not there before them. stored: what was there when it was made. seen_at: the last of the sightings.
-    """
-
-    event: Event
-    hash: str
-    count: int
-    sightings: int
-    is_new: bool
-    tickets: tuple[int, ...]
-    seen_at: datetime | None = None
-    stored: Stored | None = None
-
-    @property
-    def intent(self) -> Intent:
-        return Intent(self.event, self.hash, self.count, self.sightings, self.is_new, self.tickets)
-
-    def has_landed(self, stored: Stored | None) -> bool:
-        """What is stored says what this write said: only the answer was lost. Its count holds, and is not added again."""
-        return stored is not None and stored.spec_hash == self.hash
-
-
-@dataclass(slots=True)
-class _Pending:
-    """One record's sightings that are not settled.
-
-    event: of the last one, with `recent` of all. sightings, tickets: of those that no write carried yet. held: the one ticket that
-    still takes room in the inbox. failed: the write that has to be made before another one is: as long as nobody answered it, nobody
-    knows whether it was. gathered: how many events of an intent are here, of which others are still to come. in_flight: a write is.
-    """
-
-    event: Event
-    last_seen: str
-    held: int
-    sightings: int = 0
-    tickets: list[int] = field(default_factory=list)
-    failed: _Try | None = None
-    gathered: int = 0
-    in_flight: bool = False
-
-    @property
-    def is_busy(self) -> bool:
-        """Its turn comes when what is in the way of it is over."""
-        return self.in_flight or self.gathered > 0 or self.failed is not None
-
-
 _WHY = {
     Outcome.STORED: "A new record was made of it.",
     Outcome.REPEATED: "It is in the record that was there, and counted there if the tool's repeats count.",
@@ -120,26 +64,25 @@ _WHY = {
 }
 
 
-def _waits(pending: _Pending) -> str:
-    if pending.failed:
-        return "Its write failed and is made again."
-    return "It is being written." if pending.in_flight else "It waits for its turn to be written."
-
-
 class Stream:
-    def __init__(self, watcher: PushWatcher, *, cluster_id: str, inbox: Inbox, rooms: Rooms, coalesce_secs: float) -> None:
-        """coalesce_secs: after a write of a record, how long its next sightings are collected before the next one."""
+    def __init__(
+        self, watcher: PushWatcher, *, cluster_id: str, inbox: Inbox, rooms: Rooms, coalesce_secs: float, window_secs: float | None = None
+    ) -> None:
+        """coalesce_secs: after a write of a record, how long its next sightings are collected before the next one.
+        window_secs: a sighting later than that after the one before reopens its record; None: none does that is open.
+        """
         self.source = watcher.name
         self._watcher = watcher
         self._cluster_id = cluster_id
         self._inbox = inbox
         self._rooms = rooms
-        self._pending: dict[str, _Pending] = {}
+        self._window_secs = window_secs
+        self._pending: dict[str, Pending] = {}
         self._turns = Turns(rooms.clock, gap_secs=coalesce_secs if watcher.counts_repeats else 0.0)
         self._never = asyncio.Event()
         self._failures = 0
         self._again_at = float("-inf")
-        self._written: LRUCache[str, _Past] = LRUCache(maxsize=REMEMBERED_RECORDS)
+        self._written: LRUCache[str, Past] = LRUCache(maxsize=REMEMBERED_RECORDS)
         # Offered or received, and not settled: what memory would lose. taken: of those, what is out of the inbox.
         self._unsettled = 0
         self._taken = 0
@@ -179,7 +122,7 @@ class Stream:
                 self._receive_events(1)
             pending = self._pending.get(parcel.event.name)
             if pending is None:
-                self._pending[parcel.event.name] = pending = _Pending(parcel.event, parcel.event.detected_at, parcel.ticket)
+                self._pending[parcel.event.name] = pending = Pending(parcel.event, parcel.event.detected_at, parcel.ticket)
                 self._take_up(pending, parcel)
                 continue
             if self._watcher.counts_repeats:
@@ -225,7 +168,7 @@ class Stream:
 
     # ------------------------------------------------------------ one record
 
-    def _take_up(self, pending: _Pending, parcel: Parcel) -> None:
+    def _take_up(self, pending: Pending, parcel: Parcel) -> None:
         if parcel.intent is not None:
             self._take_up_intent(pending, parcel.intent)
             return
@@ -241,11 +184,11 @@ class Stream:
         if pending.sightings == 1 and not pending.is_busy:
             self._turns.ask(event.name)
 
-    def _take_up_intent(self, pending: _Pending, intent: Intent) -> None:
+    def _take_up_intent(self, pending: Pending, intent: Intent) -> None:
         """Before a crash one write was to carry it and others. Once all of them are here, it is made again, or found made, as one."""
         pending.gathered += 1
         if pending.gathered == len(intent.carries):
-            pending.failed = _Try(intent.event, intent.spec_hash, intent.count, intent.sightings, intent.is_new, intent.carries)
+            pending.failed = Try(intent.event, intent.spec_hash, intent.count, intent.sightings, intent.is_new, intent.carries)
             pending.gathered = 0
             self._turns.ask(intent.event.name)
 
@@ -257,14 +200,14 @@ class Stream:
                 await self._inbox.intend([trying.intent for trying in left])
             while left:
                 trying = left[0]
-                write = Write(trying.event, trying.hash, trying.count, trying.stored, seen_at=trying.seen_at, is_exact=True)
+                write = Write(trying.event, trying.hash, trying.status, trying.stored, is_exact=True)
                 await self._rooms.writer.submit(Envelope(write, partial(self._receive, trying)))
                 del left[0]
         finally:
             for trying in left:
                 self._receive(trying, Receipt(outcome=None))
 
-    async def _try_of(self, name: str) -> _Try | None:
+    async def _try_of(self, name: str) -> Try | None:
         """None: there is nothing to write, or it was asked for again."""
         stored = self._rooms.index.get(name)
         if stored is not None and not self._watcher.counts_repeats:
@@ -273,7 +216,7 @@ class Stream:
             self._finish(name, Outcome.STORED if failed and failed.has_landed(stored) else Outcome.REPEATED)
             return None
         try:
-            past = await self._past_of(stored) if stored is not None else _Past()
+            past = await self._past_of(stored) if stored is not None else Past()
         except (Transient, Forbidden) as exc:
             self._failed(exc)
             log.warning("record_not_read", source=self.source, name=name, error=first_line(exc))
@@ -283,7 +226,7 @@ class Stream:
             return None
         return self._claim(name, stored, past)
 
-    def _claim(self, name: str, stored: Stored | None, past: _Past) -> _Try:
+    def _claim(self, name: str, stored: Stored | None, past: Past) -> Try:
         pending = self._pending[name]
         failed = pending.failed
         said = failed.event if failed else pending.event
@@ -297,9 +240,16 @@ class Stream:
             pending.sightings, pending.tickets = 0, []
         pending.failed, pending.in_flight = None, True
         seen_at = datetime.fromisoformat(max(pending.last_seen, past.last_seen))
-        return _Try(event, spec_hash(event), count, sightings, is_new, tickets, seen_at, stored)
+        is_news = stored is not None and self._is_late(said.detected_at, past)
+        return Try(event, spec_hash(event), count, sightings, is_new, tickets, seen_at, stored, is_news)
 
-    async def _past_of(self, stored: Stored) -> _Past | None:
+    def _is_late(self, detected_at: str, past: Past) -> bool:
+        """Whether it was last seen longer ago than repeats count as such."""
+        if self._window_secs is None or not past.last_seen:
+            return False
+        return (datetime.fromisoformat(detected_at) - datetime.fromisoformat(past.last_seen)).total_seconds() > self._window_secs
+
+    async def _past_of(self, stored: Stored) -> Past | None:
         """None: the record is gone."""
         if (past := self._written.get(stored.name)) is not None:
             return past
@@ -311,11 +261,11 @@ class Stream:
         spec, status = record["spec"], record.get("status") or {}
         said = (spec.get("details") or {}).get(self._watcher.recent)
         recent = [entry for entry in said if isinstance(entry, str)] if isinstance(said, list) else []
-        return _Past(recent, str(status.get("lastSeen") or spec["detectedAt"]))
+        return Past(recent, str(status.get("lastSeen") or spec["detectedAt"]))
 
     # ------------------------------------------------------------ receipts
 
-    def _receive(self, trying: _Try, receipt: Receipt) -> None:
+    def _receive(self, trying: Try, receipt: Receipt) -> None:
         name = trying.event.name
         pending = self._pending[name]
         pending.in_flight = False
@@ -323,7 +273,7 @@ class Stream:
             self._rooms.index.put(receipt.stored)
         if receipt.outcome is not None:
             self._failures = 0
-            self._written[name] = _Past(entries_of(trying.event, self._watcher.recent), rfc3339(trying.seen_at or self._rooms.clock.now()))
+            self._written[name] = Past(entries_of(trying.event, self._watcher.recent), rfc3339(trying.seen_at or self._rooms.clock.now()))
             self._turns.wrote(name)
             self._settle_try(trying, receipt.outcome)
         else:
@@ -347,7 +297,7 @@ class Stream:
             self._failures += 1
             self._again_at = now + backoff_secs(self._failures, error, cap_secs=LONGEST_PAUSE_SECS)
 
-    def _settle_try(self, trying: _Try, outcome: Outcome) -> None:
+    def _settle_try(self, trying: Try, outcome: Outcome) -> None:
         """Of several sightings that became one new record, one is stored and the others repeat it."""
         self._inbox.settle(trying.tickets)
         self._tell(trying.event, outcome if trying.is_new or outcome is Outcome.DEAD_LETTERED else Outcome.REPEATED, _WHY[outcome])
@@ -370,7 +320,7 @@ class Stream:
     def _waiting_for(self, query: str) -> list[Fate]:
         now = rfc3339(self._rooms.clock.now())
         found = [pending for name, pending in self._pending.items() if query in (name, pending.event.key)]
-        return [Fate(self.source, one.event.key, one.event.name, "in_flight", _waits(one), now) for one in found]
+        return [Fate(self.source, one.event.key, one.event.name, "in_flight", waits(one), now) for one in found]
 
     def _drop(self, name: str) -> None:
         self._inbox.release([self._pending.pop(name).held])

@@ -7,7 +7,8 @@ Stops: stop() takes no more connections, lets requests in progress end, and clos
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import orjson
 import structlog
@@ -16,7 +17,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from zenwatch.contract import Answer, Hook
-from zenwatch.errors import ConfigError
+from zenwatch.errors import BadInput, ConfigError, first_line
 from zenwatch.settings import Address
 from zenwatch.web.body import Refused, read_body
 from zenwatch.web.doors import Doors
@@ -32,13 +33,17 @@ STOP_SECS = 3.0
 LINGER_SECS = 0.5
 
 
+# A query to what is told, as JSON. Raises BadInput for a question that makes no sense.
+Answers = Callable[[Mapping[str, str]], Any]
+
+
 class Server:
-    def __init__(self, hooks: Sequence[Hook], doors: Doors, health: Health, explain: Callable[[str], list[dict[str, str]]]) -> None:
-        """explain: what is remembered of a key or a record's name."""
+    def __init__(self, hooks: Sequence[Hook], doors: Doors, health: Health, answers: Mapping[str, Answers]) -> None:
+        """answers: by path, what answers a question, such as /explain?q=; whoever may post may ask."""
         self._hooks = {hook.path: hook for hook in hooks}
         self._doors = doors
         self._health = health
-        self._explain = explain
+        self._answers = answers
         self._bodies = {hook.path: asyncio.Semaphore(BODIES_AT_ONCE) for hook in hooks}
         app = web.Application()
         # One handler and no table of routes: a path may hold a token, so nothing but this file looks at it.
@@ -125,7 +130,7 @@ class Server:
         return await hook.post(body, media_type)
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
-        pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics, "/explain": self._explained}
+        pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics} | dict.fromkeys(self._answers, self._answer)
         page = pages.get(request.path)
         if page is None:
             known = ", ".join([*(f"POST {path}" for path in self._hooks), *(f"GET {path}" for path in pages)])
@@ -148,14 +153,14 @@ class Server:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
-    async def _explained(self, request: web.Request) -> web.StreamResponse:
-        """For `zenwatch explain`; whoever may post may ask."""
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         if not self._doors.hooks.admits(_authorization(request), has_certificate=_has_certificate(request)):
             return _text(Answer(401, "a valid bearer token or client certificate is required"))
-        query = request.query.get("q", "")
-        if not query:
-            return _text(Answer(400, "nothing was asked for; expected ?q= with a key, a record's name or an audit ID"))
-        return web.Response(body=orjson.dumps(self._explain(query)), content_type="application/json")
+        try:
+            told = self._answers[request.path](request.query)
+        except BadInput as exc:
+            return _text(Answer(400, first_line(exc)))
+        return web.Response(body=orjson.dumps(told), content_type="application/json")
 
 
 def _text(answer: Answer, *, allow: str = "") -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -291,6 +292,29 @@ async def test_an_answer_that_is_no_discovery_may_be_better_next_time(content: b
 
     with pytest.raises(Transient):
         await client.served("", "v1")
+
+
+# ---------------------------------------------------------------- what time it is
+
+
+async def test_the_api_servers_clock_is_read_off_its_answers(server: FakeApiServer, client: KubeClient) -> None:
+    """In UTC, to the second."""
+    server.answers("GET", "/apis/authentication.k8s.io/v1", body({}, headers={"Date": "Thu, 01 Jan 2026 12:00:00 GMT"}))
+
+    assert await client.date() == datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+async def test_a_clock_that_is_not_shown_may_be_shown_next_time(server: FakeApiServer, client: KubeClient) -> None:
+    """An answer that breaks off, a date that is none, and no answer at all."""
+    path = "/apis/authentication.k8s.io/v1"
+    # The HTTP library tries once more by itself.
+    server.answers("GET", path, cuts(), cuts(), body({}, headers={"Date": "soon"}), hangs())
+    impatient = server.client(timeout_secs=0.05)
+
+    for asked in (client, client, impatient):
+        with pytest.raises(Transient):
+            await asked.date()
+    await impatient.close()
 
 
 # ---------------------------------------------------------------- how often is asked

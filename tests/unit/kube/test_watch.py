@@ -11,11 +11,21 @@ from tests.fakes.api_server import Answer, FakeApiServer, body, bookmark, cuts, 
 from tests.fakes.pipeline import background
 from zenwatch.contract import ApiResource
 from zenwatch.errors import Expired, Forbidden, Invalid, NotFound, Transient
-from zenwatch.kube.watch import AS_TABLE, PAGE_FIRST_OBJECTS, PAGE_MOST_OBJECTS, PAGE_TARGET_BYTES, Change, Complete, Follower, Page
+from zenwatch.kube.watch import (
+    PAGE_FIRST_OBJECTS,
+    PAGE_MOST_OBJECTS,
+    PAGE_TARGET_BYTES,
+    Change,
+    Complete,
+    Follower,
+    Interrupted,
+    Page,
+    Resumed,
+    Signal,
+)
 
 PODS = ApiResource("", "v1", "pods", "Pod")
 PATH = "/api/v1/pods"
-Signal = Page | Complete | Change
 
 
 def pod(name: str, version: str = "1", **fields: Any) -> dict[str, Any]:
@@ -38,7 +48,12 @@ async def following(*answers: Answer, **options: Any) -> AsyncIterator[tuple[Fak
 
 async def _take(signals: AsyncIterator[Signal], count: int) -> list[Signal]:
     async with asyncio.timeout(5):
-        return [await anext(signals) for _ in range(count)]
+        told: list[Signal] = []
+        while len(told) < count:
+            signal = await anext(signals)
+            # Of interruptions there are tests of their own.
+            told += [signal] if not isinstance(signal, Interrupted | Resumed) else []
+        return told
 
 
 def _names(signals: list[Signal]) -> list[str]:
@@ -123,13 +138,11 @@ async def test_a_list_that_expires_between_pages_is_for_the_consumer() -> None:
             await _take(signals, 1)
 
 
-async def test_a_list_may_come_as_a_table_and_selectors_go_along() -> None:
-    """A table has all that the index needs; the changes of a watch are whole objects."""
-    answers = page(), watch(line("ADDED", pod("a", "101")))
-    async with following(*answers, list_accept=AS_TABLE, label_selector="a=b") as (server, signals):
+async def test_selectors_go_along() -> None:
+    """With the list and with the watch."""
+    async with following(page(), watch(line("ADDED", pod("a", "101"))), label_selector="a=b") as (server, signals):
         await _take(signals, 3)
 
-    assert [seen.headers["Accept"] for seen in server.seen] == [AS_TABLE, "application/json"]
     assert [seen.query["labelSelector"] for seen in server.seen] == ["a=b"] * 2
 
 
@@ -154,6 +167,27 @@ async def test_a_watch_that_breaks_goes_on_at_its_place() -> None:
 
     assert _names(told) == ["ADDED a", "ADDED b"]
     assert [seen.query.get("resourceVersion") for seen in server.seen] == [None, "100", "105"]
+
+
+async def test_a_break_is_told_and_its_end_only_by_a_bookmark() -> None:
+    """Before it, something may have happened that is still to be told: nothing may be concluded from what is not."""
+    broken, again = (
+        watch(line("ADDED", pod("a", "105")), then="cut"),
+        watch(line("ADDED", pod("b", "106")), bookmark("107"), bookmark("108")),
+    )
+    async with following(page(version="100"), broken, again) as (_, signals), asyncio.timeout(5):
+        told = [type(await anext(signals)) for _ in range(6)]
+
+    assert told == [Page, Complete, Change, Interrupted, Change, Resumed]
+
+
+async def test_a_watch_that_the_server_ends_in_order_is_no_interruption() -> None:
+    """It does so every few minutes."""
+    first = watch(line("MODIFIED", pod("a", "105")), then="end")
+    async with following(page(version="100"), first, watch(line("DELETED", pod("a", "106")))) as (_, signals), asyncio.timeout(5):
+        told = [type(await anext(signals)) for _ in range(4)]
+
+    assert told == [Page, Complete, Change, Change]
 
 
 async def test_a_bookmark_moves_the_place_and_is_not_told() -> None:

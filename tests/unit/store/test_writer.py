@@ -15,7 +15,7 @@ from zenwatch.errors import Closed, Forbidden, Invalid, Transient
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.parcel import DeadLetter
-from zenwatch.model.record import Stored, spec_hash
+from zenwatch.model.record import Status, Stored, spec_hash
 from zenwatch.store.writer import TRIES, Writer
 
 AWAY = Transient("the store is away")
@@ -33,7 +33,7 @@ class Desk:
 
     def envelope(self, event: Event | None = None, *, count: int = 1, stored: Stored | None = None) -> Envelope:
         event = event or an_event()
-        return Envelope(Write(event, spec_hash(event), count, stored), self.receipts.append)
+        return Envelope(Write(event, spec_hash(event), Status(count=count), stored), self.receipts.append)
 
     async def receipt(self, *args: Any, **kwargs: Any) -> Receipt:
         """Submit and wait for what comes back."""
@@ -60,7 +60,7 @@ async def test_a_count_above_one_is_a_second_write() -> None:
     receipt = await desk.receipt(count=2)
 
     assert (receipt.outcome, desk.store.stored(an_event().name).count) == (Outcome.STORED, 2)
-    assert desk.store.operations() == ["create", "set_count"]
+    assert desk.store.operations() == ["create", "set_status"]
 
 
 async def test_a_record_that_another_replica_stored_is_repeated() -> None:
@@ -142,7 +142,7 @@ async def test_after_four_tries_the_write_is_not_settled() -> None:
 async def test_a_record_made_before_a_failure_counts_as_stored() -> None:
     """The try that failed at the count had created it: nobody else did."""
     desk = Desk()
-    desk.store.fail_next(1, AWAY, of="set_count")
+    desk.store.fail_next(1, AWAY, of="set_status")
 
     receipt = await desk.receipt(count=2)
 

@@ -1,6 +1,5 @@
 """zenwatch/transform/group.py: what each report says, and one event of all that say the same."""
 
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -12,7 +11,7 @@ from tests.fakes.findings import an_event
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import object_of, spec_of
-from zenwatch.transform.group import DETAILS_BYTES, LIST_ENTRIES, Holdings, merge
+from zenwatch.transform.group import DETAILS_BYTES, LIST_ENTRIES, merge
 
 KIB_16 = 16 * 1024
 SMILE = "\U0001f600"
@@ -149,129 +148,3 @@ def test_the_whole_object_stays_under_16_kib(letter: str) -> None:
     whole = object_of(merge([_worst_case(letter)]), namespace="n" * 63, hash_of_spec="0" * 16)
 
     assert len(orjson.dumps(whole)) < KIB_16
-
-
-# ---------------------------------------------------------------- holdings
-
-
-def _merged(holdings: Holdings, *events: Event) -> list[tuple[Event | None, int]]:
-    return [(event, count) for _, event, count in holdings.merged([event.name for event in events])]
-
-
-def test_what_a_report_says_comes_back_as_it_was() -> None:
-    """Packing and unpacking changes nothing."""
-    holdings, event = Holdings(), an_event(references=("https://example.test/ä",), details={"cvss": 7.5, "packages": ["a"]})
-
-    assert holdings.replace("r/ns/a", "1", [event]) == {event.name}
-
-    assert _merged(holdings, event) == [(event, 1)]
-    assert (holdings.version_of("r/ns/a"), len(holdings), event.name in holdings) == ("1", 1, True)
-
-
-def test_a_name_held_by_several_reports_is_counted_and_united() -> None:
-    """One record, however many containers hold it."""
-    holdings = Holdings()
-    for report, package in (("r/ns/a", "x"), ("r/ns/b", "y"), ("r/ns/c", "z")):
-        holdings.replace(report, "1", _events(package))
-
-    [(event, count)] = _merged(holdings, an_event())
-
-    assert count == 3
-    assert event is not None
-    assert event.details["packages"] == ["x", "y", "z"]
-
-
-def test_a_report_that_says_something_twice_holds_it_once() -> None:
-    """The count is of reports, not of entries: byte-identical entries occur."""
-    holdings = Holdings()
-    holdings.replace("r/ns/a", "1", _events("x", "y", "x"))
-
-    [(event, count)] = _merged(holdings, an_event())
-
-    assert count == 1
-    assert event is not None
-    assert event.details["packages"] == ["x", "y"]
-
-
-def test_forgetting_takes_one_report_away() -> None:
-    """The others still hold what they say, down to the last."""
-    holdings = Holdings()
-    for report, package in (("r/ns/a", "x"), ("r/ns/b", "y"), ("r/ns/c", "z")):
-        holdings.replace(report, "1", _events(package))
-
-    counts = []
-    for report in ("r/ns/b", "r/ns/a", "r/ns/c"):
-        assert holdings.forget(report) == {an_event().name}
-        counts += [count for _, count in _merged(holdings, an_event())]
-
-    assert counts == [2, 1, 0]
-    assert an_event().name not in holdings
-    assert len(holdings) == 0
-
-
-def test_forgetting_what_is_not_held_changes_nothing() -> None:
-    """Nothing is touched, so nothing is looked at again."""
-    assert Holdings().forget("r/ns/a") == set()
-
-
-def test_replacing_touches_old_and_new_names() -> None:
-    """What a report no longer says has to be looked at too."""
-    holdings, one, other = Holdings(), an_event(key="one"), an_event(key="other")
-    holdings.replace("r/ns/a", "1", [one])
-
-    assert holdings.replace("r/ns/a", "2", [other]) == {one.name, other.name}
-    assert sorted((name, count) for name, _, count in holdings.merged([one.name, other.name])) == sorted([(one.name, 0), (other.name, 1)])
-
-
-def test_a_report_that_cannot_be_packed_leaves_the_old_one() -> None:
-    """Unknown is never empty: what was held stays held, and under its old version."""
-    holdings = Holdings()
-    holdings.replace("r/ns/a", "1", [an_event()])
-
-    with pytest.raises(TypeError):
-        holdings.replace("r/ns/a", "2", [an_event(details={"x": object()})])
-
-    assert holdings.version_of("r/ns/a") == "1"
-    assert an_event().name in holdings
-
-
-def test_reports_are_listed_by_their_kind() -> None:
-    """A kind whose name begins like another's is another kind."""
-    holdings = Holdings()
-    for report in ("a.example.com/ns/x", "a.example.community/ns/x", "a.example.com//cluster-wide"):
-        holdings.replace(report, "1", [])
-
-    assert sorted(holdings.reports_of("a.example.com")) == ["a.example.com//cluster-wide", "a.example.com/ns/x"]
-
-
-@pytest.mark.parametrize("change", ["replaced", "forgotten", "moved"])
-def test_reports_may_change_while_the_merged_events_are_taken(change: str) -> None:
-    """The consumer awaits the writer in between. What changed is told as it is now, or left for the next call; never as it was."""
-    holdings = Holdings()
-    first, second = an_event(key="first"), an_event(key="second")
-    holdings.replace("r/ns/a", "1", [first, second])
-    told = holdings.merged([first.name, second.name])
-    assert next(told) == (first.name, first, 1)
-    worse = replace(second, severity=Severity.CRITICAL)
-
-    if change == "replaced":
-        holdings.replace("r/ns/a", "2", [worse])
-    else:
-        holdings.forget("r/ns/a")
-    if change == "moved":
-        holdings.replace("r/ns/b", "1", [worse])
-
-    assert list(told) == ([(second.name, worse, 1)] if change == "replaced" else [])
-
-
-def test_a_report_that_joins_while_the_merged_events_are_taken_is_counted() -> None:
-    """The count belongs to the events that were merged."""
-    holdings = Holdings()
-    first, second = an_event(key="first"), an_event(key="second")
-    holdings.replace("r/ns/a", "1", [first, second])
-    told = holdings.merged([first.name, second.name])
-    next(told)
-
-    holdings.replace("r/ns/b", "1", [second])
-
-    assert [(name, count) for name, _, count in told] == [(second.name, 2)]

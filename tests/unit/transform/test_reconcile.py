@@ -36,7 +36,7 @@ async def test_two_reports_of_one_resource_become_one_record() -> None:
         await pipeline.intake.settle()
 
         assert _only(pipeline) == ("HIGH", 2, ["zlib 1.2", "zlib 1.3"])
-        assert pipeline.store.operations() == ["create", "set_count"]
+        assert pipeline.store.operations() == ["create", "set_status"]
         assert pipeline.page() == {"received": 2, "stored": 1, "repeated": 1}
 
 

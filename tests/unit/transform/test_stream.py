@@ -338,7 +338,7 @@ async def test_a_count_that_could_not_be_written_is_not_forgotten() -> None:
         await push.post(an_alert(second=0))
         push.store.fail_next(9, Transient("503"))
         await push.post(an_alert(second=1))
-        push.store.fail_next(5, Transient("503"), of="set_count")
+        push.store.fail_next(5, Transient("503"), of="set_status")
         await push.post(an_alert(second=2))
 
     assert push.said()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
@@ -518,6 +518,6 @@ async def test_a_storm_of_one_alert_is_a_write_a_window(tmp_path: Path) -> None:
     await spool.close()
 
     assert push.said() == {"shell": (9900, ["a shell"])}
-    assert push.store.operations().count("set_count") <= 4
+    assert push.store.operations().count("set_status") <= 4
     assert push.store.operations().count("update") == 0
     assert push.page() == {"received": 9900, "stored": 1, "repeated": 9899}

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.fakes.clock import FakeClock
 from tests.fakes.hook import FakeHook
 from zenwatch.contract import Hook
+from zenwatch.errors import BadInput
 from zenwatch.settings import Settings
 from zenwatch.web.doors import doors_of
 from zenwatch.web.health import Health
@@ -25,8 +26,10 @@ async def served_kinds() -> Sequence[str]:
     return ("zenagentevents",)
 
 
-def explained(query: str) -> list[dict[str, str]]:
-    return [{"key": query, "outcome": "stored"}] if query == "a/b c" else []
+def explained(query: Mapping[str, str]) -> list[dict[str, str]]:
+    if "q" not in query:
+        raise BadInput("nothing was asked for")
+    return [{"key": query["q"], "outcome": "stored"}] if query["q"] == "a/b c" else []
 
 
 class Web:
@@ -79,7 +82,7 @@ async def serving(
     with capture_logs() as logged:
         doors = doors_of(settings, is_in_pod=False, clock=clock)
         health = health or Health(clock=clock, served_kinds=served_kinds, kind="zenagentevents", buffers={})
-        server = Server(hooks or (FakeHook(),), doors, health, explained)
+        server = Server(hooks or (FakeHook(),), doors, health, {"/explain": explained})
         await server.start()
         url = next(line["address"] for line in logged if line["event"] == "listening")
         connector = aiohttp.TCPConnector(ssl=client_tls) if client_tls else None

@@ -1,0 +1,88 @@
+"""From a critical finding to the Event that `kubectl describe` shows, under the shipped RBAC and deployments/events."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.objects import apply, report_in
+from tests.controlplane.cluster import ControlPlane
+from tests.fakes.findings import a_vulnerability
+from tests.installed import ROOT
+from tests.running import Zenwatch, eventually
+
+pytestmark = pytest.mark.cluster
+Start = Callable[..., Zenwatch]
+CRITICAL = a_vulnerability(severity="CRITICAL", score=9.8)
+
+
+def events_of_nginx(cluster: ControlPlane, namespace: str) -> list[str]:
+    """The lines of zenwatch below `Events:`."""
+    _, _, told = cluster.kubectl("describe", "pod", "nginx", "-n", namespace).partition("\nEvents:")
+    return [" ".join(line.split()) for line in told.splitlines() if " zenwatch " in line]
+
+
+@pytest.fixture
+def pod(cluster: ControlPlane, namespace: str) -> str:
+    """The Pod nginx in the namespace; no kubelet ever starts it."""
+    about = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "nginx", "namespace": namespace}}
+    spec = {"containers": [{"name": "web", "image": "nginx:1.21.0"}]}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(about | {"spec": spec}))
+    return namespace
+
+
+@pytest.fixture
+def _may_make_events(cluster: ControlPlane, namespace: str) -> Iterator[None]:
+    """Taken back, as the other tests are to do with deployments/base alone."""
+    cluster.kubectl("apply", "-k", ROOT / "deployments" / "events")
+    yield
+    cluster.kubectl("delete", "-k", ROOT / "deployments" / "events")
+
+
+@pytest.mark.usefixtures("_may_make_events")
+def test_describe_shows_a_critical_finding_once_also_after_a_restart(cluster: ControlPlane, pod: str, start_zenwatch: Start) -> None:
+    """Where somebody looks first when a Pod is in trouble; what is less than critical stays out of there."""
+    first = start_zenwatch(EMIT_EVENTS="true")
+    apply(cluster, report_in(pod, CRITICAL, a_vulnerability(vulnerabilityID="CVE-2026-2", severity="HIGH")))
+    first.wait_for_stored(2)
+    [line] = eventually(lambda: events_of_nginx(cluster, pod))
+    assert line.startswith("Warning CriticalFinding ")
+    assert "CVE-2026-1 in zlib 1.2 (trivy, score " in line
+    assert f"): Upgrade zlib to 1.3; record {pod}/trivy-vuln-" in line
+    assert "(x" not in line
+    assert first.stop() == 0
+
+    second = start_zenwatch(EMIT_EVENTS="true")
+    apply(cluster, report_in(pod, CRITICAL, a_vulnerability(vulnerabilityID="CVE-2026-3", severity="CRITICAL")))
+    second.wait_for_stored(1)
+
+    # The later one is there, so what came before it would be as well.
+    eventually(lambda: any("CVE-2026-3" in line for line in events_of_nginx(cluster, pod)))
+    lines = events_of_nginx(cluster, pod)
+    assert len(lines) == 2
+    assert len([line for line in lines if "CVE-2026-1" in line]) == 1
+    assert [line for zenwatch in (first, second) for line in zenwatch.log("permission_missing")] == []
+
+
+def test_without_the_setting_nothing_is_announced(cluster: ControlPlane, pod: str, start_zenwatch: Start) -> None:
+    """Nobody is to grant more than deployments/base for what they did not ask for."""
+    zenwatch = start_zenwatch()
+    apply(cluster, report_in(pod, CRITICAL))
+    zenwatch.wait_for_stored(1)
+    assert zenwatch.stop() == 0
+
+    assert events_of_nginx(cluster, pod) == []
+    assert zenwatch.log("permission_missing") == []
+
+
+def test_without_the_rights_the_record_is_stored_and_the_log_says_what_is_missing(
+    cluster: ControlPlane, pod: str, start_zenwatch: Start
+) -> None:
+    """And which file grants it."""
+    zenwatch = start_zenwatch(EMIT_EVENTS="true")
+    apply(cluster, report_in(pod, CRITICAL))
+    zenwatch.wait_for_stored(1)
+
+    said = zenwatch.wait_for_log("permission_missing")
+    assert said["error"] in (f"missing permission: {verb} in namespace {pod}" for verb in ("get pods", "create events"))
+    assert "deployments/events/rbac.yaml" in said["reason"]

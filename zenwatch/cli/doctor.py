@@ -1,0 +1,127 @@
+"""`zenwatch doctor`: what is wrong, and how to mend it."""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from zenwatch import log
+from zenwatch.cli.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.crds import crd_files
+from zenwatch.cli.process import ProcessDoor, add_process_options
+from zenwatch.doctor.check import Check, Level, exit_code
+from zenwatch.doctor.examine import Case, Diagnosis, examine
+from zenwatch.errors import ConfigError
+from zenwatch.kube.access import Access, is_in_pod
+from zenwatch.kube.client import KubeClient
+from zenwatch.model.record import KIND
+from zenwatch.plugins import installed_watchers, settings_of
+from zenwatch.settings import Settings
+from zenwatch.supervise import SystemClock
+
+_DESCRIPTION = """Look at everything that zenwatch needs, and say what is wrong and what to type or change to mend it: the API
+server, our kind and its schema, permissions, the process that runs, and for each source whether its tool is
+there, which version of its kinds is served, what it said last and how many of its records are open.
+
+Nothing is changed. It works without a running zenwatch; what only that one knows is then UNKNOWN. Checked are the
+permissions of the account that is used: name zenwatch's own with --as-service-account zenwatch/zenwatch.
+The settings of this environment apply: give it those of the process (LISTEN, WEBHOOK_TOKEN_FILE, WATCH_NAMESPACE ...)."""
+_EXIT_CODES = """exit codes: 0 all well; 1 something needs attention (WARN); 2 something is broken, findings are lost or nothing
+can be stored (FAIL), or a setting or argument is wrong. UNKNOWN changes nothing."""
+# One request of doctor is small: what takes longer is broken.
+PATIENCE_SECS = 10.0
+_COLOURS = {Level.OK: "32", Level.WARN: "33", Level.FAIL: "31;1", Level.UNKNOWN: "36"}
+_WORDS = {Level.FAIL: "failed", Level.WARN: "to look at", Level.UNKNOWN: "unknown", Level.OK: "well"}
+
+
+def define(command: argparse.ArgumentParser) -> None:
+    command.description, command.epilog = _DESCRIPTION, _EXIT_CODES
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_cluster_options(command)
+    command.add_argument(
+        "--as-service-account", metavar="NAMESPACE/NAME", default="", help="check this account's permissions (default: those of who asks)"
+    )
+    add_process_options(command)
+    command.add_argument("-o", "--output", choices=("table", "json"), default="table", help="json: all checks as one object")
+    command.set_defaults(call=_call)
+
+
+def _call(parsed: argparse.Namespace) -> int:
+    account = parsed.as_service_account
+    if account and not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", account):
+        raise ConfigError(f"--as-service-account is {account!r}; expected NAMESPACE/NAME, such as zenwatch/zenwatch.")
+    # What it has to say it says as checks.
+    log.configure(level="error", style="auto")
+    cluster, settings = named_cluster(parsed), Settings.read(os.environ)
+    if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
+        settings = settings.model_copy(update={"own_namespace": cluster.own_namespace})
+    diagnosis = asyncio.run(_examine(cluster, settings, ProcessDoor(parsed, settings), account))
+    lines = [_as_json(diagnosis)] if parsed.output == "json" else _as_table(diagnosis, cluster.describe, is_coloured=_is_coloured())
+    print("\n".join(lines))
+    return exit_code(diagnosis.checks)
+
+
+async def _examine(cluster: Access, settings: Settings, door: ProcessDoor, account: str) -> Diagnosis:
+    client = KubeClient(cluster, timeout_secs=min(PATIENCE_SECS, settings.api_timeout_secs), connections=8, rate_per_sec=settings.api_rate)
+    watchers = [(watcher, settings_of(watcher, os.environ)) for watcher in installed_watchers()]
+    case = Case(settings, watchers, client, cluster.server, door, _definition(), SystemClock(), account, is_in_pod=is_in_pod(os.environ))
+    try:
+        return await examine(case)
+    finally:
+        await client.close()
+
+
+def _definition() -> dict[str, Any]:
+    documents = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in crd_files())
+    return next(document for document in documents if document["spec"]["names"]["kind"] == KIND)
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+def _as_table(diagnosis: Diagnosis, cluster: str, *, is_coloured: bool) -> Iterator[str]:
+    """A line for each check; an area is named once."""
+    checks = diagnosis.checks
+    widths = [max(len(cell) for cell in column) for column in zip(*((check.area, check.title) for check in checks), strict=True)]
+    before = ""
+    for check in checks:
+        area = check.area if check.area != before else ""
+        before = check.area
+        yield f"{area:{widths[0]}}  {check.title:{widths[1]}}  {_word(check.level, is_coloured=is_coloured)} {check.text}"
+        yield from (f"    {line}" for line in check.advice)
+    yield ""
+    yield _summary(checks)
+    yield f"Cluster: {cluster}. Permissions checked: {_whose(diagnosis.account)}."
+
+
+def _whose(account: str) -> str:
+    if not account or account.startswith("system:serviceaccount:"):
+        return f"those of {account}" if account else "none"
+    return f"those of {account} (zenwatch's own: --as-service-account zenwatch/zenwatch)"
+
+
+def _word(level: Level, *, is_coloured: bool) -> str:
+    return f"\033[{_COLOURS[level]}m{level:7}\033[0m" if is_coloured else f"{level:7}"
+
+
+def _summary(checks: list[Check]) -> str:
+    levels = [check.level for check in checks]
+    counts = {level: levels.count(level) for level in Level}
+    verdict = ("All well", "Something needs attention", "Something is broken")[exit_code(checks)]
+    return f"{verdict}: {', '.join(f'{counts[level]} {word}' for level, word in _WORDS.items() if counts[level])}."
+
+
+def _is_coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _as_json(diagnosis: Diagnosis) -> str:
+    checks = [asdict(check) for check in diagnosis.checks]
+    return json.dumps({"account": diagnosis.account, "exitCode": exit_code(diagnosis.checks), "checks": checks}, indent=2)

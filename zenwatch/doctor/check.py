@@ -1,0 +1,65 @@
+"""One line of a diagnosis, and what all lines together mean.
+
+In: what the other rooms of doctor found.  Out: checks, an exit code.
+Owns: nothing.
+Stops: nothing to stop.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+_MINUTE_SECS, _HOUR_SECS, _DAY_SECS = 60, 3600, 86_400
+
+
+class Level(StrEnum):
+    """WARN: somebody should look. FAIL: findings are being lost, or nothing can be stored. UNKNOWN: it could not be found out."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """area: cluster, store, process or the name of a source. advice: what to type or change, line by line; YAML keeps its indentation.
+
+    A WARN or FAIL without advice is a bug.
+    """
+
+    area: str
+    title: str
+    level: Level
+    text: str
+    advice: tuple[str, ...] = ()
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """0: all well. 1: something needs attention. 2: something is broken. What is unknown changes nothing."""
+    levels = {check.level for check in checks}
+    return 2 if Level.FAIL in levels else 1 if Level.WARN in levels else 0
+
+
+def span(secs: float) -> str:
+    """A length of time in its largest unit, as a person says it."""
+    for unit_secs, unit in ((_DAY_SECS, "day"), (_HOUR_SECS, "hour"), (_MINUTE_SECS, "minute")):
+        if secs >= unit_secs:
+            count = int(secs // unit_secs)
+            return f"{count} {unit}" + ("s" if count > 1 else "")
+    return f"{max(0, int(secs))} s"
+
+
+def since(moment: datetime, now: datetime) -> str:
+    """3 minutes ago."""
+    return f"{span((now - moment).total_seconds())} ago"
+
+
+def moment_of(text: object) -> datetime | None:
+    """An RFC 3339 time; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None

@@ -1,0 +1,80 @@
+"""Count the stored records by what they have in common, so that many records are one line (`zenwatch top`).
+
+In: what was known of a record, and what is known now.  Out: per cve, policy, rule, namespace, image or actor: how many, how bad.
+Owns: one entry per value that a stored record has; it goes with its last record.
+Stops: nothing to stop; it is counted again from what is stored at the next start.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from heapq import nsmallest
+from operator import itemgetter
+from typing import Any
+
+from prometheus_client import Gauge
+
+from zenwatch.metrics import RECORDS
+from zenwatch.model.finding import Severity
+from zenwatch.model.record import Stored
+
+DIMENSIONS = ("cve", "policy", "rule", "namespace", "image", "actor")
+_SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
+# Of open records one place for each severity, then all that are not open.
+_PLACES = len(_SEVERITIES) + 1
+
+
+class Groups:
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, list[int]]] = {dimension: {} for dimension in DIMENSIONS}
+
+    def replace(self, before: Stored | None, after: Stored | None) -> None:
+        """None: the record was not known, or is gone."""
+        if before is not None:
+            self._add(before, -1)
+        if after is not None:
+            self._add(after, +1)
+
+    def top(self, dimension: str, limit: int) -> list[dict[str, Any]]:
+        """The values with open records: those with the most of the worst severity first. dimension: one of DIMENSIONS."""
+        groups = ((_weight(value, counts), value, counts) for value, counts in self._counts[dimension].items() if any(counts[:-1]))
+        return [_line(value, counts) for _, value, counts in nsmallest(limit, groups, key=itemgetter(0))]
+
+    def size(self, dimension: str) -> int:
+        """How many values have open records."""
+        return sum(any(counts[:-1]) for counts in self._counts[dimension].values())
+
+    def _add(self, stored: Stored, one: int) -> None:
+        _gauge(stored.source, stored.severity, stored.phase).inc(one)
+        place = _SEVERITIES.get(stored.severity, _PLACES - 2) if stored.is_open else _PLACES - 1
+        for dimension, value in _values_of(stored):
+            groups = self._counts[dimension]
+            counts = groups.get(value)
+            if counts is None:
+                groups[value] = counts = [0] * _PLACES
+            counts[place] += one
+            if one < 0 and not any(counts):
+                del groups[value]
+
+
+@cache
+def _gauge(source: str, severity: str, phase: str) -> Gauge:
+    return RECORDS.labels(source, severity, phase)
+
+
+def _values_of(stored: Stored) -> Iterator[tuple[str, str]]:
+    for dimension, value in zip(stored.facets._fields, stored.facets, strict=True):
+        if value:
+            yield dimension, value
+    if stored.resource.namespace:
+        yield "namespace", stored.resource.namespace
+
+
+def _weight(value: str, counts: list[int]) -> tuple[list[int], str]:
+    """Smaller is worse: compared severity by severity, the worst one first."""
+    return [-count for count in counts[:-1]], value
+
+
+def _line(value: str, counts: list[int]) -> dict[str, Any]:
+    open_by: Mapping[str, int] = {severity.value: counts[place] for place, severity in enumerate(Severity)}
+    worst = next(severity for severity, count in open_by.items() if count)
+    return {"value": value, "worst": worst, "open": sum(counts[:-1]), **open_by, "resolved": counts[-1]}
