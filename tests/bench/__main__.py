@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from tests.bench import durable, pull, push, steady
+from tests.bench import durable, life, pull, push, steady
 from tests.bench.figure import Figure, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -23,6 +23,10 @@ MEASURES: dict[str, Measure] = {
     "rss_spool_100k_mb": durable.rss_spool_100k,
     "spool_accept_per_second": durable.spool_accept_per_second,
     "api_outage_drain_seconds": durable.api_outage_drain,
+    "restart_ready_seconds": life.restart_ready,
+    "restart_writes": life.restart_writes,
+    "rss_100k_open_mb": life.rss_100k_open,
+    "top_ms": life.top_ms,
 }
 
 

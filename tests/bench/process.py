@@ -51,6 +51,11 @@ class Measured:
             if told["level"] in ("warning", "error"):
                 print(line.strip(), file=sys.stderr)
 
+    def wait_for_round(self, source: str, *, received: int) -> None:
+        """Until a round of that source is done that saw so many findings."""
+        while self._until("round_done", source=source)["received"] < received:
+            pass
+
     def url(self) -> str:
         """Where it listens."""
         return str(self._until("listening")["address"])
@@ -64,15 +69,15 @@ class Measured:
         """Without letting it drain."""
         self._process.kill()
 
-    def _until(self, event: str) -> dict[str, Any]:
-        """Its next log line of that name."""
+    def _until(self, event: str, **keys: str) -> dict[str, Any]:
+        """Its next log line of that name, with those keys."""
         deadline = time.monotonic() + PATIENCE_SECS
         while time.monotonic() < deadline:
             line = self._next_line()
             if not line:
                 break
             told: dict[str, Any] = json.loads(line)
-            if told["event"] == event:
+            if told["event"] == event and keys.items() <= told.items():
                 return told
             if told["level"] in ("warning", "error"):
                 print(line.strip(), file=sys.stderr)

@@ -7,7 +7,7 @@ import time
 
 from tests.bench.figure import Figure
 from tests.bench.process import zenwatch_as_pod
-from tests.bench.reports import vulnerability_report
+from tests.bench.reports import replica_set, vulnerability_report
 from tests.controlplane.cluster import ControlPlane
 from tests.installed import install_zenwatch
 
@@ -37,7 +37,9 @@ def records_per_second() -> Figure:
 def create_reports(cluster: ControlPlane, namespace: str, *, reports: int, findings: int) -> None:
     _say(f"Creating {reports} reports of {findings} findings ...")
     made = [vulnerability_report(number, namespace=namespace, findings=findings) for number in range(reports)]
-    for start in range(0, reports, 250):
+    # What is scanned is there: its owner is looked up.
+    made += [replica_set(number, namespace=namespace) for number in range(reports)]
+    for start in range(0, len(made), 250):
         manifest = {"apiVersion": "v1", "kind": "List", "items": made[start : start + 250]}
         cluster.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
 

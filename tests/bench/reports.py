@@ -5,7 +5,7 @@ from typing import Any
 
 def vulnerability_report(number: int, *, namespace: str, findings: int) -> dict[str, Any]:
     """A VulnerabilityReport of one container of one ReplicaSet; every finding is HIGH, so that every one is stored."""
-    name = f"shop-{number:05}-7fb96c846b"
+    name = _name_of(number)
     return {
         "apiVersion": "aquasecurity.github.io/v1alpha1",
         "kind": "VulnerabilityReport",
@@ -28,6 +28,26 @@ def vulnerability_report(number: int, *, namespace: str, findings: int) -> dict[
             "vulnerabilities": [_vulnerability(place) for place in range(findings)],
         },
     }
+
+
+def replica_set(number: int, *, namespace: str) -> dict[str, Any]:
+    """What such a report is about."""
+    labels = {"app": f"shop-{number}"}
+    container = {"name": "app", "image": f"registry.example.com/shop/app-{number}:1.2.3"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": _name_of(number), "namespace": namespace},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def _name_of(number: int) -> str:
+    return f"shop-{number:05}-7fb96c846b"
 
 
 def record_like_ours(name: str, namespace: str) -> dict[str, Any]:

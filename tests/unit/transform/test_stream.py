@@ -103,15 +103,17 @@ async def pushing(
     coalesce_secs: float = 0.0,
     clock: FakeClock | None = None,
     balances: bool = True,
+    window_secs: float | None = None,
 ) -> AsyncIterator[Push]:
     """is_started: False where nothing is taken out of the inbox. balances: False where the process dies before it can."""
     store, clock, ledger = store or MemoryStore(), clock or FakeClock(skips_waits=True), Ledger()
+    store.now = clock.now
     index = StoredIndex(store)
     writer = Writer(store, queue_writes=4, clock=clock)
     inbox = inbox or MemoryInbox(watcher.name, capacity_events=capacity_events)
     fates = Fates(clock)
     rooms = Rooms(store, index, writer, ledger, clock, fates)
-    stream = Stream(watcher, cluster_id="local", inbox=inbox, rooms=rooms, coalesce_secs=coalesce_secs)
+    stream = Stream(watcher, cluster_id="local", inbox=inbox, rooms=rooms, coalesce_secs=coalesce_secs, window_secs=window_secs)
 
     async def take() -> None:
         with suppress(Closed):

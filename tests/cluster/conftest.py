@@ -1,0 +1,32 @@
+"""Fixtures of the tests that move the clock of a zenwatch in their own process."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.in_process import InProcess
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.identity import Identity
+from tests.fakes.clock import MovedClock
+
+
+@pytest.fixture
+def moved_clock() -> MovedClock:
+    """One for all processes of a test: time does not begin anew with a restart."""
+    return MovedClock()
+
+
+@pytest.fixture
+def live(cluster: ControlPlane, account: Identity, moved_clock: MovedClock) -> Iterator[Callable[..., InProcess]]:
+    """Start zenwatch under its own account, after the one before was stopped; the last one is stopped at the end of the test."""
+    started: list[InProcess] = []
+
+    def start(**settings: str) -> InProcess:
+        for earlier in started:
+            earlier.stop()
+        started.append(InProcess(cluster.kubeconfig(account), moved_clock, settings))
+        return started[-1].start()
+
+    yield start
+    for zenwatch in started:
+        zenwatch.stop()
