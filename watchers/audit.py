@@ -341,5 +341,7 @@ AUDIT = PushWatcher(
     sender_retries=True,
     # What was done stays done: its record is resolved when it has had its time (EVENT_TTL).
     quiet="168h",
+    silence_after="1h",
+    is_steady=True,
     claims=_audit_request.claims,
 )

@@ -28,12 +28,14 @@ from zenwatch.model.record import GROUP, PLURAL, VERSION
 from zenwatch.plugins import AnyWatcher, installed_watchers, settings_of
 from zenwatch.settings import PushSettings, Settings
 from zenwatch.store.announce import Announcer
+from zenwatch.store.budget import Budget
 from zenwatch.store.crd import CrdStore
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
 from zenwatch.supervise import Supervisor, SystemClock
 from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.fates import Fates
+from zenwatch.upkeep import Upkeep
 from zenwatch.web.doors import doors_of
 from zenwatch.web.health import Health
 from zenwatch.web.server import Server
@@ -72,8 +74,9 @@ class App:
         writer = Writer(store, queue_writes=2 * most, clock=self._clock, concurrency=most, dead_letters=self._spool)
         fates = Fates(self._clock)
         owners = Owners(self._client, clock=self._clock) if settings.group_by_owner else None
+        budget = Budget(index, records=settings.record_budget, size_bytes=settings.record_budget_bytes)
         self._trunk = Trunk(
-            settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, fates, self._clock, owners
+            settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, fates, self._clock, budget, owners
         )
         self._announcer = Announcer(self._client, clock=self._clock) if settings.emit_events else None
         if self._announcer:
@@ -85,6 +88,7 @@ class App:
             for watcher, own in found
             if isinstance(watcher, PushWatcher) and isinstance(own, PushSettings) and own.enabled
         ]
+        self._upkeep = Upkeep(self._trunk, pushed=[line.name for line in self._push])
         served = partial(self._client.served, GROUP, VERSION)
         self._health = Health(clock=self._clock, served_kinds=served, kind=PLURAL, buffers={line.name: line.fill for line in self._push})
         self._server = Server([line.hook for line in self._push], self._doors, self._health, answers_of(fates, index.groups))
@@ -100,10 +104,10 @@ class App:
             self._supervisor.start(f"index/{part}", partial(self._trunk.index.follow, part), longest_wait_secs=5.0)
         if self._announcer:
             self._supervisor.start("announce", self._announcer.work)
-        for watcher, own in self._pull:
-            start_pull(watcher, own, self._trunk, self._supervisor)
+        listening = [start_pull(watcher, own, self._trunk, self._supervisor) for watcher, own in self._pull]
         for line in self._push:
             line.start(self._supervisor)
+        self._upkeep.start([*listening, *(line.listening for line in self._push)], self._supervisor)
         self._supervisor.start("web/beat", self._health.beat)
         if self._push:
             self._supervisor.start("web/identity", self._learn_who_we_are)

@@ -18,7 +18,9 @@ from zenwatch.settings import PushSettings, Settings, WatcherSettings
 from zenwatch.sources.detect import Detector
 from zenwatch.sources.objects import Place, Reports
 from zenwatch.sources.poll import Rhythm, Round
+from zenwatch.sources.voice import Voice
 from zenwatch.sources.webhook import Webhook
+from zenwatch.store.budget import Budget
 from zenwatch.store.crd import CrdStore
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
@@ -44,6 +46,7 @@ class Trunk:
     ledger: Ledger
     fates: Fates
     clock: Clock
+    budget: Budget
     owners: FindsOwners | None = None
 
     @property
@@ -63,7 +66,16 @@ def places_of(watcher: Watcher, settings: Settings) -> list[Place]:
     return [Place(kind, namespace) for kind in kinds for namespace in namespaces or ("",)]
 
 
-def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor: Supervisor) -> None:
+@dataclass(frozen=True)
+class Listening:
+    """What is listened to of one source. is_installed: as far as is known. fill: of its buffer, where it has one."""
+
+    voice: Voice
+    is_installed: Callable[[], bool]
+    fill: Callable[[], Fill] | None = None
+
+
+def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor: Supervisor) -> Listening:
     settings, places = trunk.settings, places_of(watcher, trunk.settings)
     origin = Origin(
         watcher.name,
@@ -74,10 +86,20 @@ def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor:
         is_confined=bool(settings.watch_namespaces),
     )
     intake = Reconciler(origin, trunk)
+    voice = Voice(watcher.name, trunk.clock, silence_secs=own.silence_after_secs)
     trunk.index.call_when_gone(intake.look_again)
     rhythm = trunk.rhythm
     kinds = [
-        Reports(trunk.client, place, watcher, intake, ask_again_secs=rhythm.interval_secs, clock=trunk.clock, owners=trunk.owners)
+        Reports(
+            trunk.client,
+            place,
+            watcher,
+            intake,
+            ask_again_secs=rhythm.interval_secs,
+            clock=trunk.clock,
+            owners=trunk.owners,
+            hear=voice.hear,
+        )
         for place in places
     ]
     detector = Detector(trunk.client, watcher, kinds, namespace=trunk.pods_in(own))
@@ -89,6 +111,7 @@ def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor:
     supervisor.start(f"source/{watcher.name}/round", rounds.keep_going)
     for kind in kinds:
         supervisor.start(f"source/{watcher.name}/{kind.place}", kind.follow)
+    return Listening(voice, lambda: detector.is_installed)
 
 
 class PushLine:
@@ -108,8 +131,14 @@ class PushLine:
             window_secs=settings.dedup_window_secs,
         )
         self._quiet = Quiet(watcher.name, quiet_secs=own.quiet_secs, index=trunk.index, writer=trunk.writer, clock=trunk.clock)
-        self.hook = Webhook(watcher, own, circumstances, self.stream, trunk.fates)
+        self._voice = Voice(watcher.name, trunk.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
+        self.hook = Webhook(watcher, own, circumstances, self.stream, trunk.fates, voice=self._voice)
         self._detector = Detector(trunk.client, watcher, (), namespace=trunk.pods_in(own))
+
+    @property
+    def listening(self) -> Listening:
+        """Whose pods cannot be seen, such as the API server's, is there if it ever posted."""
+        return Listening(self._voice, lambda: self._detector.is_installed or bool(self._trunk.index.of_source(self.name)), self.fill)
 
     @property
     def fill(self) -> Callable[[], Fill]:

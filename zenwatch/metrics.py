@@ -43,6 +43,17 @@ WRITE_CONCURRENCY = Gauge("zenwatch_write_concurrency", "How many writes may go 
 RECORDS_RESOLVED = Counter("zenwatch_records_resolved", "Records that became Resolved, by why.", ["source", "reason"])
 RECORDS_REOPENED = Counter("zenwatch_records_reopened", "Records that came back after they were resolved.", ["source"])
 RECORDS = Gauge("zenwatch_records", "Stored records.", ["source", "severity", "phase"])
+RECORDS_DELETED = Counter("zenwatch_records_deleted", "Records that were deleted, by why.", ["source", "reason"])
+BUDGET_USED = Gauge("zenwatch_record_budget_used_ratio", "How much of the record budget is used, by records or by bytes.")
+BUDGET_RECORDS = Gauge("zenwatch_record_budget_records", "How many records the budget has room for.")
+BUDGET_BYTES = Gauge("zenwatch_record_budget_bytes", "How many bytes of records the budget has room for.")
+FINDINGS_ROLLED_UP = Gauge("zenwatch_findings_rolled_up", "Findings without a record of their own, for want of room.", ["source"])
+PUSHED_ROLLED_UP = Counter("zenwatch_pushed_events_rolled_up", "Pushed events without a record of their own, for want of room.", ["source"])
+SOURCE_SILENT = Gauge(
+    "zenwatch_source_silent", "1 where an installed tool has said nothing for far longer than it usually does.", ["source"]
+)
+SOURCE_LAST_DATA = Gauge("zenwatch_source_last_data_timestamp_seconds", "When a tool said something last.", ["source"])
+SOURCE_MISSING_FIELDS = Gauge("zenwatch_source_missing_fields", "Fields that a tool always sent and does not send any more.", ["source"])
 RECORDS_INDEXED = Gauge("zenwatch_records_indexed", "Stored records that the index knows.")
 KUBERNETES_EVENTS = Counter("zenwatch_kubernetes_events", "What became of Events that new critical records were to make.", ["result"])
 

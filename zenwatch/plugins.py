@@ -59,8 +59,9 @@ def _why_not(watcher: AnyWatcher, others: Sequence[AnyWatcher], declared_by: Map
 def watcher_defaults(watcher: AnyWatcher) -> dict[str, str]:
     """What a watcher declares, by the variables that override it."""
     prefix = watcher_prefix(watcher.name)
+    silence = {f"{prefix}SILENCE_AFTER": watcher.silence_after}
     pushed = {f"{prefix}QUIET": watcher.quiet} if isinstance(watcher, PushWatcher) else {}
-    return {f"{prefix}MIN_SEVERITY": watcher.min_severity.value, f"{prefix}NAMESPACE": watcher.namespace, **pushed}
+    return {f"{prefix}MIN_SEVERITY": watcher.min_severity.value, f"{prefix}NAMESPACE": watcher.namespace, **silence, **pushed}
 
 
 def variables_of(watcher: AnyWatcher) -> dict[str, FieldInfo]:

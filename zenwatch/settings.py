@@ -253,6 +253,31 @@ class Settings(Described):
         "a duration such as 24h; empty for all stored records",
         "A pushed event that repeats after that time without a sighting counts as reopened. Empty: it is one more sighting, however late.",
     )
+    event_ttl_secs: WindowOrAll = setting(
+        "EVENT_TTL",
+        "168h",
+        "a duration such as 168h; 0s for ever",
+        "How long after their last sighting resolved records, and those of Falco and audit, are kept. A record may say its own: "
+        "annotation zen.kube-zen.io/ttl.",
+    )
+    gc_rate: int = setting("GC_RATE", "20", "a whole number from 1 to 1000", "The most records that are deleted per second.", ge=1, le=1000)
+    record_budget: int = setting(
+        "RECORD_BUDGET",
+        "20000",
+        "a whole number from 10 to 10000000",
+        "How many records may be stored. Beyond, the findings with the lowest scores are rolled up into one record per resource and tool; "
+        "CRITICAL ones are stored all the same.",
+        ge=10,
+        le=10_000_000,
+    )
+    record_budget_bytes: Bytes = setting(
+        "RECORD_BUDGET_BYTES",
+        "200Mi",
+        "a size such as 200Mi or 2Gi, from 1Mi to 1024Gi",
+        "How many bytes of records may be stored, as JSON; beyond as RECORD_BUDGET.",
+        ge=1024**2,
+        le=1024**4,
+    )
     resolve_grace_secs: Duration = setting(
         "RESOLVE_GRACE",
         "10m",
@@ -311,6 +336,14 @@ class WatcherSettings(Described):
         "the name of a namespace",
         "Where the tool runs; only to tell whether it is there. Its reports are found wherever they are.",
         pattern=_NAMESPACE_OR_NONE,
+    )
+    silence_after_secs: Duration = setting(
+        "SILENCE_AFTER",
+        "26h",
+        "a duration such as 26h, from 1s to 8760h",
+        "An installed tool that said nothing for so long, and for far longer than it usually does, is reported as silent.",
+        ge=1,
+        le=31_536_000,
     )
 
 

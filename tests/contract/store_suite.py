@@ -17,7 +17,7 @@ from zenwatch.contract import Gone, Put, Store, Synced
 from zenwatch.errors import Conflict, Invalid, NotFound
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
-from zenwatch.model.record import Facets, Phase, Reason, Status, Stored, spec_hash
+from zenwatch.model.record import Phase, Reason, Status, Stored, spec_hash
 
 # Later than any record is made.
 SEEN_AT = datetime(2096, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -132,7 +132,8 @@ class StoreSuite:
             version=stored.version,
             report="",
             resource=event.resource,
-            facets=Facets(cve="CVE-2026-1"),
+            size_units=stored.size_units,
+            cve="CVE-2026-1",
         )
 
     async def test_the_record_says_what_the_event_says(self, store: Store, harness: StoreHarness) -> None:
@@ -271,7 +272,9 @@ class StoreSuite:
         counted = await store.set_status(stored, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
 
         status = await harness.status_of(counted)
-        assert counted == replace(stored, count=2, last_seen=int(SEEN_AT.timestamp()), version=counted.version)
+        assert counted == replace(
+            stored, count=2, last_seen=int(SEEN_AT.timestamp()), version=counted.version, size_units=counted.size_units
+        )
         assert counted.version > stored.version
         assert (status["count"], status["lastSeen"], status["phase"]) == (2, "2096-03-04T05:06:07Z", "Open")
 

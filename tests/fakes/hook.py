@@ -18,9 +18,11 @@ class FakeHook:
     answer: Answer = field(default_factory=lambda: Answer(200, "1 taken"))
     posted: list[tuple[bytes, str]] = field(default_factory=list)
     counted: Counter[int] = field(default_factory=Counter)
+    senders: list[str] = field(default_factory=list)
 
-    def count(self, status: int) -> None:
+    def count(self, status: int, *, sender: str = "") -> None:
         self.counted[status] += 1
+        self.senders.append(sender)
 
     async def post(self, body: bytes, media_type: str) -> Answer:
         self.posted.append((body, media_type))

@@ -11,6 +11,7 @@ from tests.fakes.store import MemoryStore
 from zenwatch.contract import RecordWriter
 from zenwatch.metrics import Ledger
 from zenwatch.model.finding import Severity
+from zenwatch.store.budget import Budget
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
 from zenwatch.transform.dedup import Dedup
@@ -29,6 +30,7 @@ class Rooms:
     writer: RecordWriter
     dedup: Dedup
     fates: Fates
+    budget: Budget
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def a_pipeline(
     writer: RecordWriter | None = None,
     min_severity: Severity = Severity.INFO,
     clock: FakeClock | None = None,
+    budget_records: int = 1_000_000,
     **origin: Any,
 ) -> tuple[Pipeline, Writer]:
     """writer: stands in for the one that is returned; that one has no workers yet. origin: more fields of Origin."""
@@ -69,7 +72,8 @@ def a_pipeline(
     store.now = clock.now
     index = StoredIndex(store)
     real = Writer(store, queue_writes=4, clock=clock)
-    rooms = Rooms(store, index, Ledger(), clock, writer or real, Dedup(index), Fates(clock))
+    budget = Budget(index, records=budget_records, size_bytes=1 << 40)
+    rooms = Rooms(store, index, Ledger(), clock, writer or real, Dedup(index), Fates(clock), budget)
     intake = Reconciler(Origin("trivy", "local", min_severity, **origin), rooms)
     index.call_when_gone(intake.look_again)
     return Pipeline(**vars(rooms), intake=intake), real

@@ -114,6 +114,11 @@ class MemoryStore:
         after |= {"reason": str(status.reason)} if status.reason is not None else {}
         return self._keep(before | {"status": after})
 
+    async def delete(self, stored: Stored) -> None:
+        await self._enter("delete", stored.name)
+        self._require_version(stored)
+        self.remove(stored.name)
+
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         self._fail("read")
         return self._object(stored.name)

@@ -8,7 +8,7 @@ Each of these has one suite in tests/contract that every implementation passes.
 """
 
 from zenwatch.contract.intake import Answer, DeadLetters, FindsOwners, Hook, Inbox, Intake, PushIntake, TellsFates
-from zenwatch.contract.store import Clock, Destination, Gone, Index, Put, RecordWriter, Store, Synced
+from zenwatch.contract.store import Clock, Destination, Gone, HasRoom, Index, Put, RecordWriter, Store, Synced
 from zenwatch.contract.tools import RECENT_ENTRIES, ApiResource, Circumstances, PushWatcher, Verdict, Watcher
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Destination",
     "FindsOwners",
     "Gone",
+    "HasRoom",
     "Hook",
     "Inbox",
     "Index",

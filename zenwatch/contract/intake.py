@@ -34,8 +34,8 @@ class Hook(Protocol):
     @property
     def token_in_path(self) -> bool: ...
 
-    def count(self, status: int) -> None:
-        """A request to this path was answered with this status, by whom ever."""
+    def count(self, status: int, *, sender: str = "") -> None:
+        """A request to this path was answered with this status. sender: the address that it came from."""
         ...
 
     async def post(self, body: bytes, media_type: str) -> Answer:

@@ -58,6 +58,10 @@ class Store(Protocol):
         """
         ...
 
+    async def delete(self, stored: Stored) -> None:
+        """Delete it as it is known. Conflict: it is not of stored.version any more. NotFound: it is gone."""
+        ...
+
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         """The whole record as it is now: metadata, spec, status. NotFound: it is gone."""
         ...
@@ -85,6 +89,17 @@ class Index(Protocol):
 
     def get(self, name: str) -> Stored | None: ...
 
+    def __len__(self) -> int: ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all records together, about."""
+        ...
+
+    def all(self) -> Sequence[Stored]:
+        """All that is known now."""
+        ...
+
     def of_source(self, source: str) -> Sequence[Stored]:
         """All of it that is known now."""
         ...
@@ -95,6 +110,19 @@ class Index(Protocol):
 
     def drop(self, name: str) -> None:
         """Forget it: the store said that it is gone."""
+        ...
+
+
+class HasRoom(Protocol):
+    """Knows how many records fit."""
+
+    @property
+    def room(self) -> int:
+        """How many more."""
+        ...
+
+    def roll_up(self, source: str, findings: int) -> None:
+        """So many findings of the source have no record of their own now."""
         ...
 
 

@@ -60,6 +60,24 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """A record that is to be deleted, as it is: if somebody changed it meanwhile, it stays and the receipt is surprised."""
+
+    stored: Stored
+
+    @property
+    def name(self) -> str:
+        return self.stored.name
+
+    @property
+    def source(self) -> str:
+        return self.stored.source
+
+
+Order = Write | Change | Removal
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """outcome None: not settled. Either the writer could not reach the store, and the same write has to be tried again later;
     or it is surprised: the store has `stored` (None: nothing, or what we do not know), which is not what it was made for.
@@ -74,5 +92,5 @@ class Receipt:
 class Envelope:
     """done is called exactly once, on the event loop, whatever becomes of the write."""
 
-    write: Write | Change
+    write: Order
     done: Callable[[Receipt], None]

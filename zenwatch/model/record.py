@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -40,6 +40,7 @@ class Reason(StrEnum):
     REPORT_GONE: the report was deleted, often with its resource, and none came in its place.
     BELOW_THRESHOLD: still reported, but a setting or a new severity excludes it.
     QUIET: pushed, and not seen again for a while. REOPENED: it came back after it was resolved.
+    UNROLLED: of a record that stood for several findings: each has its own now, or is gone.
     """
 
     FIXED = "Fixed"
@@ -47,21 +48,22 @@ class Reason(StrEnum):
     BELOW_THRESHOLD = "BelowThreshold"
     QUIET = "Quiet"
     REOPENED = "Reopened"
+    UNROLLED = "Unrolled"
 
 
-class Facets(NamedTuple):
-    """What records are grouped by; an empty string where a record has none of it (`zenwatch top`)."""
-
-    cve: str = ""
-    policy: str = ""
-    rule: str = ""
-    image: str = ""
-    actor: str = ""
-
-
-NO_FACETS, NO_RESOURCE = Facets(), Resource()
-# The details that the sources name it by; the first one that is there counts.
-_FACETS = Facets("vulnID", "policy", "rule checkID ruleID checkId testNumber", "image", "user")
+NO_RESOURCE = Resource()
+# Which says how long a record is kept, in place of EVENT_TTL.
+TTL_ANNOTATION = f"{GROUP}/ttl"
+# What records are grouped by (`zenwatch top`), and the details that the sources name it by: the first one that is there counts.
+FACETS = {
+    "cve": ("vulnID",),
+    "policy": ("policy",),
+    "rule": ("rule", "checkID", "ruleID", "checkId", "testNumber"),
+    "image": ("image",),
+    "actor": ("user",),
+}
+# Sizes are remembered in units of so many bytes: up to 16 KiB that is one of Python's own small integers.
+_UNIT_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Stored:
     """What is remembered of a stored record: enough to know whether it must be written again, and to answer what is open.
 
     spec_hash: of the event that was written last; empty where the record does not tell. report: that said it; empty for pushed ones.
+    ttl: how long it is kept, where it says so itself. cve to actor: what it is grouped by; empty where it has none.
     first_seen, last_seen: in whole seconds since 1970. version: rises with every change of this record; two records' do not compare.
     """
 
@@ -84,8 +87,19 @@ class Stored:
     last_seen: int
     version: int
     report: str = ""
+    ttl: str = ""
+    size_units: int = 0
     resource: Resource = NO_RESOURCE
-    facets: Facets = NO_FACETS
+    cve: str = ""
+    policy: str = ""
+    rule: str = ""
+    image: str = ""
+    actor: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its JSON: about what it takes in etcd."""
+        return self.size_units * _UNIT_BYTES
 
     @property
     def seen_at(self) -> datetime:
@@ -223,8 +237,10 @@ def stored_of(record: Mapping[str, Any]) -> Stored:
         last_seen=max(first_seen, _secs_of(status.get("lastSeen"))),
         version=int(metadata["resourceVersion"]),
         report=intern(annotations.get(REPORT_ANNOTATION, "")),
+        ttl=intern(annotations.get(TTL_ANNOTATION, "")),
+        size_units=len(orjson.dumps(record)) // _UNIT_BYTES + 1,
         resource=_shared_resource(*((spec.get("resource") or {}).get(part, "") for part in ("apiVersion", "kind", "name", "namespace"))),
-        facets=_facets_of(spec.get("details") or {}),
+        **_facets_of(spec.get("details") or {}),
     )
 
 
@@ -242,10 +258,5 @@ def _secs_of(said: str | None) -> int:
         return 0
 
 
-def _facets_of(details: Mapping[str, Any]) -> Facets:
-    return _shared_facets(*(next((str(details[name]) for name in names.split() if details.get(name)), "") for names in _FACETS))
-
-
-@lru_cache(maxsize=4096)
-def _shared_facets(*values: str) -> Facets:
-    return Facets(*(intern(value) for value in values))
+def _facets_of(details: Mapping[str, Any]) -> dict[str, str]:
+    return {facet: intern(str(next((details[name] for name in names if details.get(name)), ""))) for facet, names in FACETS.items()}

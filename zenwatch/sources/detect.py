@@ -34,6 +34,11 @@ class Detector:
         self._pods_refused = False
         self._told: set[str] = set()
 
+    @property
+    def is_installed(self) -> bool:
+        """What the last look found."""
+        return bool(self._is_installed)
+
     async def look(self) -> list[str]:
         """What speaks for the tool being there; nothing: it is not installed. Kinds that came to be served are read from now on."""
         await self._find_kinds()

@@ -52,6 +52,7 @@ class Reports:
     on_read: called whenever the state changes.
     ask_again_secs: until a kind is asked for again that we may not read. One that is not served waits for look_again().
     owners: findings are said of the controllers of what they name, if the watcher knows how. None: of what they name.
+    hear: is given each object that is read, before it is understood.
     objects: how many there are, readable or not.
     """
 
@@ -65,11 +66,13 @@ class Reports:
         ask_again_secs: float,
         clock: Clock,
         owners: FindsOwners | None = None,
+        hear: Callable[[Mapping[str, Any]], None] = lambda _report: None,
     ) -> None:
         self._follower = Follower(client, place.resource, namespace=place.namespace, label_selector=place.resource.label_selector)
         self.place = place
         self._watcher = watcher
         self._intake = intake
+        self._hear = hear
         self._owners = owners if watcher.regroup else None
         self._ask_again_secs = ask_again_secs
         self._clock = clock
@@ -155,6 +158,7 @@ class Reports:
         reference, version = self._reference(report), str(report["metadata"].get("resourceVersion", ""))
         if self._intake.version_of(reference) == version:
             return reference
+        self._hear(report)
         try:
             # A list names the kind of its items once, for all of them; watchers want it in each.
             whole = {"kind": self.place.resource.kind, **report}

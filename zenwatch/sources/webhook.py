@@ -21,6 +21,7 @@ from zenwatch.metrics import PUSHED_LEFT_OUT, WEBHOOK_BYTES, WEBHOOK_LAST, WEBHO
 from zenwatch.model.envelope import Outcome
 from zenwatch.model.finding import Finding
 from zenwatch.settings import PushSettings
+from zenwatch.sources.voice import Voice
 from zenwatch.supervise import contained
 
 log = structlog.get_logger(room="webhook")
@@ -52,13 +53,21 @@ class Webhook:
     """contract.Hook of one push watcher."""
 
     def __init__(
-        self, watcher: PushWatcher, settings: PushSettings, circumstances: Circumstances, intake: PushIntake, fates: TellsFates
+        self,
+        watcher: PushWatcher,
+        settings: PushSettings,
+        circumstances: Circumstances,
+        intake: PushIntake,
+        fates: TellsFates,
+        *,
+        voice: Voice,
     ) -> None:
         """Raises ConfigError where the watcher's own settings cannot be used."""
         self._watcher = watcher
         self._settings = settings
         self._intake = intake
         self._fates = fates
+        self._voice = voice
         self._judge: Callable[[Any], Verdict] = watcher.prepare(settings, circumstances)
         self._plugin = f"the watcher {watcher.name}"
 
@@ -78,8 +87,10 @@ class Webhook:
     def token_in_path(self) -> bool:
         return self._watcher.token_in_path
 
-    def count(self, status: int) -> None:
+    def count(self, status: int, *, sender: str = "") -> None:
         """One more request with this answer, also one that never got as far as post()."""
+        if status == 200:
+            self._voice.hear_post(sender)
         WEBHOOK_REQUESTS.labels(self._watcher.name, str(status)).inc()
 
     async def post(self, body: bytes, media_type: str) -> Answer:
@@ -133,6 +144,7 @@ class Webhook:
         return chain(await asyncio.to_thread(lambda: list(islice(events, 1))), events)
 
     def _take(self, event: Any, read: _Read) -> None:
+        self._voice.hear(event)
         try:
             with contained(self._plugin, tells_message=False):
                 verdict = self._judge(event)

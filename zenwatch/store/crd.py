@@ -113,6 +113,11 @@ class CrdStore:
         RECORD_WRITES.labels("status").inc()
         return stored_of(answer)
 
+    async def delete(self, stored: Stored) -> None:
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"resourceVersion": str(stored.version)}}
+        await self._client.send(Call("delete", RECORDS, stored.namespace, stored.name), body=body)
+        RECORD_WRITES.labels("delete").inc()
+
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         record: Mapping[str, Any] = await self._client.send(Call("get", RECORDS, stored.namespace, stored.name))
         return record

@@ -15,9 +15,9 @@ from prometheus_client import Gauge
 
 from zenwatch.metrics import RECORDS
 from zenwatch.model.finding import Severity
-from zenwatch.model.record import Stored
+from zenwatch.model.record import FACETS, Stored
 
-DIMENSIONS = ("cve", "policy", "rule", "namespace", "image", "actor")
+DIMENSIONS = (*FACETS, "namespace")
 _SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
 # Of open records one place for each severity, then all that are not open.
 _PLACES = len(_SEVERITIES) + 1
@@ -62,9 +62,9 @@ def _gauge(source: str, severity: str, phase: str) -> Gauge:
 
 
 def _values_of(stored: Stored) -> Iterator[tuple[str, str]]:
-    for dimension, value in zip(stored.facets._fields, stored.facets, strict=True):
-        if value:
-            yield dimension, value
+    for facet in FACETS:
+        if value := getattr(stored, facet):
+            yield facet, value
     if stored.resource.namespace:
         yield "namespace", stored.resource.namespace
 

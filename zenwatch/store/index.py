@@ -40,6 +40,8 @@ class StoredIndex:
         self._gone: LRUCache[str, int] = LRUCache(maxsize=DELETIONS_REMEMBERED)
         self._on_gone: list[Callable[[str], None]] = []
         self.groups = Groups()
+        # Of all records together, as JSON.
+        self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -83,6 +85,9 @@ class StoredIndex:
     def get(self, name: str) -> Stored | None:
         return self._records.get(name)
 
+    def all(self) -> list[Stored]:
+        return list(self._records.values())
+
     def of_source(self, source: str) -> list[Stored]:
         return [stored for stored in self._records.values() if stored.source == source]
 
@@ -91,17 +96,20 @@ class StoredIndex:
         newest = known.version if known is not None else self._gone.get(stored.name, 0)
         if newest < stored.version:
             self._records[stored.name] = stored
-            RECORDS_INDEXED.set(len(self._records))
-            self.groups.replace(known, stored)
+            self._count(known, stored)
         for fresh in self._fresh.values():
             fresh.add(stored.name)
 
     def drop(self, name: str) -> None:
         if (known := self._records.pop(name, None)) is not None:
-            RECORDS_INDEXED.set(len(self._records))
-            self.groups.replace(known, None)
+            self._count(known, None)
             for call in self._on_gone:
                 call(name)
+
+    def _count(self, before: Stored | None, after: Stored | None) -> None:
+        self.groups.replace(before, after)
+        self.size_bytes += (after.size_bytes if after else 0) - (before.size_bytes if before else 0)
+        RECORDS_INDEXED.set(len(self._records))
 
     def _finish_sync(self, part: str) -> None:
         fresh = self._fresh.pop(part, set())

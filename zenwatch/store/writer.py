@@ -14,7 +14,7 @@ import structlog
 from zenwatch.contract import Clock, DeadLetters, Store
 from zenwatch.errors import Closed, Conflict, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
 from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS, RECORDS_REOPENED, RECORDS_RESOLVED
-from zenwatch.model.envelope import Change, Envelope, Outcome, Receipt, Write
+from zenwatch.model.envelope import Change, Envelope, Order, Outcome, Receipt, Removal, Write
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.parcel import DeadLetter
 from zenwatch.model.record import Status, Stored
@@ -99,7 +99,7 @@ class Writer:
                 finally:
                     self._queue.task_done()
 
-    async def _settle(self, order: Write | Change) -> Receipt:
+    async def _settle(self, order: Order) -> Receipt:
         attempt, progress = 1, _Progress(order.stored)
         while True:
             tried = await self._try(order, progress)
@@ -113,15 +113,17 @@ class Writer:
                 await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, tried, cap_secs=5.0))
             attempt += 1
 
-    async def _try(self, order: Write | Change, progress: _Progress) -> Receipt | ZenwatchError:  # noqa: PLR0911  one for each way it can end
+    async def _try(self, order: Order, progress: _Progress) -> Receipt | ZenwatchError:  # noqa: PLR0911  one for each way it can end
         """The receipt, or why it has to be tried again."""
         try:
             # A turn is one try: who waits to try again leaves it to others.
             async with self._valve.turn():
-                await (self._advance(order, progress) if isinstance(order, Write) else self._change(order, progress))
+                await self._do(order, progress)
         except _Surprise as surprise:
             return Receipt(None, surprise.stored, is_surprised=True)
         except NotFound as exc:
+            if isinstance(order, Removal):
+                return Receipt(Outcome.STORED)
             # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
             progress.stored = None
             return exc if isinstance(order, Write) and not order.is_exact else Receipt(None, None, is_surprised=True)
@@ -138,6 +140,16 @@ class Writer:
             return await self._give_up(order, exc)
         self._told.clear()
         return Receipt(progress.outcome, progress.stored)
+
+    async def _do(self, order: Order, progress: _Progress) -> None:
+        match order:
+            case Write():
+                await self._advance(order, progress)
+            case Change(stored, status):
+                await self._bring_to(status, progress, stored)
+            case Removal(stored):
+                await self._store.delete(stored)
+                progress.stored = None
 
     async def _advance(self, write: Write, progress: _Progress) -> None:
         if progress.stored is None:
@@ -157,9 +169,6 @@ class Writer:
             progress.outcome = Outcome.STORED
         await self._bring_to(write.status.onto(progress.stored), progress, progress.stored)
 
-    async def _change(self, change: Change, progress: _Progress) -> None:
-        await self._bring_to(change.status, progress, change.stored)
-
     async def _bring_to(self, status: Status, progress: _Progress, before: Stored) -> None:
         if status.is_said_by(before):
             return
@@ -168,8 +177,8 @@ class Writer:
             RECORDS_RESOLVED.labels(after.source, status.reason or "").inc()
         RECORDS_REOPENED.labels(after.source).inc(max(after.reopened - before.reopened, 0))
 
-    async def _give_up(self, order: Write | Change, refusal: Permanent) -> Receipt:
-        if isinstance(order, Change):
+    async def _give_up(self, order: Order, refusal: Permanent) -> Receipt:
+        if not isinstance(order, Write):
             self._tell_once(refusal)
             return Receipt(outcome=None)
         # Before the receipt: once the event is settled, nobody else has it.

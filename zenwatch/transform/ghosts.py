@@ -20,10 +20,10 @@ class Ghosts:
         self._names: Tally[str] = Tally()
 
     def add(self, report: str, names: Collection[str]) -> None:
-        """The report is gone from now on. One that is gone already said these names too."""
-        if names:
-            since, before = self._gone.get(report, (self._clock.monotonic_secs(), frozenset()))
-            self._gone[report] = (since, before.union(names))
+        """The report is gone from now on. One that is a ghost already said these names too; perhaps it only could not be read until now."""
+        _, before = self._gone.get(report, (0.0, frozenset[str]()))
+        if names or before:
+            self._gone[report] = (self._clock.monotonic_secs(), before.union(names))
             self._names.update(set(names) - before)
 
     def drop(self, report: str) -> frozenset[str]:
@@ -41,6 +41,6 @@ class Ghosts:
 
     def expire(self, may_conclude: Callable[[str], bool]) -> set[str]:
         """Drop those whose grace is over, of whose report it may be concluded that it is gone. Return what they said."""
-        latest = self._clock.monotonic_secs() - self._grace_secs
-        over = [report for report, (since, _) in self._gone.items() if since <= latest and may_conclude(report)]
+        now = self._clock.monotonic_secs()
+        over = [report for report, (since, _) in self._gone.items() if now - since >= self._grace_secs and may_conclude(report)]
         return set[str]().union(*(self.drop(report) for report in over))

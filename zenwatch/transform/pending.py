@@ -5,7 +5,7 @@ Owns: nothing; the stream keeps one Pending per record.
 Stops: nothing to stop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,10 +16,11 @@ from zenwatch.model.record import Status, Stored, status_of_sighting
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a record says of earlier sightings. recent: the list that goes on; last_seen: RFC 3339."""
+    """What a record says of earlier sightings. recent: the list that goes on; last_seen: RFC 3339; tally: of a rollup, by severity."""
 
     recent: Sequence[str] = ()
     last_seen: str = ""
+    tally: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

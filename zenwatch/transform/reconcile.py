@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from zenwatch.contract import Clock, Index, RecordWriter, TellsFates
+from zenwatch.contract import Clock, HasRoom, Index, RecordWriter, TellsFates
 from zenwatch.errors import Transient
 from zenwatch.metrics import REPORTS_HELD, Ledger
 from zenwatch.model.envelope import Change, Envelope, Outcome, Receipt, Write
+from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Resource, Severity
 from zenwatch.model.record import Phase, Reason, Status, Stored
 from zenwatch.transform.dedup import Dedup
@@ -23,6 +24,7 @@ from zenwatch.transform.ghosts import Ghosts
 from zenwatch.transform.holdings import Holdings
 from zenwatch.transform.lifecycle import decide
 from zenwatch.transform.normalise import name_of, normalise, require_source
+from zenwatch.transform.rollup import ALWAYS_SCORE, Rollups, is_rollup, rolled_up
 
 # Merging as many takes some 10 ms: let others have the loop in between.
 NAMES_AT_A_TIME = 100
@@ -66,6 +68,8 @@ class Rooms(Protocol):
     def clock(self) -> Clock: ...
     @property
     def fates(self) -> TellsFates: ...
+    @property
+    def budget(self) -> HasRoom: ...
 
 
 class _Batch:
@@ -96,6 +100,7 @@ class Reconciler:
         self._rooms = rooms
         self._index = rooms.index
         self._held = Holdings()
+        self._rollups = Rollups()
         self._ghosts = Ghosts(rooms.clock, grace_secs=origin.grace_secs)
         self._in_sight: set[str] = set()
         self._unreadable: set[str] = set()
@@ -164,17 +169,24 @@ class Reconciler:
         self._touch(self._ghosts.expire(self._is_absent))
         batch = _Batch()
         await self._resolve_gone(batch)
+        without_room = await self._choose()
         for place, (name, event, holders) in enumerate(self._held.merged(list(self._unsettled))):
             if batch.failed:
                 # Each write that fails was retried by the writer: the others would fare no better now.
                 break
             if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
                 await asyncio.sleep(0)
-            write = decide(event, count=len(holders), stored=self._index.get(name), report=holders[0])
+            stored = self._index.get(name)
+            if stored is None and name in without_room:
+                self._roll_up(event)
+                continue
+            self._rollups.drop(name)
+            write = decide(event, count=len(holders), stored=stored, report=holders[0])
             if write is None:
                 self._close(self._unsettled.pop(name, 0), Outcome.REPEATED)
             else:
                 await self._submit(write, batch)
+        await self._write_rollups(batch)
         await batch.wait()
         if batch.failed:
             raise Transient(f"{batch.failed} records could not be written; {len(self._unsettled)} wait for the next round")
@@ -186,7 +198,12 @@ class Reconciler:
         orphans: dict[str, list[str]] = {}
         for stored in self._index.of_source(self._origin.source):
             name, report = stored.name, stored.report
-            if stored.is_resolved or name in self._held or self._ghosts.hold(name) or not self._is_in_sight(report):
+            if is_rollup(name):
+                if self._in_sight >= self._origin.places:
+                    self._rollups.changed.add(name)
+                continue
+            is_known = name in self._held or name in self._unsettled or self._ghosts.hold(name)
+            if stored.is_resolved or is_known or not self._is_in_sight(report):
                 continue
             if self._held.version_of(report) is not None:
                 self._touch([name])
@@ -213,6 +230,7 @@ class Reconciler:
             if name in self._held or batch.failed:
                 continue
             stored = self._index.get(name)
+            self._rollups.drop(name)
             if stored is None or stored.is_resolved or self._ghosts.hold(name):
                 # What was taken back before it was written is not written; of a ghost nothing is known yet.
                 self._close(self._unsettled.pop(name, 0), Outcome.FILTERED)
@@ -223,13 +241,56 @@ class Reconciler:
     def _reason_of(self, stored: Stored) -> Reason:
         return Reason.FIXED if self._held.speaks_of(stored.report, stored.resource) else Reason.REPORT_GONE
 
+    # ------------------------------------------------------------ what has no room
+
+    async def _choose(self) -> Collection[str]:
+        """Names that are to be rolled up: of all that would be new, those with the lowest scores."""
+        room = self._rooms.budget.room
+        self._touch(self._rollups.best(room))
+        new = [name for name in self._unsettled if name in self._held and self._index.get(name) is None]
+        if len(new) <= room:
+            return ()
+        ranked: list[tuple[int, str, str]] = []
+        for place, (name, event, _) in enumerate(self._held.merged(new)):
+            ranked.append((-event.score, name, rolled_up(event).name))
+            if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
+                await asyncio.sleep(0)
+        ranked.sort()
+        # The records that stand for the others need room too.
+        needed = {rollup for _, _, rollup in ranked[room:] if self._index.get(rollup) is None}
+        return {name for score, name, _ in ranked[max(room - len(needed), 0) :] if -score < ALWAYS_SCORE}
+
+    def _roll_up(self, event: Event) -> None:
+        name = self._rollups.add(event)
+        self._close(self._unsettled.pop(event.name, 0), Outcome.REPEATED)
+        self._rooms.fates.tell(self._origin.source, event.key, Outcome.REPEATED, "There is no room for a record of its own.", name=name)
+
+    async def _write_rollups(self, batch: _Batch) -> None:
+        self._rooms.budget.roll_up(self._origin.source, len(self._rollups))
+        for name in list(self._rollups.changed):
+            event, stored = self._rollups.event(name), self._index.get(name)
+            order: Write | Change | None = None
+            if event is not None:
+                order = decide(event, count=self._rollups.total(name), stored=stored)
+            elif stored is not None and not stored.is_resolved:
+                order = Change(stored, Status(Phase.RESOLVED, stored.count, stored.reopened, Reason.UNROLLED))
+            if batch.failed:
+                break
+            if order is None:
+                self._rollups.changed.discard(name)
+            elif self._rooms.dedup.claim(name):
+                self._rollups.changed.discard(name)
+                await self._hand_over(order, 0, batch)
+
     # ------------------------------------------------------------ writes and receipts
 
     async def _submit(self, order: Write | Change, batch: _Batch) -> None:
         name = order.name
         if not self._rooms.dedup.claim(name):
             return
-        findings = self._unsettled.pop(name, 0)
+        await self._hand_over(order, self._unsettled.pop(name, 0), batch)
+
+    async def _hand_over(self, order: Write | Change, findings: int, batch: _Batch) -> None:
         batch.open += 1
         is_handed_over = False
         try:
@@ -244,11 +305,15 @@ class Reconciler:
         """The record disappeared from the store. What a report still says is written again."""
         if name in self._held:
             self._touch({name})
+        if self._rollups.event(name):
+            self._rollups.changed.add(name)
 
     def _receive(self, batch: _Batch, order: Write | Change, findings: int, receipt: Receipt) -> None:
         name = order.name
         self._rooms.dedup.settle(name, receipt.stored)
-        if receipt.outcome is None:
+        if receipt.outcome is None and is_rollup(name):
+            self._rollups.changed.add(name)
+        elif receipt.outcome is None:
             self._touch({name})
             self._unsettled[name] += findings
         else:

@@ -15,9 +15,9 @@ from typing import Protocol
 import structlog
 from cachetools import LRUCache
 
-from zenwatch.contract import Clock, Inbox, Index, PushWatcher, RecordWriter, Store
+from zenwatch.contract import Clock, HasRoom, Inbox, Index, PushWatcher, RecordWriter, Store
 from zenwatch.errors import Forbidden, NotFound, Transient, first_line
-from zenwatch.metrics import Ledger
+from zenwatch.metrics import PUSHED_ROLLED_UP, Ledger
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.finding import Finding
@@ -29,6 +29,7 @@ from zenwatch.transform.group import entries_of, fitted, follow_up
 from zenwatch.transform.normalise import normalise, require_source
 from zenwatch.transform.pacing import Turns
 from zenwatch.transform.pending import Past, Pending, Try, waits
+from zenwatch.transform.rollup import ALWAYS_SCORE, added, is_rollup, rolled_up, tally_of
 
 log = structlog.get_logger(room="stream")
 
@@ -55,6 +56,8 @@ class Rooms(Protocol):
     def clock(self) -> Clock: ...
     @property
     def fates(self) -> Fates: ...
+    @property
+    def budget(self) -> HasRoom: ...
 
 
 _WHY = {
@@ -116,7 +119,7 @@ class Stream:
     async def take(self) -> None:
         """Empty the inbox at once; what was seen before and is not written yet only adds to it."""
         while True:
-            parcel = await self._inbox.receive()
+            parcel = self._within_budget(await self._inbox.receive())
             self._taken += 1
             if parcel.is_new_here:
                 self._receive_events(1)
@@ -125,7 +128,7 @@ class Stream:
                 self._pending[parcel.event.name] = pending = Pending(parcel.event, parcel.event.detected_at, parcel.ticket)
                 self._take_up(pending, parcel)
                 continue
-            if self._watcher.counts_repeats:
+            if self._counts(parcel.event.name):
                 self._take_up(pending, parcel)
             else:
                 # The same event, sent again, while the first one is on its way.
@@ -168,6 +171,24 @@ class Stream:
 
     # ------------------------------------------------------------ one record
 
+    def _counts(self, name: str) -> bool:
+        """Whether one more event of that name is one more sighting."""
+        return self._watcher.counts_repeats or is_rollup(name)
+
+    def _within_budget(self, parcel: Parcel) -> Parcel:
+        """Where there is no room for one more record, the event counts in the one of its resource. As it was decided before a crash."""
+        event, intent = parcel.event, parcel.intent
+        if intent is not None:
+            has_room = not is_rollup(intent.event.name)
+        else:
+            is_known = event.name in self._pending or self._rooms.index.get(event.name) is not None
+            # What waits to be written takes room too.
+            has_room = is_known or event.score >= ALWAYS_SCORE or self._rooms.budget.room > len(self._pending)
+        if has_room:
+            return parcel
+        PUSHED_ROLLED_UP.labels(self.source).inc()
+        return replace(parcel, event=rolled_up(event))
+
     def _take_up(self, pending: Pending, parcel: Parcel) -> None:
         if parcel.intent is not None:
             self._take_up_intent(pending, parcel.intent)
@@ -177,6 +198,7 @@ class Stream:
             earlier = entries_of(pending.event, self._watcher.recent)
             first_at = min(event.detected_at, pending.event.detected_at)
             event = replace(follow_up(event, recent=self._watcher.recent, earlier=earlier), detected_at=first_at)
+            event = added(event, tally_of(pending.event.details))
         pending.event = event
         pending.last_seen = max(parcel.event.detected_at, pending.last_seen)
         pending.sightings += 1
@@ -196,8 +218,8 @@ class Stream:
         """Claim the records, announce their writes together, and submit them. What fails before that is asked for again."""
         left = [trying for name in names if (trying := await self._try_of(name)) is not None]
         try:
-            if self._watcher.counts_repeats and left:
-                await self._inbox.intend([trying.intent for trying in left])
+            if intents := [trying.intent for trying in left if self._counts(trying.event.name)]:
+                await self._inbox.intend(intents)
             while left:
                 trying = left[0]
                 write = Write(trying.event, trying.hash, trying.status, trying.stored, is_exact=True)
@@ -210,7 +232,7 @@ class Stream:
     async def _try_of(self, name: str) -> Try | None:
         """None: there is nothing to write, or it was asked for again."""
         stored = self._rooms.index.get(name)
-        if stored is not None and not self._watcher.counts_repeats:
+        if stored is not None and not self._counts(name):
             # The same event, sent again: it is stored already.
             failed = self._pending[name].failed
             self._finish(name, Outcome.STORED if failed and failed.has_landed(stored) else Outcome.REPEATED)
@@ -231,6 +253,8 @@ class Stream:
         failed = pending.failed
         said = failed.event if failed else pending.event
         event = follow_up(said, recent=self._watcher.recent, earlier=past.recent)
+        # A write that is made again says what it said.
+        event = event if failed else added(event, past.tally)
         sightings = failed.sightings if failed else pending.sightings
         count, is_new = sightings + (stored.count if stored is not None else 0), stored is None
         if failed and failed.has_landed(stored):
@@ -261,7 +285,7 @@ class Stream:
         spec, status = record["spec"], record.get("status") or {}
         said = (spec.get("details") or {}).get(self._watcher.recent)
         recent = [entry for entry in said if isinstance(entry, str)] if isinstance(said, list) else []
-        return Past(recent, str(status.get("lastSeen") or spec["detectedAt"]))
+        return Past(recent, str(status.get("lastSeen") or spec["detectedAt"]), tally_of(spec.get("details") or {}))
 
     # ------------------------------------------------------------ receipts
 
@@ -273,7 +297,8 @@ class Stream:
             self._rooms.index.put(receipt.stored)
         if receipt.outcome is not None:
             self._failures = 0
-            self._written[name] = Past(entries_of(trying.event, self._watcher.recent), rfc3339(trying.seen_at or self._rooms.clock.now()))
+            seen_at = rfc3339(trying.seen_at or self._rooms.clock.now())
+            self._written[name] = Past(entries_of(trying.event, self._watcher.recent), seen_at, tally_of(trying.event.details))
             self._turns.wrote(name)
             self._settle_try(trying, receipt.outcome)
         else:

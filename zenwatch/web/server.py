@@ -88,7 +88,7 @@ class Server:
             answer = await self._take(request, hook, token)
         except Refused as refused:
             answer = Answer(refused.status, refused.line)
-        hook.count(answer.status)
+        hook.count(answer.status, sender=request.remote or "")
         return _text(answer, allow="POST")
 
     def _hook_of(self, path: str) -> tuple[Hook | None, str]:

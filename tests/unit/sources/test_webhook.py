@@ -10,12 +10,14 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from tests.fakes.clock import FakeClock
 from tests.fakes.findings import a_finding
 from zenwatch.contract import Answer, Circumstances, PushWatcher, Verdict
 from zenwatch.errors import BadInput
 from zenwatch.model.envelope import Outcome
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.settings import PushSettings
+from zenwatch.sources.voice import Voice
 from zenwatch.sources.webhook import Webhook
 
 
@@ -68,7 +70,14 @@ def _prepare(_settings: PushSettings, here: Circumstances) -> Any:
 
 def a_webhook(intake: FakeIntake, fates: FakeFates | None = None, *, sender_retries: bool = False, **settings: str) -> Webhook:
     watcher = PushWatcher("acme", "/acme", ("application/json",), _decode, _prepare, sender_retries=sender_retries)
-    return Webhook(watcher, PushSettings.read(settings), Circumstances(own_namespace="ns/"), intake, fates or FakeFates())
+    return Webhook(
+        watcher,
+        PushSettings.read(settings),
+        Circumstances(own_namespace="ns/"),
+        intake,
+        fates or FakeFates(),
+        voice=Voice(watcher.name, FakeClock(), silence_secs=3600),
+    )
 
 
 async def post(webhook: Webhook, *events: str) -> Answer:

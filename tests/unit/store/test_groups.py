@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from tests.contract.index_suite import a_stored
 from zenwatch.model.finding import Resource, Severity
-from zenwatch.model.record import Facets, Phase, Stored
+from zenwatch.model.record import Phase, Stored
 from zenwatch.store.groups import DIMENSIONS, Groups
 
 
 def a_record(number: int, cve: str, severity: str, phase: str = Phase.OPEN, namespace: str = "shop") -> Stored:
     resource = Resource("v1", "Pod", f"pod-{number}", namespace)
-    return a_stored(name=f"r{number}", severity=severity, phase=phase, resource=resource, facets=Facets(cve=cve, image="app:1"))
+    return a_stored(name=f"r{number}", severity=severity, phase=phase, resource=resource, cve=cve, image="app:1")
 
 
 def groups_of(records: Sequence[Stored]) -> Groups:
@@ -65,10 +65,10 @@ def test_what_is_only_resolved_is_no_line() -> None:
 def test_every_dimension_of_a_record_counts() -> None:
     """One record stands in as many groups as it has something in common with others."""
     resource = Resource("v1", "Pod", "nginx", "shop")
-    facets = Facets(cve="CVE-1", policy="no-root", rule="check", image="app:1", actor="alice")
-    groups = groups_of([a_stored(resource=resource, facets=facets)])
+    record = a_stored(resource=resource, cve="CVE-1", policy="no-root", rule="check", image="app:1", actor="alice")
+    groups = groups_of([record])
 
-    assert [groups.top(dimension, 1)[0]["value"] for dimension in DIMENSIONS] == ["CVE-1", "no-root", "check", "shop", "app:1", "alice"]
+    assert [groups.top(dimension, 1)[0]["value"] for dimension in DIMENSIONS] == ["CVE-1", "no-root", "check", "app:1", "alice", "shop"]
 
 
 _RECORDS = st.builds(

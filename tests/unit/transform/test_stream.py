@@ -24,6 +24,7 @@ from zenwatch.errors import Closed, Forbidden, Invalid, NotFound, Transient
 from zenwatch.metrics import Ledger
 from zenwatch.model.finding import Category, Finding, FindingType
 from zenwatch.model.record import spec_hash
+from zenwatch.store.budget import Budget
 from zenwatch.store.index import StoredIndex
 from zenwatch.store.writer import Writer
 from zenwatch.transform.fates import Fates
@@ -61,6 +62,7 @@ class Rooms:
     ledger: Ledger
     clock: FakeClock
     fates: Fates
+    budget: Budget
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ async def pushing(
     clock: FakeClock | None = None,
     balances: bool = True,
     window_secs: float | None = None,
+    budget_records: int = 1_000_000,
 ) -> AsyncIterator[Push]:
     """is_started: False where nothing is taken out of the inbox. balances: False where the process dies before it can."""
     store, clock, ledger = store or MemoryStore(), clock or FakeClock(skips_waits=True), Ledger()
@@ -112,7 +115,7 @@ async def pushing(
     writer = Writer(store, queue_writes=4, clock=clock)
     inbox = inbox or MemoryInbox(watcher.name, capacity_events=capacity_events)
     fates = Fates(clock)
-    rooms = Rooms(store, index, writer, ledger, clock, fates)
+    rooms = Rooms(store, index, writer, ledger, clock, fates, Budget(index, records=budget_records, size_bytes=1 << 40))
     stream = Stream(watcher, cluster_id="local", inbox=inbox, rooms=rooms, coalesce_secs=coalesce_secs, window_secs=window_secs)
 
     async def take() -> None:
