@@ -91,7 +91,7 @@ class App:
         self._upkeep = Upkeep(self._trunk, pushed=[line.name for line in self._push])
         served = partial(self._client.served, GROUP, VERSION)
         self._health = Health(clock=self._clock, served_kinds=served, kind=PLURAL, buffers={line.name: line.fill for line in self._push})
-        self._server = Server([line.hook for line in self._push], self._doors, self._health, answers_of(fates, index.groups))
+        self._server = Server([line.hook for line in self._push], self._doors, self._health, answers_of(self._trunk, self._upkeep))
 
     async def start(self) -> None:
         """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had."""

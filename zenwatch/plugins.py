@@ -13,7 +13,7 @@ from zenwatch.supervise import contained
 
 AnyWatcher = Watcher | PushWatcher
 # What the server serves besides webhooks.
-OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/explain"})
+OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/explain", "/top", "/status"})
 
 
 def installed_watchers() -> list[AnyWatcher]:

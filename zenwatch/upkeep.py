@@ -33,7 +33,7 @@ class Upkeep:
         settings = trunk.settings
         self._trunk = trunk
         self._budget = trunk.budget
-        self._listening: list[Listening] = []
+        self.listening: list[Listening] = []
         self._silent: dict[str, datetime | None] = {}
         self._missing: dict[str, tuple[str, ...]] = {}
         self._never = asyncio.Event()
@@ -45,7 +45,7 @@ class Upkeep:
         self._notices = Notices(intake, clock=trunk.clock)
 
     def start(self, listening: Sequence[Listening], supervisor: Supervisor) -> None:
-        self._listening = list(listening)
+        self.listening = list(listening)
         supervisor.start("source/zenwatch/notices", partial(self._notices.keep_settling, look_every_secs=LOOK_EVERY_SECS))
         supervisor.start("source/zenwatch/retention", self._retention.keep_collecting)
         supervisor.start("source/zenwatch/look", self._keep_looking)
@@ -59,7 +59,7 @@ class Upkeep:
 
     def look(self) -> None:
         self._look_at_budget()
-        for one in self._listening:
+        for one in self.listening:
             self._look_for_silence(one)
             self._look_for_drift(one)
 

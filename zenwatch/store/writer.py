@@ -67,6 +67,8 @@ class Writer:
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=queue_writes)
         self._closed = False
         self._told: set[str] = set()
+        # The last write that was given up was followed by no success.
+        self.is_failing = False
         self._on_new: list[Callable[[Event, Stored], None]] = []
         self._never = asyncio.Event()
 
@@ -107,6 +109,7 @@ class Writer:
                 return tried
             if self._closed or attempt == TRIES:
                 log.warning("record_not_written", name=order.name, source=order.source, error=first_line(tried))
+                self.is_failing = True
                 return Receipt(outcome=None)
             RECORD_WRITE_RETRIES.inc()
             if not isinstance(tried, Conflict):
@@ -135,10 +138,12 @@ class Writer:
             return exc
         except Forbidden as exc:
             self._tell_once(exc)
+            self.is_failing = True
             return Receipt(outcome=None)
         except Permanent as exc:
             return await self._give_up(order, exc)
         self._told.clear()
+        self.is_failing = False
         return Receipt(progress.outcome, progress.stored)
 
     async def _do(self, order: Order, progress: _Progress) -> None:
