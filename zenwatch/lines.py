@@ -86,7 +86,7 @@ def start_pull(watcher: Watcher, own: WatcherSettings, trunk: Trunk, supervisor:
         is_confined=bool(settings.watch_namespaces),
     )
     intake = Reconciler(origin, trunk)
-    voice = Voice(watcher.name, trunk.clock, silence_secs=own.silence_after_secs)
+    voice = Voice(watcher.name, trunk.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
     trunk.index.call_when_gone(intake.look_again)
     rhythm = trunk.rhythm
     kinds = [

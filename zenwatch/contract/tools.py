@@ -47,6 +47,7 @@ class Watcher:
     min_severity: findings below it are filtered unless the user sets <NAME>_MIN_SEVERITY.
     claims: whether a bare JSON document that the tool printed, without a Kubernetes object around it, is of this tool.
     silence_after: how long it may say nothing at least, unless the user sets <NAME>_SILENCE_AFTER; scanners report once a day.
+    is_steady: it always has something to say; otherwise it is only missed once it has a habit.
     subject: what a report is about, also one without findings; None where it is about several things. It tells what was fixed from what
         is only not reported any more. Pure, as parse.
     regroup: a finding as it is said of the controller that owns its resource, with GROUP_BY_OWNER: key and resource are the controller's,
@@ -62,6 +63,7 @@ class Watcher:
     min_severity: Severity = Severity.INFO
     claims: Callable[[Any], bool] = lambda _document: False
     silence_after: str = "26h"
+    is_steady: bool = True
     subject: Callable[[Mapping[str, Any]], Resource | None] | None = None
     regroup: Callable[[Finding, Resource], Finding] | None = None
 
@@ -108,7 +110,7 @@ class PushWatcher:
     sender_retries: what is answered with 429 comes again. Otherwise a full buffer means that events are lost.
     counts_repeats: one more event of a key is one more sighting. Otherwise it is the same event, sent again.
     recent: the list in a finding's details of which the last RECENT_ENTRIES are kept, oldest first; empty: there is none.
-    silence_after: as in Watcher. is_steady: it always has something to say; otherwise it is only missed once it has a habit.
+    silence_after, is_steady: as in Watcher.
     quiet: how long without a sighting until a record is resolved, unless the user sets <NAME>_QUIET.
     token_in_path: the sender cannot set headers, so the token may be the last segment of its path, or a basic password.
     claims: whether a JSON document is one of its bodies or events; asked where a file has to be told from those of other tools.

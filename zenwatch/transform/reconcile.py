@@ -256,9 +256,14 @@ class Reconciler:
             if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
                 await asyncio.sleep(0)
         ranked.sort()
-        # The records that stand for the others need room too.
-        needed = {rollup for _, _, rollup in ranked[room:] if self._index.get(rollup) is None}
-        return {name for score, name, _ in ranked[max(room - len(needed), 0) :] if -score < ALWAYS_SCORE}
+        own, needed = room, 0
+        while True:
+            # The records that stand for the others need room too.
+            before, needed = needed, len({rollup for _, _, rollup in ranked[own:] if self._index.get(rollup) is None})
+            if needed == before or own + needed <= room:
+                break
+            own = max(room - needed, 0)
+        return {name for score, name, _ in ranked[own:] if -score < ALWAYS_SCORE}
 
     def _roll_up(self, event: Event) -> None:
         name = self._rollups.add(event)
