@@ -24,6 +24,14 @@ def _in_reading_order(_logger: Any, _method: str, line: MutableMapping[str, Any]
     return {**first, **line}
 
 
+class _ToStructlog(logging.Handler):
+    """One line like our own, without a traceback."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = " ".join(record.getMessage().split())
+        structlog.get_logger(room="library").warning("library_complained", name=record.name, error=said[:300])
+
+
 def configure(*, level: str, style: str) -> None:
     """level: debug, info, warning or error. style: json, text, or auto for text on a terminal only. Lines go to stderr."""
     readable = style == "text" or (style == "auto" and sys.stderr.isatty())
@@ -41,6 +49,8 @@ def configure(*, level: str, style: str) -> None:
         if readable
         else [structlog.processors.format_exc_info, _in_reading_order, structlog.processors.JSONRenderer()]
     )
+    # What libraries have to say: asyncio of broken connections, for one.
+    logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from tests.bench import durable, life, pull, push, steady
+from tests.bench import durable, life, pull, push, steady, upkeep
 from tests.bench.figure import Figure, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -27,6 +27,10 @@ MEASURES: dict[str, Measure] = {
     "restart_writes": life.restart_writes,
     "rss_100k_open_mb": life.rss_100k_open,
     "top_ms": life.top_ms,
+    "gc_requests_per_second": upkeep.gc_requests_per_second,
+    "gc_falco_p99_ms": upkeep.gc_falco_p99,
+    "etcd_bytes_per_record": upkeep.etcd_bytes_per_record,
+    "rollup_records": upkeep.rollup_records,
 }
 
 

@@ -34,7 +34,7 @@ def webhook_records_per_second() -> Figure:
         namespace = cluster.namespace("bench")
         before = minimal_client_rate(cluster, namespace)
         with zenwatch_as_pod(cluster, AUDIT_BUFFER_SIZE="1000") as zenwatch:
-            taken_secs = asyncio.run(_store_batches(zenwatch, namespace, RECORDS))
+            taken_secs = asyncio.run(store_batches(zenwatch, namespace, RECORDS))
         after = minimal_client_rate(cluster, namespace)
     return Figure(RECORDS / taken_secs, "records/s", (before + after) / 2)
 
@@ -44,7 +44,7 @@ def rss_10k_day() -> Figure:
     with started() as cluster:
         namespace = cluster.namespace("bench")
         with zenwatch_as_pod(cluster) as zenwatch:
-            asyncio.run(_store_batches(zenwatch, namespace, RECORDS))
+            asyncio.run(store_batches(zenwatch, namespace, RECORDS))
             time.sleep(5)
             return Figure(zenwatch.rss_mb(), "MB", DAY_RSS_MB)
 
@@ -120,7 +120,7 @@ async def _post_batch(session: aiohttp.ClientSession, url: str, namespace: str, 
             await asyncio.sleep(float(answer.headers["Retry-After"]))
 
 
-async def _store_batches(zenwatch: Measured, namespace: str, events: int) -> float:
+async def store_batches(zenwatch: Measured, namespace: str, events: int) -> float:
     url = zenwatch.url()
     async with aiohttp.ClientSession() as session:
         while await _metric(session, url, "zenwatch_records_indexed") is None:  # noqa: ASYNC110  it has to be asked

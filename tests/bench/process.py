@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,12 @@ class Measured:
         while self._until("round_done", source=source)["received"] < received:
             pass
 
+    def status(self, url: str) -> dict[str, Any]:
+        """What it says of itself."""
+        with urllib.request.urlopen(f"{url}/status", timeout=30) as answer:  # noqa: S310  our own
+            told: dict[str, Any] = json.load(answer)
+            return told
+
     def url(self) -> str:
         """Where it listens."""
         return str(self._until("listening")["address"])
@@ -99,7 +106,9 @@ def zenwatch_as_pod(cluster: ControlPlane, *, cores: set[int] | None = None, **s
     """Under the shipped RBAC, through the pod's files; its byte code is compiled, as in an image. cores: where it may run."""
     pod = cluster.in_pod("zenwatch", "zenwatch")
     environment = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "PYTHONDONTWRITEBYTECODE")}
-    environment |= pod.env | {"LOG_FORMAT": "json", "LOG_LEVEL": "info", "LISTEN": "127.0.0.1:0", "WEBHOOK_AUTH": "none"} | settings
+    environment |= pod.env | {"LOG_FORMAT": "json", "LOG_LEVEL": "info", "LISTEN": "127.0.0.1:0", "WEBHOOK_AUTH": "none"}
+    # What is measured is stored, whatever the default budget; the budget has benchmarks of its own.
+    environment |= {"RECORD_BUDGET": "1000000", "RECORD_BUDGET_BYTES": "8Gi"} | settings
     command = [sys.executable, "-m", "tests.bench.as_pod", str(pod.folder)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     if cores:

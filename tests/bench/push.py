@@ -33,11 +33,11 @@ LOOP_HELD_MS = 50.0
 
 
 def falco_visible_p50() -> Figure:
-    return Figure(_percentile(_visible_ms(), 50), "ms", VISIBLE_P50_MS)
+    return Figure(percentile(_visible_ms(), 50), "ms", VISIBLE_P50_MS)
 
 
 def falco_visible_p99() -> Figure:
-    return Figure(_percentile(_visible_ms(), 99), "ms", VISIBLE_P99_MS)
+    return Figure(percentile(_visible_ms(), 99), "ms", VISIBLE_P99_MS)
 
 
 def audit_events_per_second() -> Figure:
@@ -57,10 +57,10 @@ def loop_held_max() -> Figure:
 def _visible_ms() -> tuple[float, ...]:
     """From the POST to the moment when a watch tells of the record, for each alert."""
     with started() as cluster, zenwatch_as_pod(cluster) as zenwatch:
-        return asyncio.run(_time_alerts(cluster, zenwatch.url(), cluster.namespace("bench")))
+        return asyncio.run(time_alerts(cluster, zenwatch.url(), cluster.namespace("bench")))
 
 
-async def _time_alerts(cluster: ControlPlane, url: str, namespace: str) -> tuple[float, ...]:
+async def time_alerts(cluster: ControlPlane, url: str, namespace: str) -> tuple[float, ...]:
     posted: dict[str, float] = {}
     seen: dict[str, float] = {}
     async with aiohttp.ClientSession() as sender, _watching(cluster) as watcher:
@@ -212,7 +212,7 @@ def _report(zenwatch: Measured, during_batches: float, during_large: float) -> N
     say(f"{zenwatch.cpu_secs():.1f} s of CPU, {zenwatch.rss_mb():.0f} MB afterwards")
 
 
-def _percentile(values: tuple[float, ...], percent: int) -> float:
+def percentile(values: tuple[float, ...], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1]
 
 

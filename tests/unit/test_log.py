@@ -1,6 +1,7 @@
 """zenwatch/log.py: one object per line, or text for people."""
 
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -88,3 +89,15 @@ def test_a_traceback_shows_no_local_variables(style: str, capsys: pytest.Capture
     assert "9 letters" in captured.err
     assert "swordfish" not in captured.err
     assert captured.out == ""
+
+
+def test_what_libraries_say_is_a_line_like_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """asyncio complains of a broken TLS connection in its own words: in between JSON lines they would break whoever reads them."""
+    log.configure(level="info", style="json")
+
+    logging.getLogger("asyncio").error("Fatal error on SSL protocol\nwith %s", "two lines")
+    logging.getLogger("asyncio").info("Using selector")
+
+    [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (line["event"], line["level"], line["name"]) == ("library_complained", "warning", "asyncio")
+    assert line["error"] == "Fatal error on SSL protocol with two lines"
