@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from tests.bench import durable, life, pull, push, steady, upkeep
+from tests.bench import durable, life, pull, push, steady, upkeep, week
 from tests.bench.figure import Figure, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -31,6 +31,7 @@ MEASURES: dict[str, Measure] = {
     "gc_falco_p99_ms": upkeep.gc_falco_p99,
     "etcd_bytes_per_record": upkeep.etcd_bytes_per_record,
     "rollup_records": upkeep.rollup_records,
+    "week_rss_mb": week.week_rss,
 }
 
 

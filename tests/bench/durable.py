@@ -107,7 +107,7 @@ def _deletion(namespace: str) -> dict[str, Any]:
     }
 
 
-async def _post_batch(session: aiohttp.ClientSession, url: str, namespace: str, events: int) -> None:
+async def post_batch(session: aiohttp.ClientSession, url: str, namespace: str, events: int) -> None:
     body = json.dumps(
         {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [_deletion(namespace) for _ in range(events)]}
     ).encode()
@@ -130,7 +130,7 @@ async def store_batches(zenwatch: Measured, namespace: str, events: int) -> floa
 
         async def send() -> None:
             for _ in batches:
-                await _post_batch(session, url, namespace, EVENTS_PER_BATCH)
+                await post_batch(session, url, namespace, EVENTS_PER_BATCH)
 
         await asyncio.gather(*(send() for _ in range(4)))
     await _until_stored(url, "audit", events)
@@ -140,7 +140,7 @@ async def store_batches(zenwatch: Measured, namespace: str, events: int) -> floa
 async def _fill(url: str, _cluster: ControlPlane, events: int) -> None:
     async with aiohttp.ClientSession() as session:
         for _ in range(events // 400):
-            await _post_batch(session, url, "default", 400)
+            await post_batch(session, url, "default", 400)
 
 
 async def _accept(url: str) -> float:

@@ -3,8 +3,8 @@
 from typing import Any
 
 
-def vulnerability_report(number: int, *, namespace: str, findings: int) -> dict[str, Any]:
-    """A VulnerabilityReport of one container of one ReplicaSet; every finding is HIGH, so that every one is stored."""
+def vulnerability_report(number: int, *, namespace: str, findings: int, first: int = 0) -> dict[str, Any]:
+    """A VulnerabilityReport of one container of one ReplicaSet; every finding is HIGH, so that every one is stored. first: of its CVEs."""
     name = _name_of(number)
     return {
         "apiVersion": "aquasecurity.github.io/v1alpha1",
@@ -25,7 +25,7 @@ def vulnerability_report(number: int, *, namespace: str, findings: int) -> dict[
             "registry": {"server": "registry.example.com"},
             "artifact": {"repository": f"shop/app-{number}", "tag": "1.2.3", "digest": f"sha256:{number:064x}"},
             "summary": {"criticalCount": 0, "highCount": findings, "mediumCount": 0, "lowCount": 0, "unknownCount": 0},
-            "vulnerabilities": [_vulnerability(place) for place in range(findings)],
+            "vulnerabilities": [_vulnerability(first + place) for place in range(findings)],
         },
     }
 

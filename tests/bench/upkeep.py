@@ -1,7 +1,6 @@
 """What it costs to keep the store small: deletions beside fresh alerts, bytes in etcd, and 100,000 findings under the default budget."""
 
 import asyncio
-import json
 import time
 from functools import cache
 
@@ -10,6 +9,7 @@ from tests.bench.figure import Figure
 from tests.bench.process import zenwatch_as_pod
 from tests.bench.pull import create_reports
 from tests.bench.push import percentile, say, started, time_alerts
+from tests.bench.week import etcd_bytes
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.components import Options
 
@@ -35,12 +35,12 @@ def etcd_bytes_per_record() -> Figure:
     """How much etcd grew, by the API server's own figure, for 10,000 new records; baseline: what zenwatch reckons with."""
     with started() as cluster:
         create_reports(cluster, cluster.namespace("bench"), reports=SIZED_REPORTS, findings=FINDINGS)
-        before = _etcd_bytes(cluster)
+        before = etcd_bytes(cluster)
         with zenwatch_as_pod(cluster) as zenwatch:
             url = zenwatch.url()
             zenwatch.wait_for_stored(SIZED_REPORTS * FINDINGS)
             reckoned = zenwatch.status(url)["budget"]
-        grown = _etcd_bytes(cluster) - before
+        grown = etcd_bytes(cluster) - before
     return Figure(grown / (SIZED_REPORTS * FINDINGS), "bytes", reckoned["bytes"] / reckoned["records"])
 
 
@@ -79,10 +79,3 @@ def _deletes(cluster: ControlPlane) -> int:
         and event["stage"] == "ResponseComplete"
         for event in cluster.audit_events()
     )
-
-
-def _etcd_bytes(cluster: ControlPlane) -> float:
-    for line in cluster.kubectl("get", "--raw", "/metrics").splitlines():
-        if line.startswith("apiserver_storage_size_bytes"):
-            return float(line.rpartition(" ")[2])
-    raise RuntimeError(f"the API server does not tell how large etcd is: {json.dumps(cluster.server)}")

@@ -72,7 +72,12 @@ def a_workload(kind: str, name: str, namespace: str, *, owner: Json | None = Non
     spec = {"containers": containers} if kind == "Pod" else {"selector": {"matchLabels": labels}, "template": template}
     api_version = "v1" if kind == "Pod" else "apps/v1"
     owners = {"ownerReferences": [owned_by(owner)]} if owner else {}
-    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels} | owners, "spec": spec}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace, "labels": labels} | owners,
+        "spec": spec,
+    }
 
 
 def owned_by(owner: Json) -> Json:
