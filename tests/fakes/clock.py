@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,3 +66,41 @@ class FakeClock:
         self.advance(secs=secs)
         self._someone_waits.clear()
         return secs
+
+
+class MovedClock:
+    """The real time, and whatever the test adds to it: advance() may be called from any thread, and survives those who wait."""
+
+    def __init__(self) -> None:
+        self._ahead_secs = 0.0
+        self._waiting: dict[asyncio.Timeout, tuple[asyncio.AbstractEventLoop, float]] = {}
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._ahead_secs)
+
+    def monotonic_secs(self) -> float:
+        return monotonic() + self._ahead_secs
+
+    async def wait(self, event: asyncio.Event, *, timeout_secs: float) -> bool:
+        until_secs = self.monotonic_secs() + timeout_secs
+        try:
+            async with asyncio.timeout(timeout_secs) as waiting:
+                self._waiting[waiting] = asyncio.get_running_loop(), until_secs
+                try:
+                    await event.wait()
+                finally:
+                    del self._waiting[waiting]
+        except TimeoutError:
+            return False
+        return True
+
+    def advance(self, *, secs: float) -> None:
+        """Whoever waited until then is woken as soon as its loop runs again."""
+        self._ahead_secs += secs
+        for loop in {loop for loop, _ in list(self._waiting.values())}:
+            loop.call_soon_threadsafe(self._wake, loop)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        for waiting, (waits_in, until_secs) in list(self._waiting.items()):
+            if waits_in is loop:
+                waiting.reschedule(loop.time() + max(0.0, until_secs - self.monotonic_secs()))
