@@ -76,8 +76,12 @@ async def _find_records(settings: Settings, cluster: Access, query: str) -> list
 
 def _print_record(record: Mapping[str, Any]) -> None:
     metadata, spec, status = record["metadata"], record["spec"], record.get("status") or {}
-    print(f"record    {metadata['namespace']}/{metadata['name']}: {status.get('phase', 'Open')}, {spec['severity']}, {spec['title']}")
+    why = f" ({status['reason']})" if status.get("reason") else ""
+    print(f"record    {metadata['namespace']}/{metadata['name']}: {status.get('phase', 'Open')}{why}, {spec['severity']}, {spec['title']}")
     seen = f", last seen {status['lastSeen']}" if status.get("lastSeen") else ""
     print(f"          reported {status.get('count', 1)} times, detected {spec['detectedAt']}, stored {metadata['creationTimestamp']}{seen}")
+    if status.get("resolvedAt") or status.get("reopened"):
+        until = f"resolved {status['resolvedAt']}, " if status.get("resolvedAt") else ""
+        print(f"          first seen {status.get('firstSeen', 'unknown')}, {until}reopened {status.get('reopened', 0)} times")
     rule = spec.get("details", {}).get("rule")
     print(f"          source {spec['source']}, key {spec['key']}" + (f", rule {rule}" if rule else ""))

@@ -67,21 +67,23 @@ class Retention:
         return ttl_secs is not None and stored.last_seen + ttl_secs <= now
 
     async def _delete(self, reason: str, condemned: Iterable[Stored]) -> None:
-        deleted = 0
+        answers: list[asyncio.Future[bool]] = []
         for stored in condemned:
             if self._index.get(stored.name) != stored:
                 # It changed while others were deleted.
                 continue
-            await self._writer.submit(Envelope(Removal(stored), partial(self._receive, stored, reason)))
-            deleted += 1
+            answers.append(asyncio.get_running_loop().create_future())
+            await self._writer.submit(Envelope(Removal(stored), partial(self._receive, stored, reason, answers[-1])))
             await self._clock.wait(self._never, timeout_secs=1.0 / self._rules.rate_per_sec)
-        if deleted:
+        if deleted := sum(await asyncio.gather(*answers)):
             log.info("records_deleted", reason=reason, count=deleted)
 
-    def _receive(self, stored: Stored, reason: str, receipt: Receipt) -> None:
+    def _receive(self, stored: Stored, reason: str, answer: asyncio.Future[bool], receipt: Receipt) -> None:
         if receipt.outcome is not None:
             RECORDS_DELETED.labels(stored.source, reason).inc()
             self._index.drop(stored.name)
+        if not answer.done():
+            answer.set_result(receipt.outcome is not None)
 
 
 def _age(stored: Stored) -> tuple[int, str]:

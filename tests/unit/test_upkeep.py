@@ -1,0 +1,222 @@
+"""zenwatch/upkeep.py, transform/notices.py and answers.py: what zenwatch says of itself and of its tools."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.contract.index_suite import a_stored
+from tests.fakes.clock import FakeClock
+from tests.fakes.pipeline import background, until
+from tests.fakes.store import MemoryStore
+from zenwatch.answers import answers_of
+from zenwatch.errors import BadInput, Transient
+from zenwatch.kube.client import KubeClient
+from zenwatch.lines import Listening, Trunk
+from zenwatch.metrics import Ledger
+from zenwatch.model.parcel import Fill
+from zenwatch.settings import Settings
+from zenwatch.sources.voice import Voice
+from zenwatch.store.budget import Budget
+from zenwatch.store.crd import CrdStore
+from zenwatch.store.index import StoredIndex
+from zenwatch.store.writer import Writer
+from zenwatch.supervise import Supervisor
+from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.fates import Fates
+from zenwatch.upkeep import Upkeep
+
+HOUR_SECS = 3600.0
+
+
+class House:
+    """Upkeep over a store in memory; is_installed: what the detectors of its two sources say."""
+
+    def __init__(self) -> None:
+        self.store, self.clock, self.is_installed = MemoryStore(), FakeClock(skips_waits=True), True
+        self.store.now = self.clock.now
+        index = StoredIndex(self.store)
+        self.writer = Writer(self.store, queue_writes=4, clock=self.clock)
+        self.budget = Budget(index, records=10, size_bytes=1 << 40)
+        client, store = cast("KubeClient", None), cast("CrdStore", self.store)
+        fates = Fates(self.clock)
+        self.trunk = Trunk(
+            Settings.read({}), client, store, index, Dedup(index), self.writer, None, Ledger(), fates, self.clock, self.budget
+        )
+        self.upkeep = Upkeep(self.trunk, pushed=["falco"])
+        self.trivy = Voice("trivy", self.clock, silence_secs=26 * HOUR_SECS)
+        self.falco = Voice("falco", self.clock, silence_secs=26 * HOUR_SECS, learns_only=True)
+        self.upkeep.listening = [
+            Listening(self.trivy, lambda: self.is_installed),
+            Listening(self.falco, lambda: True, lambda: Fill(3, 100)),
+        ]
+
+    async def look(self) -> dict[str, str]:
+        """Look once; what the records of zenwatch say, by type."""
+        self.upkeep.look()
+        await self.upkeep._notices._intake.settle()
+        return {record["spec"]["eventType"]: record["status"]["phase"] for record in self.store.objects.values()}
+
+    def title(self) -> str:
+        [record] = self.store.objects.values()
+        return str(record["spec"]["title"])
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    house = House()
+    async with background(house.trunk.index.follow, house.writer.work):
+        yield house
+
+
+# ---------------------------------------------------------------- silence
+
+
+async def test_a_silent_tool_is_one_record_until_it_speaks(house: House) -> None:
+    """From the time when it spoke last."""
+    house.trivy.hear({"metadata": {"name": "r", "creationTimestamp": "2026-01-01T00:00:00Z"}})
+    house.clock.advance(secs=26 * HOUR_SECS)
+    assert await house.look() == {}
+    with capture_logs() as lines:
+        house.clock.advance(secs=1)
+        assert await house.look() == {"source-silent": "Open"}
+        house.clock.advance(secs=HOUR_SECS)
+        await house.look()
+        house.trivy.hear({"metadata": {"name": "r", "creationTimestamp": "2026-01-02T03:00:00Z"}})
+        assert await house.look() == {"source-silent": "Resolved"}
+
+    assert house.title() == "trivy has said nothing since 2026-01-01T00:00:00Z"
+    assert [line["event"] for line in lines if line["room"] == "upkeep"] == ["source_silent", "source_speaks_again"]
+    assert house.store.operations() == ["create", "set_status"]
+
+
+async def test_a_tool_that_is_not_there_owes_nothing(house: House) -> None:
+    """Neither does one whose silence is good news."""
+    house.is_installed = False
+    house.clock.advance(secs=999 * HOUR_SECS)
+
+    assert await house.look() == {}
+
+
+async def test_a_tool_that_is_silent_for_good_is_said_again_after_a_restart(house: House) -> None:
+    """By the process that knows it: nothing is written anew."""
+    house.clock.advance(secs=27 * HOUR_SECS)
+    await house.look()
+    again = House()
+    again.store, again.clock = house.store, house.clock
+    assert await house.look() == {"source-silent": "Open"}
+    assert house.store.operations() == ["create"]
+
+
+# ---------------------------------------------------------------- drift
+
+
+async def test_fields_that_are_missing_are_one_record_until_they_are_back(house: House) -> None:
+    """With their names."""
+
+    def say(*fields: str, times: int, first: int = 0) -> None:
+        for number in range(times):
+            house.clock.advance(secs=1)
+            house.falco.hear({"rule": "a", "number": first + number, **dict.fromkeys(fields, "x")})
+
+    say("priority", "time", times=60)
+    assert await house.look() == {}
+    say("time", times=60, first=100)
+    assert await house.look() == {"schema-drift": "Open"}
+    assert house.title() == "falco does not send any more what it always sent: priority"
+    say("priority", "time", times=5, first=200)
+    assert await house.look() == {"schema-drift": "Resolved"}
+
+
+# ---------------------------------------------------------------- budget
+
+
+async def test_a_full_budget_is_a_record_that_says_so(house: House) -> None:
+    """And a warning before; it is brought up to date, and resolved when there is room."""
+    for number in range(8):
+        house.trunk.index.put(a_stored(name=f"r{number}", version=number + 1))
+    assert await house.look() == {"record-budget": "Open"}
+    [nearly] = [record["spec"] for record in house.store.objects.values()]
+    house.budget.roll_up("trivy", 3)
+    await house.look()
+    [full] = [record["spec"] for record in house.store.objects.values()]
+    house.budget.roll_up("trivy", 0)
+    for number in range(4):
+        house.trunk.index.drop(f"r{number}")
+    assert await house.look() == {"record-budget": "Resolved"}
+
+    assert (nearly["severity"], full["severity"]) == ("MEDIUM", "HIGH")
+    assert "RECORD_BUDGET" in full["remediation"]
+
+
+async def test_notices_wait_for_a_store_that_is_away(house: House) -> None:
+    """They are said as soon as it is back."""
+    house.clock.advance(secs=27 * HOUR_SECS)
+    house.store.fail_next(12, Transient("away"))
+    house.upkeep.look()
+    async with background(lambda: house.upkeep._notices.keep_settling(look_every_secs=10.0)):
+        await until(lambda: bool(house.store.objects))
+
+
+@asynccontextmanager
+async def supervised(house: House) -> AsyncIterator[None]:
+    supervisor = Supervisor()
+    house.upkeep.start(house.upkeep.listening, supervisor)
+    try:
+        yield
+    finally:
+        await supervisor.stop()
+
+
+async def test_it_keeps_looking_by_itself(house: House) -> None:
+    """Silence, budget and retention, without being asked."""
+    house.clock.advance(secs=27 * HOUR_SECS)
+    async with supervised(house), asyncio.timeout(5):
+        await until(lambda: bool(house.store.objects))
+
+
+# ---------------------------------------------------------------- answers
+
+
+async def test_the_status_says_of_each_source_what_a_doctor_asks(house: House) -> None:
+    """Also what is not known yet."""
+    house.trunk.index.put(a_stored(source="trivy"))
+    house.falco.hear_post("10.0.0.7")
+    house.clock.advance(secs=27 * HOUR_SECS)
+    house.upkeep.look()
+
+    status: Any = answers_of(house.trunk, house.upkeep)["/status"]({})
+
+    assert status["sources"]["falco"] == {
+        "last_data_at": "2026-01-01T00:00:00Z",
+        "last_post_at": "2026-01-01T00:00:00Z",
+        "last_sender": "10.0.0.7",
+        "open": 0,
+        "silent_since": None,
+        "missing_fields": [],
+        "buffer": {"used": 3, "capacity": 100, "unit": "events"},
+    }
+    assert status["sources"]["trivy"]["silent_since"] == "2026-01-01T00:00:00Z"
+    assert (status["sources"]["trivy"]["open"], status["sources"]["trivy"]["last_data_at"]) == (1, None)
+    assert status["budget"]["records_limit"] == 10
+    assert status["writes"]["failing"] is False
+
+
+@pytest.mark.parametrize("query", [{"by": "colour"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "many"}])
+async def test_a_question_that_makes_no_sense_is_told_what_does(house: House, query: dict[str, str]) -> None:
+    """With the names and ranges that do."""
+    with pytest.raises(BadInput, match="expected"):
+        answers_of(house.trunk, house.upkeep)["/top"](query)
+
+
+async def test_top_tells_how_many_more_there_are(house: House) -> None:
+    """What is cut off is counted."""
+    for number in range(3):
+        house.trunk.index.put(a_stored(name=f"r{number}", cve=f"CVE-{number}", version=number + 1))
+
+    told: Any = answers_of(house.trunk, house.upkeep)["/top"]({"limit": "2"})
+
+    assert (told["by"], len(told["groups"]), told["all"]) == ("cve", 2, 3)
