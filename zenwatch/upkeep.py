@@ -6,24 +6,54 @@ Budget, voices ──▶ Notices ──▶ Reconciler ──▶ writer      (rec
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Self
 
 import structlog
 
+from zenwatch.contract import Clock, Index, RecordWriter, TellsFates
 from zenwatch.lines import Listening, Trunk
-from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT
+from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT, Ledger
 from zenwatch.model.event import rfc3339
 from zenwatch.model.finding import Severity
 from zenwatch.store.budget import Level
 from zenwatch.store.retention import Retention, Rules
 from zenwatch.supervise import Supervisor
+from zenwatch.transform.dedup import Dedup
 from zenwatch.transform.notices import PLACE, SOURCE, Notice, Notices
 from zenwatch.transform.reconcile import Origin, Reconciler
 
 log = structlog.get_logger(room="upkeep")
 
 LOOK_EVERY_SECS = 10.0
+
+
+class _AlwaysRoom:
+    """contract.HasRoom of what zenwatch says of itself: a few records, of which one tells why others have no room."""
+
+    room = 1000
+
+    def roll_up(self, source: str, findings: int) -> None:
+        """Nothing of it ever is."""
+
+
+@dataclass(frozen=True)
+class _Rooms:
+    """The trunk's, as far as the notices' reconciler is joined to them, with a budget of its own."""
+
+    index: Index
+    dedup: Dedup
+    writer: RecordWriter
+    ledger: Ledger
+    clock: Clock
+    fates: TellsFates
+    budget: _AlwaysRoom
+
+    @classmethod
+    def of(cls, trunk: Trunk) -> Self:
+        return cls(trunk.index, trunk.dedup, trunk.writer, trunk.ledger, trunk.clock, trunk.fates, _AlwaysRoom())
 
 
 class Upkeep:
@@ -40,7 +70,7 @@ class Upkeep:
         rules = Rules(settings.event_ttl_secs or None, settings.gc_rate, frozenset(pushed))
         self._retention = Retention(rules, trunk.budget, index=trunk.index, writer=trunk.writer, clock=trunk.clock)
         origin = Origin(SOURCE, settings.cluster_id, Severity.INFO, grace_secs=settings.resolve_grace_secs, places=frozenset({PLACE}))
-        intake = Reconciler(origin, trunk)
+        intake = Reconciler(origin, _Rooms.of(trunk))
         trunk.index.call_when_gone(intake.look_again)
         self._notices = Notices(intake, clock=trunk.clock)
 

@@ -8,6 +8,7 @@ from tests.cluster.in_process import InProcess
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.identity import Identity
 from tests.fakes.clock import MovedClock
+from tests.fakes.fault_proxy import Fault, FaultProxy
 
 
 @pytest.fixture
@@ -30,3 +31,17 @@ def live(cluster: ControlPlane, account: Identity, moved_clock: MovedClock) -> I
     yield start
     for zenwatch in started:
         zenwatch.stop()
+
+
+@pytest.fixture(scope="session")
+def standing_proxy(cluster: ControlPlane) -> Iterator[FaultProxy]:
+    """For the whole run: its connections to the API server say goodbye after the test that used them."""
+    with FaultProxy(cluster.server, cluster.ca_file, choose=lambda: Fault.NONE) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(standing_proxy: FaultProxy) -> Iterator[FaultProxy]:
+    """Passes everything on, unless the test has it away."""
+    yield standing_proxy
+    standing_proxy.is_away = False

@@ -20,7 +20,7 @@ from tests.cluster.rights import Rights
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.identity import Identity, kubeconfig_text
 from tests.fakes.clock import MovedClock
-from tests.fakes.fault_proxy import Fault, FaultProxy
+from tests.fakes.fault_proxy import FaultProxy
 from tests.running import eventually
 from tests.unit.watchers import payloads
 
@@ -218,11 +218,11 @@ class Place:
 
 
 @pytest.fixture
-def place(cluster: ControlPlane, account: Identity, namespace: str, tmp_path: Path) -> Iterator[Place]:
+def place(cluster: ControlPlane, account: Identity, namespace: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[Place]:
     """A proxy before the API server, an account of the test's own, and how the kind comes back that the test takes away."""
     kind = json.loads(cluster.kubectl("get", "crd", KIND, "-o", "json"))
     manifest = json.dumps({part: kind[part] for part in ("apiVersion", "kind", "spec")} | {"metadata": {"name": KIND}})
-    with FaultProxy(cluster.server, cluster.ca_file, choose=lambda: Fault.NONE) as proxy, Rights(cluster, f"life-{namespace}") as rights:
+    with Rights(cluster, f"life-{namespace}") as rights:
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(kubeconfig_text(rights.identity, server=proxy.url, ca_pem=b""))
         yield Place(cluster, namespace, proxy, rights, kubeconfig, manifest)
