@@ -232,7 +232,7 @@ def place(cluster: ControlPlane, account: Identity, namespace: str, proxy: Fault
 
 
 @settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     database=None,

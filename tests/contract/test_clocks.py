@@ -1,4 +1,4 @@
-"""The real clock and the one that tests move keep the same promises."""
+"""The real clock and those that tests move keep the same promises."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.contract.clock_suite import ClockSuite
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, MovedClock
 from zenwatch.contract import Clock
 from zenwatch.supervise import SystemClock
 
@@ -25,6 +25,27 @@ class TimeByHand:
 
     async def let_pass(self, *, secs: float) -> None:
         self.clock.advance(secs=secs)
+
+
+@dataclass
+class TimeMovedOn:
+    clock: MovedClock = field(default_factory=MovedClock)
+
+    async def let_pass(self, *, secs: float) -> None:
+        self.clock.advance(secs=secs)
+
+
+class TestMovedClock(ClockSuite):
+    @pytest.fixture
+    def harness(self) -> TimeMovedOn:
+        return TimeMovedOn()
+
+    async def test_it_goes_on_by_itself(self) -> None:
+        """A zenwatch that runs on it does what it does in real time."""
+        clock = MovedClock()
+        clock.advance(secs=3600)
+        async with asyncio.timeout(5):
+            assert not await clock.wait(asyncio.Event(), timeout_secs=0.01)
 
 
 class TestSystemClock(ClockSuite):

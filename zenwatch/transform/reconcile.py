@@ -148,10 +148,9 @@ class Reconciler:
         REPORTS_HELD.labels(self._origin.source).set(len(self._held))
 
     def keep_only(self, place: str, reports: Collection[str]) -> None:
-        for report in self._held.reports_of(place):
-            if report not in reports:
-                self.forget(report)
-        self._unreadable -= {report for report in self._unreadable if report.startswith(f"{place}/") and report not in reports}
+        unreadable = [report for report in self._unreadable if report.startswith(f"{place}/")]
+        for report in {*self._held.reports_of(place), *unreadable}.difference(reports):
+            self.forget(report)
         self._has_listed = self._has_listed or place not in self._in_sight
         self._in_sight.add(place)
 

@@ -335,6 +335,20 @@ async def test_a_report_that_cannot_be_read_resolves_nothing(life: Life) -> None
         assert (await life.after(pipeline, 0))["CVE-2026-1"] == "Resolved Fixed"
 
 
+async def test_an_unreadable_report_that_a_list_does_not_name_any_more_is_given_its_time(life: Life) -> None:
+    """From when it went, however long it could not be read before."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+    async with life.running() as pipeline:
+        pipeline.intake.cannot_read(NGINX)
+        pipeline.intake.keep_only(PLACE, {NGINX})
+        assert await life.after(pipeline, GRACE_SECS * 12) == {"CVE-2026-1": "Open"}
+        pipeline.intake.lose_sight(PLACE)
+        pipeline.intake.keep_only(PLACE, ())
+        assert await life.after(pipeline, GRACE_SECS - 1) == {"CVE-2026-1": "Open"}
+        assert await life.after(pipeline, 1) == {"CVE-2026-1": "Resolved ReportGone"}
+
+
 async def test_after_a_restart_only_a_whole_list_says_what_is_gone(life: Life) -> None:
     """What its report does not say any more was fixed; what has no report may come back for a while."""
     async with life.running() as pipeline:
