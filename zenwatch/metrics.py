@@ -113,4 +113,5 @@ class Ledger:
 
     @property
     def sources(self) -> list[str]:
-        return sorted(self._received)
+        """Those that anything came from."""
+        return sorted(source for source, findings in self._received.items() if findings)
