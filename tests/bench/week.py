@@ -50,7 +50,13 @@ def week_rss() -> Figure:
         namespace = cluster.namespace("bench")
         create_reports(cluster, namespace, reports=REPORTS, findings=FINDINGS)
         with zenwatch_as_pod(
-            cluster, RECORD_BUDGET="20000", RECORD_BUDGET_BYTES="200Mi", cores=None, AUDIT_BUFFER_SIZE="1000", **SETTINGS
+            cluster,
+            RECORD_BUDGET="20000",
+            RECORD_BUDGET_BYTES="200Mi",
+            cores=None,
+            AUDIT_BUFFER_SIZE="5000",
+            FALCO_BUFFER_SIZE="5000",
+            **SETTINGS,
         ) as zenwatch:
             url = zenwatch.url()
             zenwatch.wait_for_stored(REPORTS * FINDINGS)
