@@ -26,8 +26,9 @@ DAYS, DAY_SECS = 9, 60.0
 REPORTS, FINDINGS = 300, 20
 REPLACED_A_DAY = REPORTS // 20
 ALERTS_A_DAY, RULES, AUDIT_EVENTS_A_DAY = 2000, 200, 2000
-# 168h and 24h, a day being a minute. What is not faster here has its own time: a round a second, since one every 21 ms would measure nothing but
-# rounds; ten seconds of grace, since kubectl takes some to delete reports and write them again; and the five minutes for which etcd keeps what was.
+# 168h and 24h, a day being a minute. What is not faster here has its own time: a round a second, since one every 21 ms would measure
+# nothing but rounds; ten seconds of grace, since kubectl takes some to delete reports and write them again; and the five minutes for
+# which etcd keeps what was.
 SETTINGS = {"EVENT_TTL": "420s", "FALCO_QUIET": "60s", "AUDIT_QUIET": "420s", "RESOLVE_GRACE": "10s", "WATCH_INTERVAL": "1s"}
 HEAVY_RSS_MB = 80.0
 
