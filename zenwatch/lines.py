@@ -138,7 +138,12 @@ class PushLine:
     @property
     def listening(self) -> Listening:
         """Whose pods cannot be seen, such as the API server's, is there if it ever posted."""
-        return Listening(self._voice, lambda: self._detector.is_installed or bool(self._trunk.index.of_source(self.name)), self.fill)
+
+        def is_installed() -> bool:
+            has_posted = self._voice.last_post_at is not None
+            return has_posted or self._detector.is_installed or bool(self._trunk.index.of_source(self.name))
+
+        return Listening(self._voice, is_installed, self.fill)
 
     @property
     def fill(self) -> Callable[[], Fill]:

@@ -146,7 +146,13 @@ class FaultProxy:
     async def _pass_on(self, request: web.Request, body: bytes, fault: Fault) -> web.StreamResponse:
         async with self._ask(request, body) as answer:
             if fault is Fault.NONE:
-                return await self._stream(request, answer)
+                try:
+                    return await self._stream(request, answer)
+                except asyncio.CancelledError:
+                    # The client went away. The farewell of TLS takes a round trip, and the loop may end first.
+                    if answer.connection and answer.connection.transport:
+                        answer.connection.transport.abort()
+                    raise
             await answer.read()
             if fault is Fault.HANG_AFTER:
                 await asyncio.Event().wait()

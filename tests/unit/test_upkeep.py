@@ -152,6 +152,15 @@ async def test_a_full_budget_is_a_record_that_says_so(house: House) -> None:
     assert "RECORD_BUDGET" in full["remediation"]
 
 
+async def test_what_zenwatch_says_has_a_record_where_nothing_else_has_room(house: House) -> None:
+    """Rolled up, it would say nothing."""
+    for number in range(12):
+        house.trunk.index.put(a_stored(name=f"r{number}", version=number + 1))
+
+    assert await house.look() == {"record-budget": "Open"}
+    assert house.budget.rolled_up == 0
+
+
 async def test_notices_wait_for_a_store_that_is_away(house: House) -> None:
     """They are said as soon as it is back."""
     house.clock.advance(secs=27 * HOUR_SECS)

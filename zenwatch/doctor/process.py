@@ -19,6 +19,7 @@ from zenwatch.doctor.status import Budget, SourceStatus, Status
 from zenwatch.doctor.vantage import skew_check, skew_secs
 from zenwatch.errors import Transient, first_line
 from zenwatch.model.parcel import Fill
+from zenwatch.store.budget import WARN_SHARE
 
 AREA = "process"
 # What is fuller than this will be full soon.
@@ -202,18 +203,21 @@ def _writes(status: Status) -> Check:
 
 
 def _budget(budget: Budget) -> Check:
-    parts = [f"{used} of {limit} {unit}" for unit, (used, limit) in budget.limits.items()]
-    text = ", ".join(parts) or "no limit"
+    text = ", ".join(_used(unit, *limit) for unit, limit in budget.limits.items()) or "no limit"
     advice = (
         "See which source fills it: kubectl get zae -A --no-headers | awk '{print $4}' | sort | uniq -c",
-        "Then raise that source's <NAME>_MIN_SEVERITY, delete records that nobody needs, or raise the budget (zenwatch settings).",
+        "Then raise RECORD_BUDGET or RECORD_BUDGET_BYTES, raise that source's <NAME>_MIN_SEVERITY, or lower EVENT_TTL (zenwatch settings).",
     )
     if budget.rolled_up:
         text = f"{text}; {budget.rolled_up} findings had no room and are only counted"
         return Check(AREA, "budget", Level.FAIL, text, advice)
     fullest = max((used / limit for used, limit in budget.limits.values()), default=0.0)
-    level = Level.FAIL if fullest >= 1 else Level.WARN if fullest >= FULL_RATIO else Level.OK
+    level = Level.FAIL if fullest >= 1 else Level.WARN if fullest >= WARN_SHARE else Level.OK
     return Check(AREA, "budget", level, text if level is Level.OK else f"{text}: full, or soon", () if level is Level.OK else advice)
+
+
+def _used(unit: str, used: int, limit: int) -> str:
+    return f"{used >> 20} of {limit >> 20} MiB" if unit == "bytes" else f"{used} of {limit} {unit}"
 
 
 def buffer_check(area: str, fill: Fill, setting: str) -> Check:

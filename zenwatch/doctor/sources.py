@@ -193,8 +193,12 @@ def _data(name: str, around: Surroundings, last_said: str, refusal: ZenwatchErro
     checks: list[Check] = []
     if said and said.silent_since:
         text = f"silent for {span((now - said.silent_since).total_seconds())}, longer than usual; {last_said}"
-        lines = (f"Look whether the tool still works: its pods and its log. If it is gone for good: {watcher_prefix(name)}ENABLED=false",)
-        checks.append(Check(name, "silence", Level.WARN, text, lines))
+        prefix = watcher_prefix(name)
+        ways_out = (
+            "Look whether the tool still works: its pods and its log.",
+            f"If it may be so silent, raise {prefix}SILENCE_AFTER; if it is gone for good: {prefix}ENABLED=false",
+        )
+        checks.append(Check(name, "silence", Level.WARN, text, ways_out))
     if said and said.missing_fields:
         text = f"what it sends lacks {', '.join(said.missing_fields)}: findings are stored without, or not at all"
         lines = ("Compare its version with those that zenwatch was tested with; zenwatch preview FILE shows what becomes of a report.",)

@@ -69,7 +69,7 @@ def added(event: Event, tally: Mapping[str, int]) -> Event:
 
 @dataclass(slots=True)
 class _Group:
-    """like: any of its events. tally: by severity."""
+    """like: its events but for what tells them apart. tally: by severity."""
 
     like: Event
     tally: dict[str, int]
@@ -91,6 +91,8 @@ class Rollups:
         self.drop(event.name)
         stands_for = rolled_up(event)
         group = self._groups.setdefault(stands_for.name, _Group(stands_for, {}))
+        # Which one came first must not show: after a restart it is another one, and the record would be written again.
+        group.like = max(group.like, stands_for, key=lambda like: (like.category, like.resource.api_version))
         group.tally[event.severity] = group.tally.get(event.severity, 0) + 1
         self._members[event.name] = (stands_for.name, event.severity, event.score)
         self.changed.add(stands_for.name)

@@ -157,7 +157,7 @@ async def test_a_source_that_fell_silent_is_a_warning() -> None:
     found = (await _told(silent_since=rfc3339(10_800), last_data_at=rfc3339(10_800)))["trivy", "silence"]
 
     assert (found.level, found.text) == ("WARN", "silent for 3 hours, longer than usual; last data 3 hours ago")
-    assert "TRIVY_ENABLED=false" in found.advice[0]
+    assert "raise TRIVY_SILENCE_AFTER; if it is gone for good: TRIVY_ENABLED=false" in found.advice[1]
 
 
 async def test_fields_that_a_source_lacks_are_named() -> None:

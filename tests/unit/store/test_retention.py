@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.findings import an_event
@@ -92,12 +93,15 @@ async def test_deletions_are_paced() -> None:
 
 
 async def test_a_record_that_changed_meanwhile_stays() -> None:
-    """It was seen again: the deletion was decided on what was there before."""
+    """It was seen again: the deletion was decided on what was there before, and is not said to have been made."""
     room = Room()
     stored = await room.put("it", source="falco", age_hours=11)
+    await room.put("other", source="falco", age_hours=11)
     await room.store.set_status(stored, Status(count=2), now=START)
 
-    assert await room.collect() == ["it"]
+    with capture_logs() as lines:
+        assert await room.collect() == ["it"]
+    assert [line["count"] for line in lines if line["event"] == "records_deleted"] == [1]
 
 
 async def test_a_deletion_without_an_answer_is_made_again() -> None:

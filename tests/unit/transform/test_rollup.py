@@ -10,7 +10,8 @@ from tests.fakes.pipeline import Pipeline, running
 from tests.fakes.store import MemoryStore
 from tests.unit.transform.test_stream import AUDIT, FALCO, Push, an_alert, pushing
 from zenwatch.errors import Transient
-from zenwatch.model.finding import Finding, Resource, Severity
+from zenwatch.model.finding import Category, Finding, Resource, Severity
+from zenwatch.model.record import spec_hash
 from zenwatch.transform.rollup import Rollups, added, is_rollup, rolled_up, tally_of
 
 NGINX, REDIS = f"{REPORTS}/default/nginx", f"{REPORTS}/default/redis"
@@ -71,6 +72,20 @@ def test_the_same_finding_is_counted_once_however_often_it_is_added() -> None:
     event = rollups.event(name)
     assert event is not None
     assert tally_of(event.details) == {"HIGH": 1}
+
+
+def test_a_rollup_says_the_same_in_whatever_order_its_findings_come() -> None:
+    """Reports are listed in any order, and a restart is to write nothing."""
+    events = [an_event(key=category, category=category) for category in Category]
+    hashes: set[str] = set()
+    for ordered in (events, events[::-1]):
+        rollups = Rollups()
+        [name] = {rollups.add(event) for event in ordered}
+        event = rollups.event(name)
+        assert event is not None
+        hashes.add(spec_hash(event))
+
+    assert len(hashes) == 1
 
 
 def test_tallies_add_up_and_other_events_have_none() -> None:

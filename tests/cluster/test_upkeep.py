@@ -1,0 +1,337 @@
+"""What leaves the store, and what zenwatch says when a tool falls silent or speaks differently: real objects, a moved clock."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.cluster.in_process import InProcess
+from tests.cluster.objects import Json, apply, life_of, records, report_in, writes
+from tests.cluster.test_doctor import doctor
+from tests.cluster.test_push import about, get, post
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.identity import Identity, kubeconfig_text
+from tests.fakes.clock import MovedClock
+from tests.fakes.fault_proxy import Fault, FaultProxy
+from tests.fakes.findings import a_vulnerability
+from tests.running import eventually
+from tests.unit.watchers import audit_events
+
+pytestmark = pytest.mark.cluster
+Live = Callable[..., InProcess]
+
+HOUR_SECS = 3600.0
+# The moved clock goes on by itself, so a test stays some minutes on its side of what it waits for.
+MARGIN_SECS = 600.0
+
+
+@pytest.fixture
+def own(cluster: ControlPlane, namespace: str) -> Iterator[dict[str, str]]:
+    """Settings of a zenwatch that sees nothing of other tests: neither their reports nor their records."""
+    yield {"CLUSTER_ID": namespace, "WATCH_NAMESPACE": namespace}
+    cluster.kubectl("delete", "zae", "-n", "zenwatch", "-l", f"zen.kube-zen.io/cluster={namespace}")
+
+
+def cves(*numbers: int, **changes: str | None) -> list[Json]:
+    return [a_vulnerability(vulnerabilityID=f"CVE-2026-{number}", **changes) for number in numbers]
+
+
+def what(record: Json) -> str:
+    """The CVE, or the rule."""
+    details = record["spec"]["details"]
+    return str(details.get("vulnID") or details["rule"])
+
+
+def phases(cluster: ControlPlane, namespace: str) -> dict[str, str]:
+    """Of what is stored about the namespace."""
+    return {what(record): life_of(record)[0] for record in records(cluster, namespace)}
+
+
+def await_phases(cluster: ControlPlane, namespace: str, wanted: dict[str, str]) -> None:
+    eventually(lambda: phases(cluster, namespace) == wanted)
+
+
+def annotate(cluster: ControlPlane, namespace: str, about_what: str, ttl: str) -> None:
+    [name] = [record["metadata"]["name"] for record in records(cluster, namespace) if what(record) == about_what]
+    cluster.kubectl("annotate", "zae", name, "-n", namespace, f"zen.kube-zen.io/ttl={ttl}")
+
+
+def alert(zenwatch: InProcess, namespace: str, rule: str, **changes: str) -> None:
+    """Of the Pod web there."""
+    status, said = post(f"{zenwatch.url}/falco/webhook", about(namespace, rule=rule, output=f"{rule} was seen", **changes))
+    assert status == 200, said
+
+
+# ---------------------------------------------------------------- what had its time
+
+
+def test_what_had_its_time_leaves_and_what_is_still_there_stays(
+    cluster: ControlPlane, namespace: str, own: dict[str, str], live: Live
+) -> None:
+    """EVENT_TTL after the last sighting: what is resolved, and what was pushed, open or not. A record may say of itself how long.
+
+    Each by a DELETE of its own: what nobody meant to delete is not deleted.
+    """
+    zenwatch = live(**own, FALCO_QUIET="8760h")
+    apply(cluster, report_in(namespace, *cves(1, 2, 3)))
+    alert(zenwatch, namespace, "one")
+    alert(zenwatch, namespace, "two")
+    await_phases(cluster, namespace, {"CVE-2026-1": "Open", "CVE-2026-2": "Open", "CVE-2026-3": "Open", "one": "Open", "two": "Open"})
+    apply(cluster, report_in(namespace, *cves(3)))
+    all_there = {"CVE-2026-1": "Resolved", "CVE-2026-2": "Resolved", "CVE-2026-3": "Open", "one": "Open", "two": "Open"}
+    await_phases(cluster, namespace, all_there)
+    for about_what in ("CVE-2026-2", "two"):
+        annotate(cluster, namespace, about_what, "1h")
+
+    zenwatch.advance(HOUR_SECS - MARGIN_SECS)
+    assert phases(cluster, namespace) == all_there
+    zenwatch.advance(2 * MARGIN_SECS)
+    assert zenwatch.wait_for_log("records_deleted", reason="Expired")["count"] == 2
+    later = {"CVE-2026-1": "Resolved", "CVE-2026-3": "Open", "one": "Open"}
+    await_phases(cluster, namespace, later)
+
+    zenwatch.advance(167 * HOUR_SECS - 2 * MARGIN_SECS)
+    assert phases(cluster, namespace) == later
+    zenwatch.advance(2 * MARGIN_SECS)
+    await_phases(cluster, namespace, {"CVE-2026-3": "Open"})
+    zenwatch.advance(1000 * HOUR_SECS)
+    assert phases(cluster, namespace) == {"CVE-2026-3": "Open"}
+    made = writes(cluster, namespace)
+    assert (made.count("create"), made.count("delete"), "deletecollection" in made) == (5, 4, False)
+
+    alert(zenwatch, namespace, "one")
+    await_phases(cluster, namespace, {"CVE-2026-3": "Open", "one": "Open"})
+
+
+class Meanwhile(FaultProxy):
+    """What happens between the decision to delete a record and its deletion. deletions: what was sent with each."""
+
+    def __init__(self, cluster: ControlPlane, happens: Callable[[], None]) -> None:
+        super().__init__(cluster.server, cluster.ca_file, choose=lambda: Fault.NONE)
+        self.deletions: list[Json] = []
+        self._happens = happens
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "DELETE":
+            self.deletions.append(json.loads(await request.read()))
+            await asyncio.to_thread(self._happens)
+        return await super()._handle(request)
+
+
+def test_a_record_that_changes_while_it_is_to_be_deleted_survives(
+    cluster: ControlPlane, account: Identity, own: dict[str, str], moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    """The deletion names the version that it was decided on, and the API server refuses it. Next time it is judged as it is then."""
+    kubeconfig, namespace = tmp_path / "kubeconfig", own["WATCH_NAMESPACE"]
+    with Meanwhile(cluster, lambda: annotate(cluster, namespace, "one", "1000h")) as proxy:
+        kubeconfig.write_text(kubeconfig_text(account, server=proxy.url, ca_pem=b""))
+        zenwatch = InProcess(kubeconfig, moved_clock, {**own, "FALCO_QUIET": "8760h"}).start()
+        try:
+            alert(zenwatch, namespace, "one")
+            [record] = eventually(lambda: records(cluster, namespace))
+            zenwatch.advance(169 * HOUR_SECS)
+            eventually(lambda: proxy.deletions)
+            zenwatch.advance(HOUR_SECS)
+            [survivor] = records(cluster, namespace)
+            said = zenwatch.log("records_deleted")
+        finally:
+            zenwatch.stop()
+
+    version = record["metadata"]["resourceVersion"]
+    assert proxy.deletions == [{"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"resourceVersion": version}}]
+    assert survivor["metadata"]["uid"] == record["metadata"]["uid"]
+    assert said == []
+
+
+# ---------------------------------------------------------------- a namespace that goes
+
+
+def answers(cluster: ControlPlane, namespace: str) -> Counter[tuple[str, int]]:
+    """What the API server said to zenwatch's writes of records there, by verb and code."""
+    return Counter(
+        (event["verb"], event["responseStatus"]["code"])
+        for event in cluster.audit_events()
+        if event["user"]["username"] == "system:serviceaccount:zenwatch:zenwatch"
+        and event["stage"] == "ResponseComplete"
+        and event["verb"] not in ("get", "list", "watch")
+        and (event.get("objectRef", {}).get("resource"), event["objectRef"].get("namespace")) == ("zenagentevents", namespace)
+    )
+
+
+def status_of(zenwatch: InProcess) -> tuple[int, int, int]:
+    """Records; of Trivy and of Falco those that are open."""
+    said = json.loads(get(f"{zenwatch.url}/status")[1])
+    return said["budget"]["records"], said["sources"]["trivy"]["open"], said["sources"]["falco"]["open"]
+
+
+def finalize(cluster: ControlPlane, namespace: str, *finalizers: str) -> None:
+    """What holds the report in the namespace, and so the namespace."""
+    patch = json.dumps({"metadata": {"finalizers": list(finalizers)}})
+    cluster.kubectl("patch", "vulnerabilityreports", "pod-nginx", "-n", namespace, "--type=merge", "-p", patch)
+
+
+@pytest.fixture
+def going(cluster: ControlPlane) -> Iterator[tuple[str, str]]:
+    """Two namespaces that the test deletes; a report in the second one holds it."""
+    names = cluster.namespace("going"), cluster.namespace("held")
+    for name in names:
+        apply(cluster, report_in(name, *cves(1, 2, 3)))
+    finalize(cluster, names[1], "example.test/hold")
+    yield names
+    for name in names:
+        cluster.kubectl("delete", "vulnerabilityreports", "--all", "-n", name, "--wait=false")
+        cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    if cluster.kubectl("get", "vulnerabilityreports", "-n", names[1], "-o", "name"):
+        finalize(cluster, names[1])
+
+
+def test_a_namespace_takes_its_records_along_and_nothing_is_written_into_it(
+    cluster: ControlPlane, namespace: str, own: dict[str, str], going: tuple[str, str], live: Live
+) -> None:
+    """Whose records are deleted first and reports are still there, is told in zenwatch's own namespace until they are gone too.
+
+    Each is tried there once. A new namespace of the same name is one like any other.
+    """
+    # Rounds come when the clock is moved: the namespace controller deletes kinds in any order, and no round is to fall in between.
+    interval_secs = 2 * HOUR_SECS
+    gone, held = going
+    settings = {"CLUSTER_ID": own["CLUSTER_ID"], "WATCH_NAMESPACE": f"{gone},{held}", "WATCH_INTERVAL": "2h"}
+    zenwatch = live(**settings)
+    alert(zenwatch, gone, "one")
+    alert(zenwatch, held, "another")
+    eventually(lambda: status_of(zenwatch) == (8, 6, 2))
+
+    cluster.kubectl("delete", "namespace", *going, "--wait=false")
+    alert(zenwatch, gone, "two")
+    cluster.kubectl("wait", "--for=delete", f"namespace/{gone}", "--timeout=60s")
+    eventually(lambda: status_of(zenwatch) == (1, 0, 1))
+    zenwatch.clock.advance(secs=interval_secs)
+    eventually(lambda: status_of(zenwatch) == (4, 3, 1))
+    assert answers(cluster, gone) == {("create", 201): 4, ("create", 403): 1}
+    assert answers(cluster, held) == {("create", 201): 4, ("create", 403): 3}
+    assert {record["metadata"]["namespace"] for name in going for record in records(cluster, name)} == {"zenwatch"}
+
+    finalize(cluster, held)
+    for _ in range(2):
+        zenwatch.clock.advance(secs=interval_secs)
+        eventually(lambda: zenwatch.log("round_done", source="trivy")[-1]["in_flight"] == 0)
+    eventually(lambda: [life_of(record) for record in records(cluster, held)] == [("Resolved", "ReportGone", 0)] * 3)
+    assert answers(cluster, held) == {("create", 201): 4, ("create", 403): 3}
+    for complaint in ("round_failed", "record_not_written", "permission_missing", "dead_letter", "status_refused"):
+        assert zenwatch.log(complaint) == []
+
+    cluster.kubectl("create", "namespace", gone)
+    apply(cluster, report_in(gone, *cves(1, 2, 3)))
+    alert(zenwatch, gone, "one")
+    zenwatch.clock.advance(secs=interval_secs)
+    there = {"CVE-2026-1": "Open", "CVE-2026-2": "Open", "CVE-2026-3": "Open", "one": "Open", "two": "Open"}
+    await_phases(cluster, gone, there)
+    assert Counter(record["metadata"]["namespace"] for record in records(cluster, gone)) == {gone: 4, "zenwatch": 1}
+
+
+# ---------------------------------------------------------------- what zenwatch says of its tools
+
+
+def said_of(cluster: ControlPlane, namespace: str) -> dict[str, Json]:
+    """The records of source zenwatch, by key, of the zenwatch that is the namespace's own."""
+    labels = f"source=zenwatch,zen.kube-zen.io/cluster={namespace}"
+    found = json.loads(cluster.kubectl("get", "zae", "-n", "zenwatch", "-l", labels, "-o", "json"))["items"]
+    return {record["spec"]["key"]: record for record in found}
+
+
+def await_said(cluster: ControlPlane, namespace: str, wanted: dict[str, tuple[str, str]]) -> dict[str, Json]:
+    """Until these are its records, by key, with their phase and reason."""
+    eventually(lambda: {key: life_of(record)[:2] for key, record in said_of(cluster, namespace).items()} == wanted)
+    return said_of(cluster, namespace)
+
+
+def gauge(zenwatch: InProcess, name: str, source: str) -> float | None:
+    lines = dict(line.rsplit(" ", 1) for line in get(f"{zenwatch.url}/metrics")[1].splitlines() if not line.startswith("#"))
+    said = lines.get(f'{name}{{source="{source}"}}')
+    return None if said is None else float(said)
+
+
+def test_a_tool_that_falls_silent_is_a_record_until_it_speaks_again(
+    cluster: ControlPlane, namespace: str, own: dict[str, str], moved_clock: MovedClock, live: Live
+) -> None:
+    """A scanner after what is set for it, the API server's audit webhook after an hour once it posted; Falco never without a habit."""
+    # Reports say when they were written by the API server's clock: so let the test begin earlier, and end now.
+    moved_clock.advance(secs=-3 * HOUR_SECS)
+    kubeconfig = cluster.kubeconfig()
+    zenwatch = live(**own, TRIVY_SILENCE_AFTER="1h", FALCO_SILENCE_AFTER="1h")
+    where = ("--url", zenwatch.url)
+
+    def audited(audit_id: str) -> None:
+        secret = audit_events.a_reference("secrets", namespace=namespace)
+        assert post(f"{zenwatch.url}/audit/webhook", audit_events.a_body(audit_events.an_event(secret, auditID=audit_id)))[0] == 200
+
+    apply(cluster, report_in(namespace, *cves(1)))
+    alert(zenwatch, namespace, "one")
+    audited("70607cf4-c644-4642-af31-0d9a173259fe")
+    eventually(lambda: len(records(cluster, namespace)) == 3)
+    zenwatch.advance(HOUR_SECS - MARGIN_SECS)
+    assert {gauge(zenwatch, "zenwatch_source_silent", source) for source in ("trivy", "audit", "falco", "kyverno")} == {0}
+    assert said_of(cluster, namespace) == {}
+
+    zenwatch.advance(2 * HOUR_SECS + MARGIN_SECS)
+    open_, over = ("Open", ""), ("Resolved", "Fixed")
+    said = await_said(cluster, namespace, {"source-silent/trivy": open_, "source-silent/audit": open_})
+    spec = said["source-silent/trivy"]["spec"]
+    assert (spec["eventType"], spec["severity"], spec["details"]["about"]) == ("source-silent", "HIGH", "trivy")
+    assert spec["title"] == f"trivy has said nothing since {spec['details']['silentSince']}"
+    assert "TRIVY_SILENCE_AFTER" in spec["remediation"]
+    gauges = {source: gauge(zenwatch, "zenwatch_source_silent", source) for source in ("trivy", "audit", "falco", "kyverno")}
+    assert gauges == {"trivy": 1, "audit": 1, "falco": 0, "kyverno": 0}
+    told = doctor(kubeconfig, *where, **own)
+    assert set(told.bad()) == {("trivy", "silence"), ("audit", "silence")}
+    assert told.text("trivy", "silence") == "silent for 3 hours, longer than usual; last data 3 hours ago"
+    assert (told.code, told.text("falco", "sender")) == (1, "last post 3 hours ago by 127.0.0.1")
+
+    apply(cluster, report_in(namespace, *cves(1, 2)))
+    audited("70607cf4-c644-4642-af31-0d9a173259ff")
+    eventually(lambda: len(records(cluster, namespace)) == 5)
+    zenwatch.advance(60)
+    await_said(cluster, namespace, {"source-silent/trivy": over, "source-silent/audit": over})
+    assert {gauge(zenwatch, "zenwatch_source_silent", source) for source in ("trivy", "audit", "falco")} == {0}
+    assert {line["source"] for line in zenwatch.log("source_speaks_again")} == {"trivy", "audit"}
+    told = doctor(kubeconfig, *where, **own)
+    assert (told.bad(), told.code) == ([], 0)
+
+
+def test_a_field_that_a_tool_stops_sending_is_a_record_until_it_sends_it_again(
+    cluster: ControlPlane, namespace: str, own: dict[str, str], live: Live
+) -> None:
+    """Learned from 60 vulnerabilities of six reports; three reports without it are enough, and one with it."""
+    zenwatch = live(**own)
+    where, missing = ("--url", zenwatch.url), "report.vulnerabilities[].primaryLink"
+    reports = {number: cves(*range(10 * number, 10 * number + 10), severity="LOW") for number in range(6)}
+    shorter = {number: [entry | {"title": "another flaw"} for entry in reports[number]] for number in range(3)}
+    for entry in (entry for entries in shorter.values() for entry in entries):
+        del entry["primaryLink"]
+
+    with zenwatch.sees(6):
+        apply(cluster, *(report_in(namespace, *entries, name=f"scan-{number}") for number, entries in reports.items()))
+    zenwatch.advance(60)
+    assert said_of(cluster, namespace) == {}
+    apply(cluster, *(report_in(namespace, *entries, name=f"scan-{number}") for number, entries in shorter.items()))
+    zenwatch.wait_for_rounds()
+    zenwatch.advance(60)
+    said = await_said(cluster, namespace, {"schema-drift/trivy": ("Open", "")})
+    spec = said["schema-drift/trivy"]["spec"]
+    assert (spec["eventType"], spec["details"]["missing"]) == ("schema-drift", [missing])
+    assert spec["title"] == f"trivy does not send any more what it always sent: {missing}"
+    assert zenwatch.wait_for_log("fields_missing")["reason"] == missing
+    assert gauge(zenwatch, "zenwatch_source_missing_fields", "trivy") == 1
+    told = doctor(cluster.kubeconfig(), *where, **own)
+    assert (told.code, told.bad()) == (1, [("trivy", "fields")])
+    assert f"lacks {missing}:" in told.text("trivy", "fields")
+
+    apply(cluster, report_in(namespace, *reports[0], name="scan-0"))
+    zenwatch.wait_for_rounds()
+    zenwatch.advance(60)
+    await_said(cluster, namespace, {"schema-drift/trivy": ("Resolved", "Fixed")})
+    assert gauge(zenwatch, "zenwatch_source_missing_fields", "trivy") == 0
