@@ -29,7 +29,7 @@ from zenwatch.transform.group import entries_of, fitted, follow_up
 from zenwatch.transform.normalise import normalise, require_source
 from zenwatch.transform.pacing import Turns
 from zenwatch.transform.pending import Past, Pending, Try, waits
-from zenwatch.transform.rollup import ALWAYS_SCORE, added, is_rollup, rolled_up, tally_of
+from zenwatch.transform.rollup import ALWAYS_SCORE, added, is_rollup, rolled_up, tallied, tally_of
 
 log = structlog.get_logger(room="stream")
 
@@ -119,7 +119,10 @@ class Stream:
     async def take(self) -> None:
         """Empty the inbox at once; what was seen before and is not written yet only adds to it."""
         while True:
-            parcel = self._within_budget(await self._inbox.receive())
+            parcel = await self._inbox.receive()
+            if parcel.intent is not None and is_rollup(parcel.intent.event.name):
+                # So it was decided before a crash.
+                parcel = replace(parcel, event=rolled_up(parcel.event))
             self._taken += 1
             if parcel.is_new_here:
                 self._receive_events(1)
@@ -175,19 +178,26 @@ class Stream:
         """Whether one more event of that name is one more sighting."""
         return self._watcher.counts_repeats or is_rollup(name)
 
-    def _within_budget(self, parcel: Parcel) -> Parcel:
-        """Where there is no room for one more record, the event counts in the one of its resource. As it was decided before a crash."""
-        event, intent = parcel.event, parcel.intent
-        if intent is not None:
-            has_room = not is_rollup(intent.event.name)
+    def _has_room(self, name: str, pending: Pending) -> bool:
+        """Whether the event may have a record of its own, which it has not yet. One that a write was announced for keeps it."""
+        return is_rollup(name) or pending.is_busy or pending.event.score >= ALWAYS_SCORE or self._rooms.budget.room > 0
+
+    def _roll_up(self, name: str) -> None:
+        """All that waits for this record counts in the one of its resource instead."""
+        pending = self._pending.pop(name)
+        PUSHED_ROLLED_UP.labels(self.source).inc(pending.sightings)
+        event = tallied(rolled_up(pending.event), {pending.event.severity: pending.sightings})
+        rollup = self._pending.get(event.name)
+        if rollup is None:
+            self._pending[event.name] = rollup = Pending(event, pending.last_seen, pending.held)
         else:
-            is_known = event.name in self._pending or self._rooms.index.get(event.name) is not None
-            # What waits to be written takes room too.
-            has_room = is_known or event.score >= ALWAYS_SCORE or self._rooms.budget.room > len(self._pending)
-        if has_room:
-            return parcel
-        PUSHED_ROLLED_UP.labels(self.source).inc()
-        return replace(parcel, event=rolled_up(event))
+            self._inbox.release([pending.held])
+        rollup.event = added(event, tally_of(rollup.event.details)) if rollup.sightings else event
+        rollup.last_seen = max(rollup.last_seen, pending.last_seen)
+        rollup.sightings += pending.sightings
+        rollup.tickets += pending.tickets
+        if not rollup.is_busy:
+            self._turns.ask(event.name)
 
     def _take_up(self, pending: Pending, parcel: Parcel) -> None:
         if parcel.intent is not None:
@@ -198,7 +208,6 @@ class Stream:
             earlier = entries_of(pending.event, self._watcher.recent)
             first_at = min(event.detected_at, pending.event.detected_at)
             event = replace(follow_up(event, recent=self._watcher.recent, earlier=earlier), detected_at=first_at)
-            event = added(event, tally_of(pending.event.details))
         pending.event = event
         pending.last_seen = max(parcel.event.detected_at, pending.last_seen)
         pending.sightings += 1
@@ -236,6 +245,9 @@ class Stream:
             # The same event, sent again: it is stored already.
             failed = self._pending[name].failed
             self._finish(name, Outcome.STORED if failed and failed.has_landed(stored) else Outcome.REPEATED)
+            return None
+        if stored is None and not self._has_room(name, self._pending[name]):
+            self._roll_up(name)
             return None
         try:
             past = await self._past_of(stored) if stored is not None else Past()

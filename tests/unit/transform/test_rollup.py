@@ -240,6 +240,19 @@ async def test_a_rollup_counts_each_event_once_whatever_fails(lost: int) -> None
         assert details(push) == ({"LOW": 4, "rolledUp": 4}, 4)
 
 
+async def test_what_came_before_the_store_was_read_finds_no_more_room_than_there_is() -> None:
+    """How full it is is only known then."""
+    async with pushing(budget_records=10, capacity_events=100) as before:
+        for number in range(10):
+            await before.post(*alerts(1, Severity.HIGH, first=number))
+    before.store.fail_next(1, Transient("away"), of="follow")
+    async with pushing(budget_records=10, capacity_events=100, store=before.store, is_synced=False) as push:
+        await push.post(*alerts(5, Severity.LOW), *alerts(1, Severity.HIGH))
+
+        assert details(push) == ({"LOW": 5, "rolledUp": 5}, 5)
+        assert len(push.store.objects) == 11
+
+
 async def test_a_rollup_goes_on_after_a_restart() -> None:
     """What it said is read, not forgotten."""
     async with pushing(budget_records=10, capacity_events=100) as before:

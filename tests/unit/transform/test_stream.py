@@ -107,6 +107,7 @@ async def pushing(
     balances: bool = True,
     window_secs: float | None = None,
     budget_records: int = 1_000_000,
+    is_synced: bool = True,
 ) -> AsyncIterator[Push]:
     """is_started: False where nothing is taken out of the inbox. balances: False where the process dies before it can."""
     store, clock, ledger = store or MemoryStore(), clock or FakeClock(skips_waits=True), Ledger()
@@ -123,8 +124,15 @@ async def pushing(
             await stream.take()
 
     works = [take, stream.write] if is_started else []
-    async with background(index.follow, writer.work, writer.work, *works):
-        await index.wait_until_synced()
+
+    async def follow() -> None:
+        with suppress(Transient):
+            await index.follow()
+        await index.follow()
+
+    async with background(follow, writer.work, writer.work, *works):
+        if is_synced:
+            await index.wait_until_synced()
         yield Push(stream, store, ledger, clock, inbox, fates)
         page = ledger.page(watcher.name)
         assert not balances or page["received"] == sum(page.values()) - page["received"], "the ledger does not balance"
