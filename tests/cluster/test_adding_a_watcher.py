@@ -106,7 +106,7 @@ def test_its_settings_are_there(folder: Path, packages: Path) -> None:
     """With the defaults that the document names, and obeyed."""
     printed = _run(sys.executable, "-m", "zenwatch", "settings", cwd=folder, PYTHONPATH=str(packages)).stdout
     found = [line for line in printed.splitlines() if line.startswith("KUBESCAN_")]
-    assert found == ["KUBESCAN_ENABLED=true", "KUBESCAN_MIN_SEVERITY=INFO", "KUBESCAN_NAMESPACE=kubescan"]
+    assert found == ["KUBESCAN_ENABLED=true", "KUBESCAN_MIN_SEVERITY=INFO", "KUBESCAN_NAMESPACE=kubescan", "KUBESCAN_SILENCE_AFTER=26h"]
     assert all(f"`{line.partition('=')[0]}`" in DOCUMENT for line in found)
 
     command = (sys.executable, "-m", "zenwatch", "preview", "report.yaml")
