@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from zenwatch.contract import Clock, Index, RecordWriter, TellsFates
+from zenwatch.contract import Clock, Index, RecordWriter
 from zenwatch.lines import Listening, Trunk
 from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT, Ledger
 from zenwatch.model.event import rfc3339
@@ -22,6 +22,7 @@ from zenwatch.store.budget import Level
 from zenwatch.store.retention import Retention, Rules
 from zenwatch.supervise import Supervisor
 from zenwatch.transform.dedup import Dedup
+from zenwatch.transform.fates import Fates
 from zenwatch.transform.notices import PLACE, SOURCE, Notice, Notices
 from zenwatch.transform.reconcile import Origin, Reconciler
 
@@ -48,7 +49,7 @@ class _Rooms:
     writer: RecordWriter
     ledger: Ledger
     clock: Clock
-    fates: TellsFates
+    fates: Fates
     budget: _AlwaysRoom
 
     @classmethod

@@ -44,11 +44,10 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A new status for a record that is there. If the store has something else than `stored`, the receipt is surprised."""
+class _OfStored:
+    """What has to happen to a record that is there. If the store has something else than `stored`, the receipt is surprised."""
 
     stored: Stored
-    status: Status
 
     @property
     def name(self) -> str:
@@ -60,18 +59,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
-    """A record that is to be deleted, as it is: if somebody changed it meanwhile, it stays and the receipt is surprised."""
+class Change(_OfStored):
+    """It gets a new status."""
 
-    stored: Stored
+    status: Status
 
-    @property
-    def name(self) -> str:
-        return self.stored.name
 
-    @property
-    def source(self) -> str:
-        return self.stored.source
+@dataclass(frozen=True, slots=True)
+class Removal(_OfStored):
+    """It is deleted."""
 
 
 Order = Write | Change | Removal

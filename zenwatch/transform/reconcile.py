@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from zenwatch.contract import Clock, HasRoom, Index, RecordWriter, TellsFates
 from zenwatch.errors import Transient
-from zenwatch.metrics import REPORTS_HELD, Ledger
+from zenwatch.metrics import REPORTS_HELD
 from zenwatch.model.envelope import Change, Envelope, Outcome, Receipt, Write
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Resource, Severity
@@ -25,6 +24,7 @@ from zenwatch.transform.holdings import Holdings
 from zenwatch.transform.lifecycle import decide
 from zenwatch.transform.normalise import name_of, normalise, require_source
 from zenwatch.transform.rollup import ALWAYS_SCORE, Rollups, is_rollup, rolled_up
+from zenwatch.transform.rooms import Rooms
 
 # Merging as many takes some 10 ms: let others have the loop in between.
 NAMES_AT_A_TIME = 100
@@ -53,23 +53,9 @@ class Origin:
     is_confined: bool = False
 
 
-class Rooms(Protocol):
-    """What a reconciler is joined to."""
-
-    @property
-    def index(self) -> Index: ...
+class ReconcilerRooms(Rooms, Protocol):
     @property
     def dedup(self) -> Dedup: ...
-    @property
-    def writer(self) -> RecordWriter: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def fates(self) -> TellsFates: ...
-    @property
-    def budget(self) -> HasRoom: ...
 
 
 class _Batch:
@@ -95,7 +81,7 @@ class _Batch:
 class Reconciler:
     """resolved, reopened: how many records so far."""
 
-    def __init__(self, origin: Origin, rooms: Rooms) -> None:
+    def __init__(self, origin: Origin, rooms: ReconcilerRooms) -> None:
         self._origin = origin
         self._rooms = rooms
         self._index = rooms.index

@@ -15,21 +15,22 @@ from typing import Protocol
 import structlog
 from cachetools import LRUCache
 
-from zenwatch.contract import Clock, HasRoom, Inbox, Index, PushWatcher, RecordWriter, Store
+from zenwatch.contract import Inbox, PushWatcher, Store
 from zenwatch.errors import Forbidden, NotFound, Transient, first_line
-from zenwatch.metrics import PUSHED_ROLLED_UP, Ledger
+from zenwatch.metrics import PUSHED_ROLLED_UP
 from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.finding import Finding
 from zenwatch.model.parcel import Intent, Parcel
 from zenwatch.model.record import Stored, spec_hash
 from zenwatch.supervise import backoff_secs
-from zenwatch.transform.fates import Fate, Fates
+from zenwatch.transform.fates import Fate
 from zenwatch.transform.group import entries_of, fitted, follow_up
 from zenwatch.transform.normalise import normalise, require_source
 from zenwatch.transform.pacing import Turns
 from zenwatch.transform.pending import Past, Pending, Try, waits
 from zenwatch.transform.rollup import ALWAYS_SCORE, added, is_rollup, rolled_up, tallied, tally_of
+from zenwatch.transform.rooms import Rooms
 
 log = structlog.get_logger(room="stream")
 
@@ -41,23 +42,9 @@ WRITES_AT_A_TIME = 16
 LONGEST_PAUSE_SECS = 5.0
 
 
-class Rooms(Protocol):
-    """What a stream is joined to."""
-
-    @property
-    def index(self) -> Index: ...
+class StreamRooms(Rooms, Protocol):
     @property
     def store(self) -> Store: ...
-    @property
-    def writer(self) -> RecordWriter: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def fates(self) -> Fates: ...
-    @property
-    def budget(self) -> HasRoom: ...
 
 
 _WHY = {
@@ -69,7 +56,14 @@ _WHY = {
 
 class Stream:
     def __init__(
-        self, watcher: PushWatcher, *, cluster_id: str, inbox: Inbox, rooms: Rooms, coalesce_secs: float, window_secs: float | None = None
+        self,
+        watcher: PushWatcher,
+        *,
+        cluster_id: str,
+        inbox: Inbox,
+        rooms: StreamRooms,
+        coalesce_secs: float,
+        window_secs: float | None = None,
     ) -> None:
         """coalesce_secs: after a write of a record, how long its next sightings are collected before the next one.
         window_secs: a sighting later than that after the one before reopens its record; None: none does that is open.
