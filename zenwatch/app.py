@@ -65,22 +65,11 @@ class App:
         found = [(watcher, settings_of(watcher, environment)) for watcher in (installed_watchers() if watchers is None else watchers)]
         self._pull = [(watcher, own) for watcher, own in found if isinstance(watcher, Watcher) and own.enabled]
         self._client = self._client_for(access)
-        store = CrdStore(
-            self._client, cluster_id=settings.cluster_id, own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces
-        )
-        index = StoredIndex(store)
         self._spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes) if settings.spool_dir else None
-        most = settings.write_concurrency
-        writer = Writer(store, queue_writes=2 * most, clock=self._clock, concurrency=most, dead_letters=self._spool)
-        fates = Fates(self._clock)
-        owners = Owners(self._client, clock=self._clock) if settings.group_by_owner else None
-        budget = Budget(index, records=settings.record_budget, size_bytes=settings.record_budget_bytes)
-        self._trunk = Trunk(
-            settings, self._client, store, index, Dedup(index), writer, self._spool, self.ledger, fates, self._clock, budget, owners
-        )
+        self._trunk = self._build_trunk()
         self._announcer = Announcer(self._client, clock=self._clock) if settings.emit_events else None
         if self._announcer:
-            writer.call_when_new(self._announcer.tell)
+            self._trunk.writer.call_when_new(self._announcer.tell)
         self._account = ""
         here = Circumstances(lambda: self._account, settings.own_namespace, _pod_of(environment))
         self._push = [
@@ -136,6 +125,29 @@ class App:
         for source in self.ledger.sources:
             log.info("ledger", source=source, **self.ledger.page(source))
         return drained
+
+    def _build_trunk(self) -> Trunk:
+        """What all lines lead into, downstream first."""
+        settings, clock, most = self._settings, self._clock, self._settings.write_concurrency
+        store = CrdStore(
+            self._client, cluster_id=settings.cluster_id, own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces
+        )
+        index = StoredIndex(store)
+        writer = Writer(store, queue_writes=2 * most, clock=clock, concurrency=most, dead_letters=self._spool)
+        return Trunk(
+            settings=settings,
+            client=self._client,
+            store=store,
+            index=index,
+            dedup=Dedup(index),
+            writer=writer,
+            spool=self._spool,
+            ledger=self.ledger,
+            fates=Fates(clock),
+            clock=clock,
+            budget=Budget(index, records=settings.record_budget, size_bytes=settings.record_budget_bytes),
+            owners=Owners(self._client, clock=clock) if settings.group_by_owner else None,
+        )
 
     def _client_for(self, access: Access) -> KubeClient:
         settings = self._settings
