@@ -52,7 +52,7 @@ $(READY): constraints.txt pyproject.toml
 		{ echo "zenwatch needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Making the virtual environment in $(VENV) (about a minute the first time) ..."
 	@$(PYTHON) -m venv $(VENV) || { echo "No venv module: install it (Debian: apt-get install python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q zenwatch watchers tests || true
 	@touch $(READY)
