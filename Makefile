@@ -14,14 +14,14 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 run: $(READY) ## a cluster, some reports, zenwatch at work on them, until Ctrl-C
-	@exec $(BIN)/python -m tests.controlplane demo
+	@exec $(BIN)/python -m tests.support.controlplane demo
 
 test: check ## everything: the checks, then all tests against a real API server
-	@$(BIN)/python -m tests.controlplane build
+	@$(BIN)/python -m tests.support.controlplane build
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 chaos: $(READY) ## the long form of the fault tests: every fault, many times
-	@$(BIN)/python -m tests.controlplane build
+	@$(BIN)/python -m tests.support.controlplane build
 	@ZENWATCH_CHAOS=long exec $(BIN)/python -m pytest tests/cluster/test_chaos.py -s
 
 check: $(READY) ## lint, format, types, layers, structure: no server needed
@@ -32,7 +32,7 @@ check: $(READY) ## lint, format, types, layers, structure: no server needed
 	@$(BIN)/python -m pytest --quiet --no-header tests/structure
 
 cluster: $(READY) ## a real API server with etcd in the foreground, until Ctrl-C
-	@exec $(BIN)/python -m tests.controlplane run
+	@exec $(BIN)/python -m tests.support.controlplane run
 
 bench: $(READY) ## one JSON line per figure; ONLY=name,... for some of them
 	@exec $(BIN)/python -m tests.bench

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.components import Options
-from tests.controlplane.identity import Identity
-from tests.controlplane.processes import free_ports
-from tests.installed import install_zenwatch
-from tests.running import Zenwatch
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.components import Options
+from tests.support.controlplane.identity import Identity
+from tests.support.controlplane.processes import free_ports
+from tests.support.install import install_zenwatch
+from tests.support.zenwatch_process import Zenwatch
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from watchers import _fields
-from watchers._fields import entries_of, mapping_of, text_of
-from zenwatch.contract import ApiResource, Watcher
-from zenwatch.documents import documents_of
-from zenwatch.errors import BadInput
-from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
+from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Resource, Severity, Watcher, documents_of, fields
+from zenwatch.sdk.fields import entries_of, mapping_of, text_of
 
 FAILED_CHECK = FindingType("checkov", "checkov-", "static-analysis", Category.SECURITY)
 
@@ -92,8 +88,8 @@ def _failure(check: Mapping[str, Any], framework: str) -> Finding:
         severity=severity,
         title=f"{check_id}: {check_name}" if check_name else check_id,
         resource=_resource_of(resource, framework, file),
-        details=_fields.filled(details),
-        references=_fields.links_of([guideline]),
+        details=fields.filled(details),
+        references=fields.links_of([guideline]),
     )
 
 
@@ -119,8 +115,8 @@ def _resource_of(resource: str, framework: str, file: str) -> Resource:
     if (not framework or framework in _OF_KUBERNETES) and (parts := _KUBERNETES.fullmatch(resource)):
         kind, namespace = parts["kind"], parts["namespace"]
         # Checkov writes `default` where a manifest names no namespace, also for kinds that have none.
-        place = "" if kind in _fields.CLUSTER_SCOPED else namespace
-        return Resource(_fields.API_VERSIONS.get(kind, ""), kind, parts["name"], place)
+        place = "" if kind in fields.CLUSTER_SCOPED else namespace
+        return Resource(fields.API_VERSIONS.get(kind, ""), kind, parts["name"], place)
     if (not framework or framework in _OF_TYPES) and (parts := _TYPED.fullmatch(resource)):
         return Resource(kind=parts["kind"], name=parts["name"])
     return Resource(kind="File", name=file) if file else Resource()

@@ -14,13 +14,22 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BeforeValidator
 
-from watchers import _fields
-from watchers._fields import mapping_or_none, text_of, texts_of
-from zenwatch.contract import Circumstances, PushWatcher, Verdict
-from zenwatch.errors import BadInput
-from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
-from zenwatch.redact import redacted
-from zenwatch.settings import PushSettings, setting
+from zenwatch.sdk import (
+    BadInput,
+    Category,
+    Finding,
+    FindingType,
+    PushSettings,
+    PushWatcher,
+    Resource,
+    SelfIdentity,
+    Severity,
+    Verdict,
+    fields,
+    redacted,
+    setting,
+)
+from zenwatch.sdk.fields import mapping_or_none, text_of, texts_of
 
 ALERT = FindingType("falco", "falco-", "runtime-security", Category.SECURITY)
 
@@ -164,7 +173,7 @@ class _Alert:
         return "" if value == _NOT_AVAILABLE else value
 
 
-def prepare(settings: Any, circumstances: Circumstances) -> Callable[[Any], Verdict]:
+def prepare(settings: Any, self_identity: SelfIdentity) -> Callable[[Any], Verdict]:
     """settings: FalcoSettings."""
     least = _RANKS[settings.min_priority]
     why_below = f"Its priority is below FALCO_MIN_PRIORITY, {settings.min_priority}."
@@ -175,7 +184,7 @@ def prepare(settings: Any, circumstances: Circumstances) -> Callable[[Any], Verd
             return Verdict("telemetry", "Falco tells of itself: no program did anything.")
         if _RANKS.get(alert.word, least) > least:
             return Verdict("below-priority", why_below)
-        if _is_own_contact(alert, circumstances):
+        if _is_own_contact(alert, self_identity):
             return Verdict("own-contact", "The pod of zenwatch talks to the API server, as it has to.")
         return Verdict("alert", "A rule of Falco's fired.", _finding_of(alert))
 
@@ -219,7 +228,7 @@ def _is_telemetry(alert: _Alert) -> bool:
     return text_of(alert.event, "source").lower() == "internal" or any(name.startswith(_TELEMETRY) for name in names)
 
 
-def _is_own_contact(alert: _Alert, own: Circumstances) -> bool:
+def _is_own_contact(alert: _Alert, own: SelfIdentity) -> bool:
     """Nothing else that our own pod does: whoever broke into it does other things than we."""
     if alert.rule.lower() != _CONTACTS_API or not (own.own_namespace and own.own_pod):
         return False
@@ -247,7 +256,7 @@ def _finding_of(alert: _Alert) -> Finding:
         severity=_SEVERITIES.get(alert.word, Severity.MEDIUM),
         title=_title(rule, said),
         resource=_resource_of(alert),
-        details=_fields.filled(details),
+        details=fields.filled(details),
         detected_at=_time_of(alert),
     )
 
@@ -286,7 +295,7 @@ def _cut(text: str, limit_chars: int) -> str:
 
 
 def _time_of(alert: _Alert) -> datetime | None:
-    return _fields.time_of(alert.event.get("time")) or _time_since_1970(alert.fields.get("evt.time")) or _fields.time_of(alert.moment)
+    return fields.time_of(alert.event.get("time")) or _time_since_1970(alert.fields.get("evt.time")) or fields.time_of(alert.moment)
 
 
 def _time_since_1970(said: Any) -> datetime | None:
@@ -296,7 +305,7 @@ def _time_since_1970(said: Any) -> datetime | None:
     if not isinstance(said, int) or isinstance(said, bool):
         return None
     seconds, rest = divmod(said, 1_000_000_000)
-    moment = _fields.time_of({"seconds": seconds})
+    moment = fields.time_of({"seconds": seconds})
     return moment.replace(microsecond=rest // 1000) if moment else None
 
 
@@ -310,7 +319,7 @@ def _plural(kind: str) -> str:
     return f"{word[:-1]}ies" if word.endswith("y") else word if word.endswith("s") else f"{word}s"
 
 
-_KINDS = {_plural(kind): kind for kind in _fields.API_VERSIONS}
+_KINDS = {_plural(kind): kind for kind in fields.API_VERSIONS}
 
 
 def _resource_of(alert: _Alert) -> Resource:
@@ -331,8 +340,8 @@ def _target_of(alert: _Alert) -> Resource:
     # pods/exec: the subresource is no kind.
     plural = _clean(alert.field("ka.target.resource")).partition("/")[0]
     kind = _KINDS.get(plural.lower(), plural)
-    namespace = "" if kind in _fields.CLUSTER_SCOPED else _clean(alert.field("ka.target.namespace"))
-    return Resource(_fields.API_VERSIONS.get(kind, ""), kind, _clean(alert.field("ka.target.name")), namespace)
+    namespace = "" if kind in fields.CLUSTER_SCOPED else _clean(alert.field("ka.target.namespace"))
+    return Resource(fields.API_VERSIONS.get(kind, ""), kind, _clean(alert.field("ka.target.name")), namespace)
 
 
 def _is_of_host(alert: _Alert) -> bool:

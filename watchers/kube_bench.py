@@ -9,12 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from watchers import _fields
-from watchers._fields import entries_of, mapping_of, mapping_or_none, text_of
-from zenwatch.contract import ApiResource, Watcher
-from zenwatch.documents import documents_of
-from zenwatch.errors import BadInput
-from zenwatch.model.finding import Category, Finding, FindingType, Severity
+from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Severity, Watcher, documents_of, fields
+from zenwatch.sdk.fields import entries_of, mapping_of, mapping_or_none, text_of
 
 FAILED_TEST = FindingType("kube-bench", "kube-bench-", "cis-benchmark-fail", Category.COMPLIANCE)
 
@@ -89,7 +85,7 @@ def _failure(result: Mapping[str, Any], section: str, version: str, node: str) -
         key=number,
         severity=Severity.HIGH if scored else Severity.MEDIUM,
         title=f"{number} {description}".strip(),
-        details=_fields.filled(details),
+        details=fields.filled(details),
         remediation=remediation,
         has_fix=bool(remediation),
     )

@@ -10,11 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from watchers import _fields
-from watchers._fields import entries_of, key_of, mapping_of, mapping_or_none, text_of
-from zenwatch.contract import ApiResource, Watcher
-from zenwatch.errors import BadInput
-from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
+from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Resource, Severity, Watcher, fields
+from zenwatch.sdk.fields import entries_of, key_of, mapping_of, mapping_or_none, text_of
 
 VIOLATION = FindingType("kyverno", "kyverno-policy-", "policy-violation", Category.SECURITY)
 
@@ -72,11 +69,11 @@ def _violation(result: Mapping[str, Any], resource: Resource) -> Finding:
         type=VIOLATION,
         key=key_of(resource, policy, rule),
         # Absent is not harmless: a policy has a severity only where its author wrote an annotation.
-        severity=_fields.severity_of(text_of(result, "severity"), Severity.MEDIUM),
+        severity=fields.severity_of(text_of(result, "severity"), Severity.MEDIUM),
         title=f"{name}: {said}" if said else f"{name} failed",
         resource=resource,
-        details=_fields.filled(details),
-        detected_at=_fields.time_of(result.get("timestamp")),
+        details=fields.filled(details),
+        detected_at=fields.time_of(result.get("timestamp")),
     )
 
 
@@ -92,7 +89,7 @@ def _first_sentence(message: str) -> str:
 
 def regroup(finding: Finding, owner: Resource) -> Finding:
     """The rule as its author named it, broken by the controller: one finding for the Deployment, its ReplicaSets and its Pods."""
-    return _fields.moved(_of_the_written_rule(finding), owner)
+    return fields.reassigned_to(_of_the_written_rule(finding), owner)
 
 
 def _of_the_written_rule(finding: Finding) -> Finding:
@@ -141,7 +138,7 @@ def subject(report: Mapping[str, Any]) -> Resource | None:
 def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any], place: int) -> list[Resource]:
     """The report's scope (since 1.11); else the result's own (up to 1.10); else the report's owner; else only a namespace."""
     namespace = text_of(metadata, "namespace")
-    owner = _fields.owner_of(metadata)
+    owner = fields.owner_of(metadata)
     of_result = entries_of(result, "resources", f"results[{place}].resources")
     about_owner = {} if text_of(owner, "apiVersion").startswith(_POLICY_GROUPS) else owner
     for references in ([mapping_or_none(report, "scope")], of_result, [about_owner]):
@@ -155,10 +152,10 @@ def _resource_of(reference: Mapping[str, Any], namespace: str) -> Resource:
     """namespace: the report's, which is the resource's too where the reference does not name it."""
     kind = text_of(reference, "kind")
     return Resource(
-        api_version=text_of(reference, "apiVersion") or _fields.API_VERSIONS.get(kind, ""),
+        api_version=text_of(reference, "apiVersion") or fields.API_VERSIONS.get(kind, ""),
         kind=kind,
         name=text_of(reference, "name"),
-        namespace=text_of(reference, "namespace") or ("" if kind in _fields.CLUSTER_SCOPED else namespace),
+        namespace=text_of(reference, "namespace") or ("" if kind in fields.CLUSTER_SCOPED else namespace),
     )
 
 

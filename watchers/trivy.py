@@ -12,11 +12,8 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from watchers import _fields
-from watchers._fields import entries_of, key_of, mapping_of, mapping_or_none, text_of, texts_of
-from zenwatch.contract import ApiResource, Watcher
-from zenwatch.errors import BadInput
-from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
+from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Resource, Severity, Watcher, fields
+from zenwatch.sdk.fields import entries_of, key_of, mapping_of, mapping_or_none, text_of, texts_of
 
 VULNERABILITY = FindingType("trivy", "trivy-vuln-", "vulnerability-report", Category.SECURITY)
 EXPOSED_SECRET = FindingType("trivy", "trivy-secret-", "exposed-secret-report", Category.SECURITY)
@@ -36,7 +33,7 @@ def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
     if kind not in _READERS:
         raise BadInput(f"the kind is {kind or 'missing'}: no report of Trivy Operator that is read")
     body = mapping_of(report, "report")
-    return _READERS[kind](report, body, _resource_of(report), _fields.time_of(body.get("updateTimestamp")))
+    return _READERS[kind](report, body, _resource_of(report), fields.time_of(body.get("updateTimestamp")))
 
 
 _Reader = Callable[[Mapping[str, Any], Mapping[str, Any], Resource, datetime | None], Iterator[Finding]]
@@ -76,9 +73,9 @@ def _vulnerability(entry: Mapping[str, Any], resource: Resource, about: dict[str
         severity=_severity_of(entry),
         title=f"{vuln_id} in {installed}" if installed else vuln_id,
         resource=resource,
-        details=_fields.filled(details),
+        details=fields.filled(details),
         remediation=f"Upgrade {package or vuln_id} to {fixed_version.replace(', ', ' or ')}" if fixed_version else "",
-        references=_fields.links_of([entry.get("primaryLink"), *texts_of(entry, "links")]),
+        references=fields.links_of([entry.get("primaryLink"), *texts_of(entry, "links")]),
         tool_score=float(score) if scored and score is not None else None,
         has_fix=bool(fixed_version),
         detected_at=detected_at,
@@ -101,7 +98,7 @@ def _secrets(_report: Mapping[str, Any], body: Mapping[str, Any], resource: Reso
             title=f"{title} in {target}" if target else title,
             resource=resource,
             # Never `match`: the line around the secret, which Trivy masks as well as it can.
-            details=_fields.filled({"ruleID": rule_id, "target": target, "targets": [target] if target else []}),
+            details=fields.filled({"ruleID": rule_id, "target": target, "targets": [target] if target else []}),
             detected_at=detected_at,
         )
 
@@ -128,7 +125,7 @@ def _checks(
             severity=_severity_of(entry),
             title=text_of(entry, "title") or check_id,
             resource=resource,
-            details=_fields.filled({"checkID": check_id, "message": messages[0] if messages else "", "messages": messages}),
+            details=fields.filled({"checkID": check_id, "message": messages[0] if messages else "", "messages": messages}),
             remediation=remediation,
             has_fix=bool(remediation),
             detected_at=detected_at,
@@ -153,22 +150,22 @@ def _checks_in(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
 def _severity_of(entry: Mapping[str, Any]) -> Severity:
     # UNKNOWN ranks as INFO, as Policy Reporter's adapter and DefectDojo have it.
     said = text_of(entry, "severity")
-    return _STARBOARD_SEVERITIES.get(said.upper()) or _fields.severity_of(said, Severity.INFO)
+    return _STARBOARD_SEVERITIES.get(said.upper()) or fields.severity_of(said, Severity.INFO)
 
 
 def _resource_of(report: Mapping[str, Any]) -> Resource:
     """What was scanned. A name that does not fit a label stands in an annotation; older reports only have the owner."""
     metadata = mapping_of(report, "metadata")
-    owner = _fields.owner_of(metadata)
+    owner = fields.owner_of(metadata)
     kind = _labelled(report, "resource.kind") or text_of(owner, "kind")
     name = _labelled(report, "resource.name") or text_of(owner, "name")
     if not kind or not name:
         raise BadInput("the labels trivy-operator.resource.kind and .name are missing, and there is no ownerReference")
     is_owner = (kind, name) == (text_of(owner, "kind"), text_of(owner, "name"))
     # A report of a node lies in the operator's namespace.
-    place = "" if kind in _fields.CLUSTER_SCOPED else text_of(metadata, "namespace")
+    place = "" if kind in fields.CLUSTER_SCOPED else text_of(metadata, "namespace")
     return Resource(
-        api_version=(text_of(owner, "apiVersion") if is_owner else "") or _fields.API_VERSIONS.get(kind, ""),
+        api_version=(text_of(owner, "apiVersion") if is_owner else "") or fields.API_VERSIONS.get(kind, ""),
         kind=kind,
         name=name,
         namespace=_labelled(report, "resource.namespace") or place,
@@ -216,5 +213,5 @@ TRIVY = Watcher(
     pod_labels="app.kubernetes.io/name=trivy-operator",
     min_severity=Severity.HIGH,
     subject=_resource_of,
-    regroup=_fields.moved,
+    regroup=fields.reassigned_to,
 )

@@ -10,7 +10,7 @@ import structlog
 # A new key is added here first; tests/structure holds every log call to it.
 KEYS = frozenset(
     {
-        *("cluster", "cluster_id", "source", "room", "namespace", "resource", "task", "name", "key", "setting", "address"),
+        *("cluster", "cluster_id", "source", "component", "namespace", "resource", "task", "name", "key", "setting", "address"),
         *("count", "reason", "error", "attempt", "duration_secs", "wait_secs", "signal", "state", "version"),
         *("reports", "received", "stored", "repeated", "filtered", "rejected", "dead_lettered", "lost", "in_flight"),
         *("resolved", "reopened"),
@@ -29,7 +29,7 @@ class _ToStructlog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         said = " ".join(record.getMessage().split())
-        structlog.get_logger(room="library").warning("library_complained", name=record.name, error=said[:300])
+        structlog.get_logger(component="library").warning("library_complained", name=record.name, error=said[:300])
 
 
 def configure(*, level: str, style: str) -> None:

@@ -8,14 +8,14 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from zenwatch.model.envelope import Outcome
+from zenwatch.model.write import Outcome
 
 FINDINGS_RECEIVED = Counter("zenwatch_findings_received", "Findings that a source took from its tool.", ["source"])
 FINDINGS_SETTLED = Counter("zenwatch_findings_settled", "What became of the findings received.", ["source", "outcome"])
 FINDINGS_IN_FLIGHT = Gauge("zenwatch_findings_in_flight", "Findings received and not settled yet.", ["source"])
 
 FINDINGS_LOST = Counter("zenwatch_findings_lost", "Findings that no record will tell of, by why.", ["source", "reason"])
-PUSHED_LEFT_OUT = Counter("zenwatch_pushed_events_left_out", "Pushed events that a rule left out.", ["source", "rule"])
+PUSHED_EXCLUDED = Counter("zenwatch_pushed_events_excluded", "Pushed events that a rule excluded.", ["source", "rule"])
 WEBHOOK_REQUESTS = Counter("zenwatch_webhook_requests", "Requests to a webhook, by answer.", ["source", "code"])
 WEBHOOK_BYTES = Counter("zenwatch_webhook_body_bytes", "Bodies that were read, after unpacking.", ["source"])
 WEBHOOK_SECONDS = Histogram("zenwatch_webhook_duration_seconds", "From the end of the body to the answer.", ["source"])
@@ -24,11 +24,11 @@ BUFFER_EVENTS = Gauge("zenwatch_buffer_events", "Pushed events that wait to be s
 BUFFER_CAPACITY = Gauge("zenwatch_buffer_capacity_events", "How many events the buffer takes.", ["source"])
 SPOOL_BYTES = Gauge("zenwatch_spool_bytes", "Events on disk that are not settled.")
 SPOOL_CAPACITY = Gauge("zenwatch_spool_capacity_bytes", "How much the spool takes.")
-LOOP_HELD_SECONDS = Gauge("zenwatch_loop_held_seconds", "The longest that the event loop was held up in the last minute.")
+EVENT_LOOP_LAG = Gauge("zenwatch_event_loop_lag_max_seconds", "The longest that the event loop was held up in the last minute.")
 
 REPORTS_REJECTED = Counter("zenwatch_reports_rejected", "Reports that could not be read.", ["source"])
 TOOL_INSTALLED = Gauge("zenwatch_tool_installed", "1 where a tool was found in the cluster, else 0.", ["source"])
-REPORTS_HELD = Gauge("zenwatch_reports_held", "Reports whose findings are held in memory.", ["source"])
+REPORTS_CACHED = Gauge("zenwatch_reports_cached", "Reports whose findings are in memory.", ["source"])
 ROUNDS = Counter("zenwatch_rounds", "Rounds that ended, by how.", ["source", "result"])
 ROUND_SECONDS = Histogram("zenwatch_round_duration_seconds", "How long a round took.", ["source"])
 

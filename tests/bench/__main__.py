@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from tests.bench import durable, life, pull, push, steady, upkeep, week
+from tests.bench import durable, housekeeping, life, pull, push, steady, week
 from tests.bench.figure import Figure, Measure
 
 MEASURES: dict[str, Measure] = {
@@ -27,10 +27,10 @@ MEASURES: dict[str, Measure] = {
     "restart_writes": life.restart_writes,
     "rss_100k_open_mb": life.rss_100k_open,
     "top_ms": life.top_ms,
-    "gc_requests_per_second": upkeep.gc_requests_per_second,
-    "gc_falco_p99_ms": upkeep.gc_falco_p99,
-    "etcd_bytes_per_record": upkeep.etcd_bytes_per_record,
-    "rollup_records": upkeep.rollup_records,
+    "gc_requests_per_second": housekeeping.gc_requests_per_second,
+    "gc_falco_p99_ms": housekeeping.gc_falco_p99,
+    "etcd_bytes_per_record": housekeeping.etcd_bytes_per_record,
+    "rollup_records": housekeeping.rollup_records,
     "week_rss_mb": week.week_rss,
 }
 

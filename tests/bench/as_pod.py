@@ -15,9 +15,9 @@ from pathlib import Path
 # structlog imports rich where it is installed. A development tool brought it here; an image does not have it.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
-from zenwatch import app  # noqa: E402
 from zenwatch.cli import main  # noqa: E402
 from zenwatch.kube import access  # noqa: E402
+from zenwatch.runtime import app  # noqa: E402
 
 TICK_SECS = 0.002
 

@@ -17,7 +17,7 @@ from tests.bench.figure import Figure
 from tests.bench.process import Measured, zenwatch_as_pod
 from tests.bench.pull import minimal_client_rate
 from tests.bench.push import an_alert, say, started
-from tests.controlplane.cluster import ControlPlane
+from tests.support.controlplane.cluster import ControlPlane
 
 EVENTS_PER_BATCH = 100
 RECORDS = 10_000

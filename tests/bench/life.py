@@ -10,9 +10,9 @@ from tests.bench.figure import Figure
 from tests.bench.process import Measured, zenwatch_as_pod
 from tests.bench.pull import create_reports
 from tests.bench.push import say
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.components import Options
-from tests.installed import install_zenwatch
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.components import Options
+from tests.support.install import install_zenwatch
 
 REPORTS, FINDINGS = 2_000, 10
 MANY_REPORTS, MANY_FINDINGS = 5_000, 20

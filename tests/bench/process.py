@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.controlplane.cluster import ControlPlane
+from tests.support.controlplane.cluster import ControlPlane
 
 TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 # 100,000 records at 300 a second take more than five minutes.

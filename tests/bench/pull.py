@@ -8,8 +8,8 @@ import time
 from tests.bench.figure import Figure
 from tests.bench.process import zenwatch_as_pod
 from tests.bench.reports import replica_set, vulnerability_report
-from tests.controlplane.cluster import ControlPlane
-from tests.installed import install_zenwatch
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.install import install_zenwatch
 
 REPORTS = 1000
 FINDINGS_PER_REPORT = 20

@@ -16,10 +16,10 @@ import orjson
 
 from tests.bench.figure import Figure
 from tests.bench.process import Measured, zenwatch_as_pod
-from tests.controlplane.audit import DEFAULT_POLICY
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.components import Options
-from tests.installed import install_zenwatch
+from tests.support.controlplane.audit import DEFAULT_POLICY
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.components import Options
+from tests.support.install import install_zenwatch
 
 ALERTS, ALERTS_PER_SEC = 1500, 50
 WARM_UP_ALERTS = 50

@@ -6,9 +6,9 @@ import time
 from tests.bench.figure import Figure
 from tests.bench.process import zenwatch_as_pod
 from tests.bench.pull import create_reports
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.components import Options
-from tests.installed import install_zenwatch
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.components import Options
+from tests.support.install import install_zenwatch
 
 FINDINGS_PER_REPORT = 20
 SETTLE_SECS = 10.0

@@ -19,8 +19,8 @@ from tests.bench.process import Measured, zenwatch_as_pod
 from tests.bench.pull import create_reports
 from tests.bench.push import an_alert, say, started
 from tests.bench.reports import vulnerability_report
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.components import Options
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.components import Options
 
 DAYS, DAY_SECS = 9, 60.0
 REPORTS, FINDINGS = 300, 20
@@ -29,7 +29,13 @@ ALERTS_A_DAY, RULES, AUDIT_EVENTS_A_DAY = 2000, 200, 2000
 # 168h and 24h, a day being a minute. What is not faster here has its own time: a round a second, since one every 21 ms would measure
 # nothing but rounds; ten seconds of grace, since kubectl takes some to delete reports and write them again; and the five minutes for
 # which etcd keeps what was.
-SETTINGS = {"EVENT_TTL": "420s", "FALCO_QUIET": "60s", "AUDIT_QUIET": "420s", "RESOLVE_GRACE": "10s", "WATCH_INTERVAL": "1s"}
+SETTINGS = {
+    "EVENT_TTL": "420s",
+    "FALCO_RESOLVE_AFTER": "60s",
+    "AUDIT_RESOLVE_AFTER": "420s",
+    "RESOLVE_GRACE": "10s",
+    "WATCH_INTERVAL": "1s",
+}
 HEAVY_RSS_MB = 80.0
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cluster.in_process import InProcess
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
-from tests.fakes.clock import MovedClock
-from tests.fakes.fault_proxy import Fault, FaultProxy
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
+from tests.support.fakes.clock import MovedClock
+from tests.support.fakes.fault_proxy import Fault, FaultProxy
+from tests.support.in_process import InProcess
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.objects import apply, records, report_in
-from tests.controlplane.cluster import ControlPlane
-from tests.fakes.findings import a_vulnerability
-from tests.installed import ROOT
-from tests.running import Zenwatch, eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.objects import apply, records, report_in
+from tests.support.paths import ROOT
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]
@@ -114,12 +114,11 @@ def test_its_settings_are_there(folder: Path, packages: Path) -> None:
     assert told.strip() == "1 reports with 3 findings, 2 below the threshold: 1 records"
 
 
-def test_its_own_tests_pass_beside_a_copy_of_the_suite(folder: Path, packages: Path, tmp_path: Path) -> None:
+def test_its_own_tests_pass_with_the_suite_of_the_sdk(folder: Path, packages: Path, tmp_path: Path) -> None:
     """The suite needs nothing else of zenwatch's tests."""
     for file in (
         folder / "zenwatch-kubescan" / "test_kubescan.py",
         folder / "report.yaml",
-        ROOT / "tests" / "contract" / "watcher_suite.py",
     ):
         shutil.copy(file, tmp_path)
 

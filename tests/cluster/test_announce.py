@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cluster.objects import apply, report_in
-from tests.controlplane.cluster import ControlPlane
-from tests.fakes.findings import a_vulnerability
-from tests.installed import ROOT
-from tests.running import Zenwatch, eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.objects import apply, report_in
+from tests.support.paths import ROOT
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.chaos import Load, an_alert, differences, ledger_of, records_of, remove_records, wait_until_drained, wrong_in_ledger
 from tests.cluster.test_push import post
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity, kubeconfig_text
-from tests.controlplane.processes import free_ports
-from tests.fakes.fault_proxy import Fault, FaultProxy, in_turn, some_of
-from tests.running import Zenwatch, eventually
+from tests.support.chaos import Load, an_alert, differences, ledger_of, records_of, remove_records, wait_until_drained, wrong_in_ledger
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity, kubeconfig_text
+from tests.support.controlplane.processes import free_ports
+from tests.support.fakes.fault_proxy import Fault, FaultProxy, in_turn, some_of
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 

@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 from tests.contract.store_suite import StoreSuite
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
 from zenwatch.kube import access
 from zenwatch.kube.client import KubeClient
 from zenwatch.model.record import Stored
-from zenwatch.store.crd import CrdStore
+from zenwatch.store.crd.store import CrdStore
 
 pytestmark = pytest.mark.cluster
 

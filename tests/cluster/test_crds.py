@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.errors import KubectlError
-from tests.controlplane.identity import Identity
-from tests.fakes.findings import an_event
-from tests.installed import ROOT
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.errors import KubectlError
+from tests.support.controlplane.identity import Identity
+from tests.support.fakes.findings import an_event
+from tests.support.paths import ROOT
 from zenwatch.model.record import object_of
 
 pytestmark = pytest.mark.cluster

@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.objects import apply, report_in
 from tests.cluster.test_push import about, post, records
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
-from tests.fakes.findings import a_vulnerability
-from tests.installed import ROOT, TOOL_CRDS, zenwatch_crds
-from tests.running import Zenwatch, eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.install import TOOL_CRDS, zenwatch_crds
+from tests.support.objects import apply, report_in
+from tests.support.paths import ROOT
+from tests.support.zenwatch_process import Zenwatch, eventually
 from zenwatch.doctor import vantage
 from zenwatch.doctor.check import Level
 from zenwatch.kube import access
 from zenwatch.kube.client import KubeClient
-from zenwatch.supervise import SystemClock
+from zenwatch.runtime.clock import SystemClock
 
 pytestmark = pytest.mark.cluster
 

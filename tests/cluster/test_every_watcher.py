@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.objects import apply, report_in, writes
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
-from tests.fakes.findings import a_vulnerability
-from tests.installed import ROOT
-from tests.running import Zenwatch, eventually
-from tests.unit.watchers import payloads
-from tests.unit.watchers.corpus import CORPUS
-from zenwatch.contract import ApiResource
-from zenwatch.plugins import installed_watchers
+from tests.support import payloads
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
+from tests.support.corpus import CORPUS
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.objects import apply, report_in, writes
+from tests.support.paths import ROOT
+from tests.support.zenwatch_process import Zenwatch, eventually
+from zenwatch.runtime.plugins import installed_watchers
+from zenwatch.sdk.watcher import ApiResource
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.test_push import about, post, records
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
-from tests.running import Zenwatch, eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 

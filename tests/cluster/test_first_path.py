@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from tests.cluster.objects import apply, records, report_in, writes
-from tests.controlplane.cluster import ControlPlane
-from tests.fakes.findings import a_vulnerability
-from tests.running import Zenwatch, eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.objects import apply, records, report_in, writes
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

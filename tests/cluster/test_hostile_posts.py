@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.hostile import mutated
 from tests.cluster.test_push import get, post
-from tests.controlplane.cluster import ControlPlane
-from tests.running import Zenwatch, eventually
-from tests.unit.watchers.corpus import CORPUS, ROOT
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.corpus import CORPUS
+from tests.support.hostile import mutated
+from tests.support.paths import ROOT
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 

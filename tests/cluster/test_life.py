@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.in_process import InProcess
-from tests.cluster.objects import Json, apply, life_of, records, report_in, writes
-from tests.cluster.rights import Rights
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity, kubeconfig_text
-from tests.fakes.clock import MovedClock
-from tests.fakes.fault_proxy import FaultProxy
-from tests.fakes.findings import a_vulnerability
-from tests.running import eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity, kubeconfig_text
+from tests.support.fakes.clock import MovedClock
+from tests.support.fakes.fault_proxy import FaultProxy
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.in_process import InProcess
+from tests.support.objects import Json, apply, life_of, records, report_in, writes
+from tests.support.rights import Rights
+from tests.support.zenwatch_process import eventually
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]

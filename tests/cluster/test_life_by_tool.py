@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cluster.in_process import InProcess
-from tests.cluster.objects import Json, a_workload, apply, create, life_of, owned_by, record_of, records, report_on
 from tests.cluster.test_push import ALERT, post
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
-from tests.fakes.clock import MovedClock
-from tests.fakes.findings import a_vulnerability
-from tests.running import eventually
-from tests.unit.watchers import payloads
+from tests.support import payloads
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
+from tests.support.fakes.clock import MovedClock
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.in_process import InProcess
+from tests.support.objects import Json, a_workload, apply, create, life_of, owned_by, record_of, records, report_on
+from tests.support.zenwatch_process import eventually
 from zenwatch.model.event import rfc3339
 
 pytestmark = pytest.mark.cluster
@@ -305,7 +305,7 @@ class Falco:
 def test_an_alert_that_nobody_repeats_is_resolved_as_quiet(
     cluster: ControlPlane, namespace: str, live: Live, moved_clock: MovedClock
 ) -> None:
-    """FALCO_QUIET after the last sighting, not after the first. The next one opens it again and is counted on."""
+    """FALCO_RESOLVE_AFTER after the last sighting, not after the first. The next one opens it again and is counted on."""
     falco = Falco(live(), namespace)
     once, again = falco.alert("once"), falco.alert("again")
     await_count(cluster, once, 1)
@@ -315,7 +315,7 @@ def test_an_alert_that_nobody_repeats_is_resolved_as_quiet(
     await_count(cluster, again, 2)
 
     moved_clock.advance(secs=5 * HOUR_SECS)
-    quiet = await_life(cluster, once, ("Resolved", "Quiet", 0))
+    quiet = await_life(cluster, once, ("Resolved", "NotSeenAgain", 0))
     assert life_of(record_of(cluster, again)) == OPEN
     assert quiet["status"]["lastSeen"] == quiet["metadata"]["creationTimestamp"]
     assert quiet["status"]["resolvedAt"] > quiet["status"]["lastSeen"]

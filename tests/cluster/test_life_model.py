@@ -14,15 +14,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.cluster.in_process import InProcess
-from tests.cluster.objects import Json, apply, records
-from tests.cluster.rights import Rights
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity, kubeconfig_text
-from tests.fakes.clock import MovedClock
-from tests.fakes.fault_proxy import FaultProxy
-from tests.running import eventually
-from tests.unit.watchers import payloads
+from tests.support import payloads
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity, kubeconfig_text
+from tests.support.fakes.clock import MovedClock
+from tests.support.fakes.fault_proxy import FaultProxy
+from tests.support.in_process import InProcess
+from tests.support.objects import Json, apply, records
+from tests.support.rights import Rights
+from tests.support.zenwatch_process import eventually
 
 pytestmark = pytest.mark.cluster
 

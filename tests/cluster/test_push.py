@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
-from tests.running import Zenwatch, eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -114,7 +114,7 @@ def test_pages_tell_how_it_is(cluster: ControlPlane, start_zenwatch: Start) -> N
         *(f"buffer/{source} ok: 0 of {events} events" for source, events in (("audit", 200), ("falco", 100))),
     ]
     assert 'zenwatch_findings_settled_total{outcome="filtered",source="falco"} 1.0' in metrics
-    assert 'zenwatch_pushed_events_left_out_total{rule="telemetry",source="falco"} 1.0' in metrics
+    assert 'zenwatch_pushed_events_excluded_total{rule="telemetry",source="falco"} 1.0' in metrics
 
 
 def test_without_an_api_server_it_is_alive_and_not_ready(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.objects import apply, records, report_in
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity
-from tests.fakes.findings import a_vulnerability
-from tests.running import Zenwatch, eventually
-from zenwatch.app import App
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.objects import apply, records, report_in
+from tests.support.zenwatch_process import Zenwatch, eventually
+from zenwatch.config.core import Settings
 from zenwatch.kube import access
-from zenwatch.settings import Settings
+from zenwatch.runtime.app import App
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.cluster.in_process import InProcess
-from tests.cluster.objects import Json, apply, life_of, records, report_in, writes
 from tests.cluster.test_doctor import doctor
 from tests.cluster.test_push import about, get, post
-from tests.controlplane.cluster import ControlPlane
-from tests.controlplane.identity import Identity, kubeconfig_text
-from tests.fakes.clock import MovedClock
-from tests.fakes.fault_proxy import Fault, FaultProxy
-from tests.fakes.findings import a_vulnerability
-from tests.running import eventually
-from tests.unit.watchers import audit_events
+from tests.support import audit_events
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.identity import Identity, kubeconfig_text
+from tests.support.fakes.clock import MovedClock
+from tests.support.fakes.fault_proxy import Fault, FaultProxy
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.in_process import InProcess
+from tests.support.objects import Json, apply, life_of, records, report_in, writes
+from tests.support.zenwatch_process import eventually
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
@@ -76,7 +76,7 @@ def test_what_had_its_time_leaves_and_what_is_still_there_stays(
 
     Each by a DELETE of its own: what nobody meant to delete is not deleted.
     """
-    zenwatch = live(**own, FALCO_QUIET="8760h")
+    zenwatch = live(**own, FALCO_RESOLVE_AFTER="8760h")
     apply(cluster, report_in(namespace, *cves(1, 2, 3)))
     alert(zenwatch, namespace, "one")
     alert(zenwatch, namespace, "two")
@@ -129,7 +129,7 @@ def test_a_record_that_changes_while_it_is_to_be_deleted_survives(
     kubeconfig, namespace = tmp_path / "kubeconfig", own["WATCH_NAMESPACE"]
     with Meanwhile(cluster, lambda: annotate(cluster, namespace, "one", "1000h")) as proxy:
         kubeconfig.write_text(kubeconfig_text(account, server=proxy.url, ca_pem=b""))
-        zenwatch = InProcess(kubeconfig, moved_clock, {**own, "FALCO_QUIET": "8760h"}).start()
+        zenwatch = InProcess(kubeconfig, moved_clock, {**own, "FALCO_RESOLVE_AFTER": "8760h"}).start()
         try:
             alert(zenwatch, namespace, "one")
             [record] = eventually(lambda: records(cluster, namespace))

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.cluster.in_process import InProcess
-from tests.cluster.objects import Json, apply, life_of, report_in
 from tests.cluster.test_doctor import doctor
 from tests.cluster.test_push import about, get, post
-from tests.controlplane.cluster import ControlPlane
-from tests.fakes.findings import a_vulnerability
-from tests.running import Zenwatch, eventually
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.fakes.findings import a_vulnerability
+from tests.support.in_process import InProcess
+from tests.support.objects import Json, apply, life_of, report_in
+from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
@@ -22,7 +22,7 @@ HOUR_SECS = 3600.0
 # Longer than it takes until retention looks again, and until what zenwatch says of itself is up to date.
 LOOK_SECS = 31.0
 LIMIT = 10
-OPEN, UNROLLED, FIXED = ("Open", ""), ("Resolved", "Unrolled"), ("Resolved", "Fixed")
+OPEN, UNROLLED, FIXED = ("Open", ""), ("Resolved", "RollupEnded"), ("Resolved", "Fixed")
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_alerts_without_room_are_counted_exactly_in_one_record_of_their_resource
     zenwatch.wait_for_rounds()
     zenwatch.advance(25 * HOUR_SECS)
     zenwatch.advance(LOOK_SECS)
-    await_store(cluster, namespace, lambda store: {life for _, life in store.rollups.values()} <= {("Resolved", "Quiet")})
+    await_store(cluster, namespace, lambda store: {life for _, life in store.rollups.values()} <= {("Resolved", "NotSeenAgain")})
     alert("warned 2", "Warning")
     await_store(cluster, namespace, lambda store: store.own == {"HIGH": 1, "MEDIUM": 1})
 

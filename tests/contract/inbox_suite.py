@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.fakes.findings import an_event
+from tests.support.fakes.findings import an_event
 from zenwatch.contract import Inbox
 from zenwatch.errors import Closed
 from zenwatch.model.event import Event
@@ -36,11 +36,11 @@ class InboxSuite:
     async def test_only_what_is_settled_makes_room(self, inbox: Inbox) -> None:
         """What was received and is not stored yet still needs its place."""
         assert await inbox.offer(_events("a", "b", "c"))
-        parcel = await inbox.receive()
+        queued = await inbox.receive()
         assert not await inbox.offer(_events("d"))
 
-        inbox.settle([parcel.ticket])
-        inbox.release([parcel.ticket])
+        inbox.settle([queued.message_id])
+        inbox.release([queued.message_id])
 
         async with asyncio.timeout(5):
             while not await inbox.offer(_events("d")):  # noqa: ASYNC110  told by nobody
@@ -104,7 +104,7 @@ def _events(*keys: str) -> list[Event]:
 
 async def _receive(inbox: Inbox) -> str:
     async with asyncio.timeout(1):
-        parcel = await inbox.receive()
-    inbox.settle([parcel.ticket])
-    inbox.release([parcel.ticket])
-    return parcel.event.key
+        queued = await inbox.receive()
+    inbox.settle([queued.message_id])
+    inbox.release([queued.message_id])
+    return queued.event.key

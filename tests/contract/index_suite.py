@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 from typing import Protocol
 
-from tests.fakes.findings import an_event
-from tests.fakes.pipeline import until
-from tests.fakes.store import MemoryStore
+from tests.support.fakes.findings import an_event
+from tests.support.fakes.pipeline import until
+from tests.support.fakes.store import MemoryStore
 from zenwatch.contract import Index
 from zenwatch.errors import Expired
 from zenwatch.model.record import Stored

@@ -4,8 +4,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.fakes.findings import REPORTS, a_finding
-from tests.fakes.store import MemoryStore
+from tests.support.fakes.findings import REPORTS, a_finding
+from tests.support.fakes.store import MemoryStore
 from zenwatch.contract import Intake
 from zenwatch.errors import Transient
 from zenwatch.metrics import Ledger
@@ -89,7 +89,7 @@ class IntakeSuite:
         for report in (POD, OTHER_POD, other_kind):
             harness.intake.take(report, "1", [])
 
-        harness.intake.keep_only(REPORTS, {OTHER_POD})
+        harness.intake.replace_all(REPORTS, {OTHER_POD})
 
         assert [harness.intake.version_of(report) for report in (POD, OTHER_POD, other_kind)] == [None, "1", "1"]
 
@@ -98,7 +98,7 @@ class IntakeSuite:
         longer = "reports.example.community/default/a"
         harness.intake.take(longer, "1", [])
 
-        harness.intake.keep_only("reports.example.com", set())
+        harness.intake.replace_all("reports.example.com", set())
 
         assert harness.intake.version_of(longer) == "1"
 

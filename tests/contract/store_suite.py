@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 import pytest
 
-from tests.fakes.findings import an_event
+from tests.support.fakes.findings import an_event
 from zenwatch.contract import Gone, Put, Store, Synced
 from zenwatch.errors import Conflict, Invalid, NotFound
 from zenwatch.model.event import Event
@@ -92,7 +92,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(store: Store) -> AsyncIterator[Listener]:
+async def monitored(store: Store) -> AsyncIterator[Listener]:
     told = cast("AsyncGenerator[Told, None]", store.follow())
     try:
         yield Listener(told)
@@ -346,7 +346,7 @@ class StoreSuite:
 
     async def test_an_empty_store_is_synced_at_once(self, store: Store) -> None:
         """Without records Synced is the first that is told; waiting for a Put would never end."""
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             assert await listener.until_synced() == []
 
     async def test_a_follow_tells_what_was_stored_before_it(self, store: Store, harness: StoreHarness) -> None:
@@ -355,7 +355,7 @@ class StoreSuite:
         created[0] = await store.set_status(created[0], Status(count=5, seen_at=SEEN_AT), now=SEEN_AT)
         elsewhere, _ = await store.create(_event(harness, 3, resource=Resource(kind="Node", name="n")), spec_hash="a")
 
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             told = await listener.until_synced()
 
         assert _by_name(told) == _by_name([*created, elsewhere])
@@ -364,14 +364,14 @@ class StoreSuite:
         """Synced comes after all of them, not after the first batch."""
         created = await asyncio.gather(*(store.create(_event(harness, number), spec_hash="a") for number in range(MANY)))
 
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             told = await listener.until_synced()
 
         assert _by_name(told) == _by_name([stored for stored, _ in created])
 
     async def test_a_follow_tells_every_change_after_that(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """Ours included: what a write returned is what the follower hears."""
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             await listener.until_synced()
             stored, _ = await store.create(event, spec_hash="a")
             await listener.until_put(stored)
@@ -382,7 +382,7 @@ class StoreSuite:
 
     async def test_a_follow_tells_that_a_record_is_gone(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """With a version above all that the record had, so that a late Put cannot bring it back."""
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             await listener.until_synced()
             stored, _ = await store.create(event, spec_hash="a")
             await harness.remove(stored)
@@ -396,7 +396,7 @@ class StoreSuite:
         foreign = an_event(cluster_id=f"{harness.cluster_id}-2", resource=event.resource)
         await store.create(foreign, spec_hash="a")
 
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             assert await listener.until_synced() == []
             await store.set_status((await store.create(foreign, spec_hash="a"))[0], Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
             mine, _ = await store.create(event, spec_hash="a")
@@ -407,19 +407,19 @@ class StoreSuite:
     async def test_a_second_follow_tells_the_whole_truth_anew(self, store: Store, harness: StoreHarness) -> None:
         """After a break, what is not told up to Synced is gone: nothing that happened in between is missed."""
         stays, goes = [(await store.create(_event(harness, number), spec_hash="a"))[0] for number in range(2)]
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             await listener.until_synced()
         await harness.remove(goes)
         comes, _ = await store.create(_event(harness, 2), spec_hash="a")
 
-        async with listening(store) as listener:
+        async with monitored(store) as listener:
             told = await listener.until_synced()
 
         assert _by_name(told) == _by_name([stays, comes])
 
     async def test_several_followers_hear_the_same(self, store: Store, event: Event) -> None:
         """One listener does not take anything from another."""
-        async with listening(store) as one, listening(store) as other:
+        async with monitored(store) as one, monitored(store) as other:
             await one.until_synced()
             await other.until_synced()
             stored, _ = await store.create(event, spec_hash="a")

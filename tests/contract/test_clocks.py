@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.contract.clock_suite import ClockSuite
-from tests.fakes.clock import FakeClock, MovedClock
+from tests.support.fakes.clock import FakeClock, MovedClock
 from zenwatch.contract import Clock
-from zenwatch.supervise import SystemClock
+from zenwatch.runtime.clock import SystemClock
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.contract.destination_suite import DestinationSuite
-from tests.fakes.destination import ListDestination
+from tests.support.fakes.destination import ListDestination
 from zenwatch.errors import Transient
 
 

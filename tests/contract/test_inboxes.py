@@ -7,11 +7,11 @@ import orjson
 import pytest
 
 from tests.contract.inbox_suite import InboxSuite
-from tests.fakes.findings import an_event
-from tests.fakes.pipeline import background
-from zenwatch.buffer.database import ROW_BYTES
-from zenwatch.buffer.inbox import MemoryInbox
-from zenwatch.buffer.spool import Spool, SpoolInbox
+from tests.support.fakes.findings import an_event
+from tests.support.fakes.pipeline import background
+from zenwatch.buffer.memory import MemoryInbox
+from zenwatch.buffer.sqlite.database import ROW_BYTES
+from zenwatch.buffer.sqlite.spool import Spool, SpoolInbox
 
 
 class TestMemoryInbox(InboxSuite):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.store_suite import StoreSuite
-from tests.fakes.store import MemoryStore
+from tests.support.fakes.store import MemoryStore
 from zenwatch.model.record import Stored
 
 

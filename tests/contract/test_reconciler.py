@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contract.intake_suite import IntakeSuite
-from tests.fakes.pipeline import Pipeline, running
+from tests.support.fakes.pipeline import Pipeline, running
 from zenwatch.model.finding import Severity
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contract.index_suite import IndexSuite
-from tests.fakes.store import MemoryStore
-from zenwatch.store.index import StoredIndex
+from tests.support.fakes.store import MemoryStore
+from zenwatch.store.crd.mirror import StoredIndex
 
 
 class Harness:

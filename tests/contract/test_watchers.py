@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.contract.watcher_suite import WatcherSuite
-from tests.installed import ROOT
-from tests.unit.watchers.payloads import SAMPLES
-from watchers.audit import AUDIT
-from zenwatch.contract import Circumstances, Watcher
-from zenwatch.plugins import installed_watchers
+from tests.support.paths import ROOT
+from tests.support.payloads import SAMPLES
+from watchers.audit.watcher import AUDIT
+from zenwatch.runtime.plugins import installed_watchers
+from zenwatch.sdk.testing import WatcherSuite
+from zenwatch.sdk.watcher import SelfIdentity, Watcher
 
 EXAMPLES = ROOT / "examples" / "pushed"
 AUDIT_EVENTS = json.loads((EXAMPLES / "audit-events.json").read_text())["items"]
 # Of the audit events those that are taken: what is left out finds nothing, by intent.
 PUSHED: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "falco": [json.loads((EXAMPLES / "falco-alert.json").read_text())],
-    "audit": [event for event in AUDIT_EVENTS if AUDIT.prepare(AUDIT.settings.read({}), Circumstances())(event).finding],
+    "audit": [event for event in AUDIT_EVENTS if AUDIT.prepare(AUDIT.settings.read({}), SelfIdentity())(event).finding],
 }
 
 

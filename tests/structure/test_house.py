@@ -10,20 +10,15 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from tests.support.paths import ROOT
 from zenwatch import log, metrics
 
-ROOT = Path(__file__).parents[2]
 CODE = sorted([*(ROOT / "zenwatch").rglob("*.py"), *(ROOT / "watchers").rglob("*.py")])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-OUTSIDE_ROOMS = {"model", "contract", "cli", "crds", "decisions"}
-ROOMS = [
-    file
-    for file in CODE
-    if file.name != "__init__.py"
-    and (file.parts[-2] == "watchers" or (file.parent.parent == ROOT / "zenwatch" and file.parts[-2] not in OUTSIDE_ROOMS))
-]
-MOST_LINES = {"zenwatch/__main__.py": 39, "zenwatch/app.py": 199}
-BIRTHPLACES = {"zenwatch/supervise.py", "zenwatch/app.py"}
+# A class with one of these, or with a loop that waits, has to be started or stopped: its module is a component.
+LIFECYCLE = {"start", "stop", "close", "drain"}
+MOST_LINES = {"zenwatch/__main__.py": 39, "zenwatch/runtime/app.py": 199}
+BIRTHPLACES = {"zenwatch/runtime/supervise.py", "zenwatch/runtime/app.py"}
 LOG_METHODS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 VAGUE_NAMES = {"utils", "util", "common", "base", "manager", "misc"}
@@ -40,7 +35,7 @@ CLOSED_SETS = {
     "rule": "the names of the rules of a push watcher, and below-severity",
     "method": "the HTTP methods of kube.client",
     "code": "the HTTP status codes that an API server answers",
-    "task": "the names that app.py gives: one per worker, source and kind",
+    "task": "the names that runtime/app.py gives: one per worker, source and kind",
 }
 BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_info")
 
@@ -87,18 +82,41 @@ def test_a_file_begins_with_a_sentence(file: Path) -> None:
     assert file in TESTS or said.split("\n\n")[0].rstrip().endswith((".", ":"))
 
 
-@pytest.mark.parametrize("file", ROOMS, ids=_named)
-def test_a_room_says_what_comes_in_and_who_cleans_up(file: Path) -> None:
+def _is_component(file: Path) -> bool:
+    """Whether one of its classes has to be started or stopped. A Protocol only promises it."""
+    classes = [node for node in ast.walk(_tree(file)) if isinstance(node, ast.ClassDef)]
+    return any(
+        method.name in LIFECYCLE or (isinstance(method, ast.AsyncFunctionDef) and any(_is_endless(node) for node in ast.walk(method)))
+        for owner in classes
+        if "Protocol" not in {getattr(parent, "id", "") for parent in owner.bases}
+        for method in owner.body
+        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def _is_endless(node: ast.AST) -> bool:
+    return isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value is True
+
+
+# They draw what they join instead.
+WIRING = {"zenwatch/runtime/app.py", "zenwatch/runtime/pipelines.py", "zenwatch/runtime/housekeeping.py"}
+COMPONENTS = [file for file in CODE if _named(file) not in WIRING and _is_component(file)]
+
+
+@pytest.mark.parametrize("file", COMPONENTS, ids=_named)
+def test_a_component_says_what_comes_in_and_who_cleans_up(file: Path) -> None:
     """One sentence, then In:, Out:, Owns: and Stops:, each with something behind it."""
-    said = ast.get_docstring(_tree(file)) or ""
+    docstring = ast.get_docstring(_tree(file)) or ""
 
     for label in ("In", "Out", "Owns", "Stops"):
-        assert re.search(rf"(^|  ){label}: \S", said, re.MULTILINE), f"no {label}:"
+        assert re.search(rf"(^|  ){label}: \S", docstring, re.MULTILINE), f"no {label}:"
 
 
-def test_there_are_rooms() -> None:
-    """The tests above are worth as much as their list."""
-    assert {"zenwatch/store/writer.py", "zenwatch/kube/client.py", "watchers/trivy.py"} <= {_named(file) for file in ROOMS}
+def test_components_are_found_at_every_depth() -> None:
+    """The test above is worth as much as its list."""
+    assert {"zenwatch/store/writer.py", "zenwatch/buffer/sqlite/spool.py", "zenwatch/sources/pull/informer.py"} <= set(
+        map(_named, COMPONENTS)
+    )
 
 
 @pytest.mark.parametrize("file", [*CODE, *TESTS], ids=_named)
@@ -121,7 +139,7 @@ def test_a_broad_except_stands_in_one_place(file: Path) -> None:
         if caught is None or (isinstance(caught, ast.Name) and caught.id in {"Exception", "BaseException"})
     ]
 
-    assert _named(file) == "zenwatch/supervise.py" or broad == []
+    assert _named(file) == "zenwatch/runtime/supervise.py" or broad == []
 
 
 @pytest.mark.parametrize("file", CODE, ids=_named)
@@ -193,7 +211,7 @@ def test_log_keys_are_of_one_list(file: Path) -> None:
 
 @pytest.mark.parametrize("file", CODE, ids=_named)
 def test_loggers_carry_keys_of_that_list(file: Path) -> None:
-    """get_logger(room=...) binds them to every line."""
+    """get_logger(component=...) binds them to every line."""
     bound = {keyword.arg for call in _calls(file) if _called(call) in {"get_logger", "bind"} for keyword in call.keywords}
 
     assert bound <= log.KEYS

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.installed import ROOT
-from zenwatch.contract import ApiResource
-from zenwatch.plugins import installed_watchers
+from tests.support.paths import ROOT
+from zenwatch.runtime.plugins import installed_watchers
+from zenwatch.sdk.watcher import ApiResource
 
 Rule = dict[str, Any]
 

@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from tests.installed import ROOT
+from tests.support.paths import ROOT
 from zenwatch.cli.settings import rows as settings_rows
 
 README = (ROOT / "README.md").read_text()

@@ -17,7 +17,7 @@ def _reset() -> Iterator[None]:
 
 
 def _say_something() -> None:
-    logger = structlog.get_logger(room="tests")
+    logger = structlog.get_logger(component="tests")
     logger.info("records_stored", source="trivy", count=3, error='two\nlines and a "quote" ä')
     try:
         raise ValueError("a bug")
@@ -34,7 +34,7 @@ def test_json_is_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None
     out, err = capsys.readouterr()
     stored, failed = [json.loads(line) for line in err.splitlines()]
     assert out == ""
-    assert (stored["event"], stored["level"], stored["room"], stored["count"]) == ("records_stored", "info", "tests", 3)
+    assert (stored["event"], stored["level"], stored["component"], stored["count"]) == ("records_stored", "info", "tests", 3)
     assert stored["error"] == 'two\nlines and a "quote" ä'
     assert stored["timestamp"].endswith("Z")
     assert "ValueError: a bug" in failed["exception"]

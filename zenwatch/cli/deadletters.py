@@ -8,9 +8,9 @@ from collections.abc import Callable
 import orjson
 import yaml
 
-from zenwatch.buffer.letters import KeptLetter, LetterBox
+from zenwatch.buffer.sqlite.dead_letters import DeadLetterEntry, DeadLetterQueue
+from zenwatch.config.core import Settings
 from zenwatch.errors import BadInput, ConfigError
-from zenwatch.settings import Settings
 
 
 def define(command: argparse.ArgumentParser) -> None:
@@ -31,11 +31,11 @@ def define(command: argparse.ArgumentParser) -> None:
         action.set_defaults(call=call)
 
 
-def _box(parsed: argparse.Namespace) -> LetterBox:
+def _box(parsed: argparse.Namespace) -> DeadLetterQueue:
     folder = parsed.spool_dir or Settings.read(os.environ).spool_dir
     if not folder:
         raise ConfigError("No spool was named. Use --spool-dir FOLDER or the environment variable SPOOL_DIR.")
-    return LetterBox(folder)
+    return DeadLetterQueue(folder)
 
 
 def _list(parsed: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def _list(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _row(kept: KeptLetter) -> tuple[str, ...]:
+def _row(kept: DeadLetterEntry) -> tuple[str, ...]:
     letter = kept.letter
     key = letter.event.key if len(letter.event.key) <= 60 else letter.event.key[:59] + "…"
     return str(kept.id), letter.refused_at, letter.event.source, letter.event.name, key, letter.reason
@@ -67,7 +67,7 @@ def _drop(parsed: argparse.Namespace) -> int:
     return _each(parsed, lambda box, number: print(f"{number}: {box.drop(number).letter.event.name} is dropped"))
 
 
-def _each(parsed: argparse.Namespace, work: Callable[[LetterBox, int], None]) -> int:
+def _each(parsed: argparse.Namespace, work: Callable[[DeadLetterQueue, int], None]) -> int:
     """1 where one of the numbers is none; the others are done all the same."""
     box, code = _box(parsed), 0
     for number in parsed.number:
@@ -79,7 +79,7 @@ def _each(parsed: argparse.Namespace, work: Callable[[LetterBox, int], None]) ->
     return code
 
 
-def _as_yaml(kept: KeptLetter) -> str:
+def _as_yaml(kept: DeadLetterEntry) -> str:
     plain = orjson.loads(
         orjson.dumps({"number": kept.id, "refusedAt": kept.letter.refused_at, "reason": kept.letter.reason, "event": kept.letter.event})
     )

@@ -16,15 +16,15 @@ from zenwatch import log
 from zenwatch.cli.cluster import add_cluster_options, named_cluster
 from zenwatch.cli.crds import crd_files
 from zenwatch.cli.process import ProcessDoor, add_process_options
+from zenwatch.config.core import Settings
 from zenwatch.doctor.check import Check, Level, exit_code
 from zenwatch.doctor.examine import Case, Diagnosis, examine
 from zenwatch.errors import ConfigError
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
 from zenwatch.model.record import KIND
-from zenwatch.plugins import installed_watchers, settings_of
-from zenwatch.settings import Settings
-from zenwatch.supervise import SystemClock
+from zenwatch.runtime.clock import SystemClock
+from zenwatch.runtime.plugins import installed_watchers, settings_of
 
 _DESCRIPTION = """Look at everything that zenwatch needs, and say what is wrong and what to type or change to mend it: the API
 server, our kind and its schema, permissions, the process that runs, and for each source whether its tool is

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.process import ProcessDoor, add_process_options
+from zenwatch.config.core import Settings
 from zenwatch.errors import Transient, ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
-from zenwatch.settings import Settings
-from zenwatch.store.crd import CrdStore
+from zenwatch.store.crd.store import CrdStore
 
 
 def define(command: argparse.ArgumentParser) -> None:
@@ -31,17 +31,17 @@ def define(command: argparse.ArgumentParser) -> None:
 
 def _call(parsed: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
-    fates = _ask_process(parsed, settings)
+    outcome_log = _ask_process(parsed, settings)
     cluster = cluster_if_named(parsed)
     records = asyncio.run(_find_records(settings, cluster, parsed.query)) if cluster else []
-    for fate in fates or ():
+    for fate in outcome_log or ():
         record = f", record {fate['name']}" if fate["name"] else ""
         print(f"process   {fate['source']}: {fate['outcome']} at {fate['at']}{record}\n          {fate['why']}")
     for found in records:
         _print_record(found)
     if not cluster:
         print("Name a cluster (--kubeconfig, --context or KUBECONFIG) to see the record as well.", file=sys.stderr)
-    if not fates and not records:
+    if not outcome_log and not records:
         print(f"Nothing is known of {parsed.query!r}.", file=sys.stderr)
         return 1
     return 0
@@ -54,8 +54,8 @@ def _ask_process(parsed: argparse.Namespace, settings: Settings) -> list[dict[st
         reply = door.get(f"/explain?{urlencode({'q': parsed.query})}")
         reason = reply.text[:300].strip()
         if reply.status == 200:
-            fates: list[dict[str, str]] = json.loads(reply.text)
-            return fates
+            outcome_log: list[dict[str, str]] = json.loads(reply.text)
+            return outcome_log
     except (Transient, ValueError) as exc:
         reason = first_line(exc)
     print(f"zenwatch: no answer from {door.url}: {reason}", file=sys.stderr)

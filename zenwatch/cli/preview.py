@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 import yaml
 
-from zenwatch.contract import Circumstances, PushWatcher
+from zenwatch.config.core import Settings
 from zenwatch.errors import ConfigError
-from zenwatch.plugins import AnyWatcher, installed_watchers, settings_of
-from zenwatch.preview import Preview
-from zenwatch.settings import Settings
+from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.preview import Preview
+from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity
 
 # A person who waits wants to know that something happens; one who gives three files does not.
 PROGRESS_EVERY_FILES = 20
@@ -39,7 +39,7 @@ def _call(parsed: argparse.Namespace) -> int:
     watchers = _chosen(parsed.source)
     thresholds = {watcher.name: settings_of(watcher, os.environ).min_severity for watcher in watchers}
     judges = {
-        watcher.name: watcher.prepare(settings_of(watcher, os.environ), Circumstances(own_namespace=settings.own_namespace))
+        watcher.name: watcher.prepare(settings_of(watcher, os.environ), SelfIdentity(own_namespace=settings.own_namespace))
         for watcher in watchers
         if isinstance(watcher, PushWatcher)
     }

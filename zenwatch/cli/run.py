@@ -8,12 +8,12 @@ import signal
 import structlog
 
 from zenwatch import log as logging
-from zenwatch.app import run_loop, run_until
 from zenwatch.cli.cluster import add_cluster_options, named_cluster
+from zenwatch.config.core import Settings
 from zenwatch.kube import access
-from zenwatch.settings import Settings
+from zenwatch.runtime.app import run_loop, run_until
 
-log = structlog.get_logger(room="run")
+log = structlog.get_logger(component="run")
 
 _DESCRIPTION = """Watch the security tools of one cluster and store what they find as ZenAgentEvents.
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from pydantic.fields import FieldInfo
 
-from zenwatch.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
-from zenwatch.settings import Settings, accepted
+from zenwatch.config.core import Settings, accepted
+from zenwatch.runtime.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
 
 
 def define(command: argparse.ArgumentParser) -> None:

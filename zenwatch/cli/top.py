@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from zenwatch.answers import MOST_LINES, top
+from zenwatch.api.introspection import MOST_LINES, top
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.process import ProcessDoor, add_process_options
+from zenwatch.config.core import Settings
 from zenwatch.contract import Put, Synced
 from zenwatch.errors import Transient, ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.model.finding import Severity
-from zenwatch.settings import Settings
-from zenwatch.store.crd import CrdStore
-from zenwatch.store.groups import DIMENSIONS, Groups
+from zenwatch.store.crd.store import CrdStore
+from zenwatch.store.crd.top import DIMENSIONS, Groups
 
 # Reading 20,000 records takes some seconds: a person wants to know that something happens.
 PROGRESS_EVERY_RECORDS = 5000

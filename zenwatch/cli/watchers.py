@@ -8,12 +8,12 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
-from zenwatch.contract import PushWatcher
+from zenwatch.config.core import Settings, WatcherSettings
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
-from zenwatch.plugins import AnyWatcher, installed_watchers, settings_of
-from zenwatch.settings import Settings, WatcherSettings
-from zenwatch.sources.detect import survey
+from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
+from zenwatch.sources.pull.detection import survey
 
 
 def define(command: argparse.ArgumentParser) -> None:

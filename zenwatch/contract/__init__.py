@@ -7,32 +7,25 @@ takes the body and a PushIntake the findings, with an Inbox in it; a Destination
 Each of these has one suite in tests/contract that every implementation passes.
 """
 
-from zenwatch.contract.intake import Answer, DeadLetters, FindsOwners, Hook, Inbox, Intake, PushIntake, TellsFates
-from zenwatch.contract.store import Clock, Destination, Gone, HasRoom, Index, Put, RecordWriter, Store, Synced
-from zenwatch.contract.tools import RECENT_ENTRIES, ApiResource, Circumstances, PushWatcher, Verdict, Watcher
+from zenwatch.contract.intake import DeadLetters, Hook, HookResponse, Inbox, Intake, OutcomeRecorder, OwnerResolver, PushIntake
+from zenwatch.contract.store import Capacity, Clock, Destination, Gone, Index, Put, RecordWriter, Store, Synced
 
 __all__ = [
-    "RECENT_ENTRIES",
-    "Answer",
-    "ApiResource",
-    "Circumstances",
+    "Capacity",
     "Clock",
     "DeadLetters",
     "Destination",
-    "FindsOwners",
     "Gone",
-    "HasRoom",
     "Hook",
+    "HookResponse",
     "Inbox",
     "Index",
     "Intake",
+    "OutcomeRecorder",
+    "OwnerResolver",
     "PushIntake",
-    "PushWatcher",
     "Put",
     "RecordWriter",
     "Store",
     "Synced",
-    "TellsFates",
-    "Verdict",
-    "Watcher",
 ]

@@ -4,14 +4,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from zenwatch.model.envelope import Outcome
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Resource
-from zenwatch.model.parcel import DeadLetter, Fill, Intent, Parcel
+from zenwatch.model.queue import DeadLetter, Fill, Intent, QueuedEvent
+from zenwatch.model.write import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HookResponse:
     """What a webhook's sender is told: an HTTP status, one line of text, and when to come again."""
 
     status: int
@@ -38,12 +38,12 @@ class Hook(Protocol):
         """A request to this path was answered with this status. sender: the address that it came from."""
         ...
 
-    async def post(self, body: bytes, media_type: str) -> Answer:
+    async def post(self, body: bytes, media_type: str) -> HookResponse:
         """Answer once the events are as safe as configured. Never raises for what a sender may send."""
         ...
 
 
-class TellsFates(Protocol):
+class OutcomeRecorder(Protocol):
     """Remembers what became of events, for whoever asks."""
 
     def tell(self, source: str, key: str, outcome: Outcome, why: str, *, name: str = "") -> None:
@@ -62,7 +62,7 @@ class PushIntake(Protocol):
         ...
 
 
-class FindsOwners(Protocol):
+class OwnerResolver(Protocol):
     """Knows which controller runs what."""
 
     async def controller_of(self, resource: Resource) -> Resource:
@@ -94,15 +94,15 @@ class Intake(Protocol):
         """The report was deleted."""
         ...
 
-    def keep_only(self, place: str, reports: Collection[str]) -> None:
+    def replace_all(self, place: str, reports: Collection[str]) -> None:
         """A complete list of the place holds just these: forget its other ones. From now on the place is in sight."""
         ...
 
-    def lose_sight(self, place: str) -> None:
+    def mark_stale(self, place: str) -> None:
         """What changes there is not told for the time being: conclude nothing from what is not told."""
         ...
 
-    def regain_sight(self, place: str) -> None:
+    def mark_fresh(self, place: str) -> None:
         """All that changed meanwhile was told."""
         ...
 
@@ -138,11 +138,11 @@ class Inbox(Protocol):
         """
         ...
 
-    async def receive(self) -> Parcel:
+    async def receive(self) -> QueuedEvent:
         """The next event, in the order of the offers. Raises Closed once it is closed and all was received."""
         ...
 
-    def release(self, tickets: Sequence[int]) -> None:
+    def release(self, message_ids: Sequence[int]) -> None:
         """These events need no room in memory any more: they are settled, or became part of another one's write."""
         ...
 
@@ -150,7 +150,7 @@ class Inbox(Protocol):
         """Return once it is safe to make these writes. Each replaces an earlier intent for the same record."""
         ...
 
-    def settle(self, tickets: Sequence[int]) -> None:
+    def settle(self, message_ids: Sequence[int]) -> None:
         """What became of these events is known: never give them out again."""
         ...
 

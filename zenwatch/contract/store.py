@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from zenwatch.model.envelope import Envelope
 from zenwatch.model.event import Event
 from zenwatch.model.record import Status, Stored
+from zenwatch.model.write import Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,11 @@ class Index(Protocol):
         ...
 
 
-class HasRoom(Protocol):
+class Capacity(Protocol):
     """Knows how many records fit."""
 
     @property
-    def room(self) -> int:
+    def free_records(self) -> int:
         """How many more."""
         ...
 

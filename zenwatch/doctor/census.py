@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zenwatch.contract import ApiResource
+from zenwatch.config.core import Settings
 from zenwatch.doctor.check import moment_of
 from zenwatch.doctor.permissions import RECORDS, store_parts
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.model.record import CLUSTER_LABEL, Phase
-from zenwatch.settings import Settings
-from zenwatch.sources.detect import METADATA_ONLY
+from zenwatch.sdk.watcher import ApiResource
+from zenwatch.sources.pull.detection import METADATA_ONLY
 
 PAGE_OBJECTS = 500
 # A guess at what a person waits for: 20,000 objects are 40 requests. The rest is said to be more.

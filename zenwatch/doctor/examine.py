@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from zenwatch.contract import Clock, PushWatcher
+from zenwatch.config.core import Settings, WatcherSettings
+from zenwatch.contract import Clock
 from zenwatch.doctor import census, options, process, served, sources, storage, vantage
 from zenwatch.doctor.census import Census
 from zenwatch.doctor.check import Check, Level
@@ -19,9 +20,8 @@ from zenwatch.doctor.permissions import Account
 from zenwatch.doctor.process import Door, Told
 from zenwatch.errors import ConfigError, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
-from zenwatch.plugins import AnyWatcher
-from zenwatch.settings import Settings, WatcherSettings
-from zenwatch.web.doors import doors_of
+from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
+from zenwatch.web.server_config import server_config
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ async def examine(case: Case) -> Diagnosis:
 def _would_start(case: Case) -> list[Check]:
     """A process that runs has settings of its own; where none does, ours are what it would be started with."""
     try:
-        doors_of(case.settings, is_in_pod=case.is_in_pod, clock=case.clock)
+        server_config(case.settings, is_in_pod=case.is_in_pod, clock=case.clock)
     except ConfigError as exc:
         text = "zenwatch run would not start with the settings that doctor has"
         return [Check(process.AREA, "settings", Level.FAIL, text, (str(exc),))]

@@ -5,10 +5,11 @@ Owns: nothing.
 Stops: nothing to stop.
 """
 
-from zenwatch.contract import Clock, PushWatcher
+from zenwatch.config.core import watcher_prefix
+from zenwatch.contract import Clock
 from zenwatch.doctor.check import Check, Level, since
 from zenwatch.doctor.process import Told, buffer_check
-from zenwatch.settings import watcher_prefix
+from zenwatch.sdk.watcher import PushWatcher
 
 
 def hook_checks(watcher: PushWatcher, told: Told, clock: Clock) -> list[Check]:

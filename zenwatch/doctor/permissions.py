@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zenwatch.contract import ApiResource, Watcher
+from zenwatch.config.core import Settings
 from zenwatch.errors import Forbidden, NotFound
 from zenwatch.kube.client import Call, KubeClient
-from zenwatch.lines import places_of
 from zenwatch.model.record import GROUP, KIND, PLURAL, VERSION
-from zenwatch.settings import Settings
+from zenwatch.runtime.pipelines import scopes_of
+from zenwatch.sdk.watcher import ApiResource, Watcher
 
 RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
 # As in deployments/base/rbac.yaml; tests/unit/doctor holds both together.
@@ -48,7 +48,7 @@ class Permission:
 
 
 def read_needs(watcher: Watcher, settings: Settings) -> list[Permission]:
-    return [Permission(verb, place.resource, place.namespace) for place in places_of(watcher, settings) for verb in READ_VERBS]
+    return [Permission(verb, place.resource, place.namespace) for place in scopes_of(watcher, settings) for verb in READ_VERBS]
 
 
 def store_parts(settings: Settings) -> tuple[str, ...]:

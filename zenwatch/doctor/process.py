@@ -18,7 +18,7 @@ from zenwatch.doctor.check import Check, Level, span
 from zenwatch.doctor.status import Budget, SourceStatus, Status
 from zenwatch.doctor.vantage import skew_check, skew_secs
 from zenwatch.errors import Transient, first_line
-from zenwatch.model.parcel import Fill
+from zenwatch.model.queue import Fill
 from zenwatch.store.budget import WARN_SHARE
 
 AREA = "process"
@@ -149,7 +149,7 @@ def _nobody(told: Told) -> Check:
 
 def _answers(told: Told, clock: Clock) -> Check:
     if told.alive.status != 200:
-        advice = "Restart it, and keep its log: something held its loop for seconds (zenwatch_loop_held_seconds)."
+        advice = "Restart it, and keep its log: something held its loop for seconds (zenwatch_event_loop_lag_max_seconds)."
         return Check(AREA, "answers", Level.FAIL, f"{told.url} is alive, but stuck: {_line(told.alive.text)}", (advice,))
     version = f"zenwatch {told.status.version}" if told.status and told.status.version else "a zenwatch"
     started = f", since {span((clock.now() - told.status.started_at).total_seconds())}" if told.status and told.status.started_at else ""

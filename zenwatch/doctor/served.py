@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zenwatch.contract import ApiResource
 from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.permissions import RECORDS
 from zenwatch.doctor.schema import Differences, compare
 from zenwatch.errors import Forbidden, NotFound, ZenwatchError, first_line
 from zenwatch.kube.client import Call, Discovery, KubeClient
+from zenwatch.sdk.watcher import ApiResource
 
 AREA = "store"
 APPLY = "zenwatch crds | kubectl apply -f -"

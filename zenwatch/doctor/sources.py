@@ -8,7 +8,8 @@ Stops: nothing to stop.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zenwatch.contract import ApiResource, Clock, PushWatcher, Watcher
+from zenwatch.config.core import Settings, WatcherSettings, watcher_prefix
+from zenwatch.contract import Clock
 from zenwatch.doctor import census
 from zenwatch.doctor.census import Census
 from zenwatch.doctor.check import Check, Level, since, span
@@ -19,10 +20,9 @@ from zenwatch.doctor.served import Served, find
 from zenwatch.doctor.storage import not_asked
 from zenwatch.errors import Forbidden, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
-from zenwatch.lines import places_of
-from zenwatch.plugins import AnyWatcher
-from zenwatch.settings import Settings, WatcherSettings, watcher_prefix
-from zenwatch.sources.detect import PODS
+from zenwatch.runtime.pipelines import scopes_of
+from zenwatch.sdk.watcher import AnyWatcher, ApiResource, PushWatcher, Watcher
+from zenwatch.sources.pull.detection import PODS
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def _look_at_reports(
     watcher: Watcher, own: WatcherSettings, pods: Census | ZenwatchError | None, around: Surroundings
 ) -> list[Check]:
     name = watcher.name
-    kinds = list(dict.fromkeys(place.resource for place in places_of(watcher, around.settings)))
+    kinds = list(dict.fromkeys(place.resource for place in scopes_of(watcher, around.settings)))
     try:
         served = await find(around.client, kinds)
     except ZenwatchError as exc:
@@ -124,7 +124,7 @@ async def _reports(watcher: Watcher, served: Served, around: Surroundings) -> tu
     said = around.process.source(watcher.name)
     if said and said.last_data_at and not any(kind.label_selector for kind in served.kinds):
         return whole, None
-    for place in places_of(watcher, around.settings):
+    for place in scopes_of(watcher, around.settings):
         if place.resource in served.kinds:
             try:
                 whole.add(await census.count(around.client, place.resource, place.namespace))

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from zenwatch.doctor.check import moment_of
-from zenwatch.model.parcel import Fill
+from zenwatch.model.queue import Fill
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from zenwatch.contract import ApiResource
 from zenwatch.errors import (
     AlreadyExists,
     Conflict,
@@ -31,8 +30,9 @@ from zenwatch.errors import (
     first_line,
 )
 from zenwatch.kube.access import Access
-from zenwatch.kube.pace import Pace
 from zenwatch.metrics import api_requests
+from zenwatch.runtime.token_bucket import TokenBucket
+from zenwatch.sdk.watcher import ApiResource
 
 JSON = "application/json"
 # 20 objects (the first page of a list) of 3 MiB, the most that an API server takes for one object.
@@ -97,7 +97,7 @@ _METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "upda
 class KubeClient:
     def __init__(self, access: Access, *, timeout_secs: float, connections: int, rate_per_sec: float = 2000.0) -> None:
         self._access = access
-        self._pace = Pace(rate_per_sec)
+        self._pace = TokenBucket(rate_per_sec)
         self._timeout_secs = timeout_secs
         # Answers are small or come from the same machine room: compressing them costs the API server more than it saves.
         headers = {"Accept-Encoding": "identity", "User-Agent": "zenwatch"}

@@ -14,12 +14,13 @@ from weakref import WeakValueDictionary
 import structlog
 from cachetools import TTLCache
 
-from zenwatch.contract import ApiResource, Clock
+from zenwatch.contract import Clock
 from zenwatch.errors import Expired, Forbidden, Permanent, Transient, first_line
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.model.finding import Resource
+from zenwatch.sdk.watcher import ApiResource
 
-log = structlog.get_logger(room="owners")
+log = structlog.get_logger(component="owners")
 
 ONE_METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 LIST_METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
@@ -62,7 +63,7 @@ _NOBODY = _Owner("", "", "")
 
 
 class Owners:
-    """contract.FindsOwners over the API server."""
+    """contract.OwnerResolver over the API server."""
 
     def __init__(self, client: KubeClient, *, clock: Clock) -> None:
         timer = clock.monotonic_secs

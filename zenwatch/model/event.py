@@ -27,7 +27,7 @@ class Event:
     """One finding, or several of one key merged, as it will be stored.
 
     name: of the record, from record_name().
-    score: 0 to 100, transform/score.py.
+    score: 0 to 100, processing/event/score.py.
     detected_at: RFC 3339 in UTC, to the second.
     details: JSON values; lists hold strings, sorted, each once.
     """

@@ -39,16 +39,16 @@ class Reason(StrEnum):
     FIXED: its report, or another one of the same resource, was read whole and does not hold it any more.
     REPORT_GONE: the report was deleted, often with its resource, and none came in its place.
     BELOW_THRESHOLD: still reported, but a setting or a new severity excludes it.
-    QUIET: pushed, and not seen again for a while. REOPENED: it came back after it was resolved.
-    UNROLLED: of a record that stood for several findings: each has its own now, or is gone.
+    NOT_SEEN_AGAIN: pushed, and not seen again for a while. REOPENED: it came back after it was resolved.
+    ROLLUP_ENDED: of a record that stood for several findings: each has its own now, or is gone.
     """
 
     FIXED = "Fixed"
     REPORT_GONE = "ReportGone"
     BELOW_THRESHOLD = "BelowThreshold"
-    QUIET = "Quiet"
+    NOT_SEEN_AGAIN = "NotSeenAgain"
     REOPENED = "Reopened"
-    UNROLLED = "Unrolled"
+    ROLLUP_ENDED = "RollupEnded"
 
 
 NO_RESOURCE = Resource()
@@ -128,21 +128,23 @@ class Status:
     reason: str | None = None
     seen_at: datetime | None = None
 
-    def onto(self, stored: Stored) -> "Status":
+    def rebased_on(self, stored: Stored) -> "Status":
         """The same where somebody else was quicker: what is open again was reopened, and no reopening is taken back."""
         returns = self.phase == Phase.OPEN and stored.is_resolved
         reopened = max(self.reopened, stored.reopened + returns)
         return replace(self, reopened=reopened, reason=self.reason or (Reason.REOPENED if returns else None))
 
-    def is_said_by(self, stored: Stored) -> bool:
+    def matches(self, stored: Stored) -> bool:
         return (self.phase, self.count, self.reopened) == (stored.phase, stored.count, stored.reopened)
 
 
-def status_of_sighting(stored: Stored | None, *, count: int, seen_at: datetime | None = None, is_news: bool = False) -> Status:
+def status_of_sighting(
+    stored: Stored | None, *, count: int, seen_at: datetime | None = None, starts_new_occurrence: bool = False
+) -> Status:
     """Of a finding that is there now. is_news: it counts as having come back although its record is still open (DEDUP_WINDOW)."""
     if stored is None:
         return Status(count=count, seen_at=seen_at)
-    if stored.is_resolved or is_news:
+    if stored.is_resolved or starts_new_occurrence:
         return Status(Phase.OPEN, count, stored.reopened + 1, Reason.REOPENED, seen_at)
     return Status(stored.phase, count, stored.reopened, None, seen_at)
 

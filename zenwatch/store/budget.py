@@ -12,7 +12,7 @@ import structlog
 from zenwatch.contract import Index
 from zenwatch.metrics import BUDGET_BYTES, BUDGET_RECORDS, BUDGET_USED, FINDINGS_ROLLED_UP
 
-log = structlog.get_logger(room="budget")
+log = structlog.get_logger(component="budget")
 
 # Somebody should look before it is full. It is told again only after it was clearly better in between.
 WARN_SHARE, CALM_SHARE = 0.8, 0.75
@@ -45,7 +45,7 @@ class Budget:
         return max(len(self._index) / self.records_limit, self._index.size_bytes / self.bytes_limit)
 
     @property
-    def room(self) -> int:
+    def free_records(self) -> int:
         """How many more records fit."""
         stored = len(self._index)
         each_bytes = max(RECORD_BYTES, self._index.size_bytes // stored if stored else 0)
@@ -60,7 +60,7 @@ class Budget:
     def missing(self) -> int:
         """How many records would have to go so that all have room, and a few that will come."""
         headroom = max(1, self.records_limit // HEADROOM_PART)
-        return max(self.rolled_up - self.room, len(self._index) - self.records_limit + headroom, headroom - self.room, 0)
+        return max(self.rolled_up - self.free_records, len(self._index) - self.records_limit + headroom, headroom - self.free_records, 0)
 
     def roll_up(self, source: str, findings: int) -> None:
         """So many findings of the source have no record of their own now."""

@@ -12,14 +12,14 @@ from functools import lru_cache, partial
 
 import structlog
 
+from zenwatch.config.core import seconds_of
 from zenwatch.contract import Clock, Index, RecordWriter
 from zenwatch.metrics import RECORDS_DELETED
-from zenwatch.model.envelope import Envelope, Receipt, Removal
 from zenwatch.model.record import Stored
-from zenwatch.settings import seconds_of
+from zenwatch.model.write import Delete, Envelope, WriteResult
 from zenwatch.store.budget import Budget
 
-log = structlog.get_logger(room="retention")
+log = structlog.get_logger(component="retention")
 
 # Nobody waits for it: a record may stay so much longer than its time.
 LOOK_EVERY_SECS = 30.0
@@ -73,12 +73,12 @@ class Retention:
                 # It changed while others were deleted.
                 continue
             answers.append(asyncio.get_running_loop().create_future())
-            await self._writer.submit(Envelope(Removal(stored), partial(self._receive, stored, reason, answers[-1])))
+            await self._writer.submit(Envelope(Delete(stored), partial(self._receive, stored, reason, answers[-1])))
             await self._clock.wait(self._never, timeout_secs=1.0 / self._rules.rate_per_sec)
         if deleted := sum(await asyncio.gather(*answers)):
             log.info("records_deleted", reason=reason, count=deleted)
 
-    def _receive(self, stored: Stored, reason: str, answer: asyncio.Future[bool], receipt: Receipt) -> None:
+    def _receive(self, stored: Stored, reason: str, answer: asyncio.Future[bool], receipt: WriteResult) -> None:
         if receipt.outcome is not None:
             RECORDS_DELETED.labels(stored.source, reason).inc()
             self._index.drop(stored.name)

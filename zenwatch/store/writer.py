@@ -14,14 +14,14 @@ import structlog
 from zenwatch.contract import Clock, DeadLetters, Store
 from zenwatch.errors import Closed, Conflict, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
 from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS, RECORDS_REOPENED, RECORDS_RESOLVED
-from zenwatch.model.envelope import Change, Envelope, Order, Outcome, Receipt, Removal, Write
 from zenwatch.model.event import Event, rfc3339
-from zenwatch.model.parcel import DeadLetter
+from zenwatch.model.queue import DeadLetter
 from zenwatch.model.record import Status, Stored
-from zenwatch.store.pressure import Valve
-from zenwatch.supervise import backoff_secs
+from zenwatch.model.write import Delete, Envelope, Outcome, SetStatus, Upsert, WriteRequest, WriteResult
+from zenwatch.runtime.backoff import backoff_secs
+from zenwatch.store.adaptive_limit import AdaptiveLimiter
 
-log = structlog.get_logger(room="writer")
+log = structlog.get_logger(component="writer")
 
 # Tries per write before the receipt says "not settled": with back-off about 4 s, so that a restarting API server is noticed
 # by few writes and a short 429 by none. The source tries again at its next round.
@@ -37,7 +37,7 @@ class _Progress:
     creates: int = 0
 
 
-class _Surprise(Exception):  # noqa: N818  no error: the submitter decides anew
+class _StoreConflict(Exception):  # noqa: N818  no error: the submitter decides anew
     """An exact write met something else than it was made for."""
 
     def __init__(self, stored: Stored | None) -> None:
@@ -45,7 +45,7 @@ class _Surprise(Exception):  # noqa: N818  no error: the submitter decides anew
         self.stored = stored
 
 
-class _LoggedLetters:
+class _LoggedDeadLetters:
     """contract.DeadLetters for a writer that was given none: a line in the log."""
 
     async def put(self, letter: DeadLetter) -> None:
@@ -62,8 +62,8 @@ class Writer:
         """
         self._store = store
         self._clock = clock
-        self._dead_letters = _LoggedLetters() if dead_letters is None else dead_letters
-        self._valve = Valve(clock, most=concurrency or queue_writes)
+        self._dead_letters = _LoggedDeadLetters() if dead_letters is None else dead_letters
+        self._limiter = AdaptiveLimiter(clock, most=concurrency or queue_writes)
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=queue_writes)
         self._closed = False
         self._told: set[str] = set()
@@ -86,13 +86,13 @@ class Writer:
         await self._queue.join()
 
     async def work(self) -> None:
-        """One worker: app.py starts WRITE_CONCURRENCY of them."""
+        """One worker: runtime/app.py starts WRITE_CONCURRENCY of them."""
         while True:
             envelope = await self._queue.get()
-            receipt = Receipt(outcome=None)
+            receipt = WriteResult(outcome=None)
             started = self._clock.monotonic_secs()
             try:
-                receipt = await self._settle(envelope.write)
+                receipt = await self._settle(envelope.request)
             finally:
                 # Also when this worker is cancelled or fails: an envelope without a receipt would block its name for ever.
                 RECORD_WRITE_SECONDS.observe(self._clock.monotonic_secs() - started)
@@ -101,69 +101,69 @@ class Writer:
                 finally:
                     self._queue.task_done()
 
-    async def _settle(self, order: Order) -> Receipt:
+    async def _settle(self, order: WriteRequest) -> WriteResult:
         attempt, progress = 1, _Progress(order.stored)
         while True:
             tried = await self._try(order, progress)
-            if isinstance(tried, Receipt):
+            if isinstance(tried, WriteResult):
                 return tried
             if self._closed or attempt == TRIES:
                 log.warning("record_not_written", name=order.name, source=order.source, error=first_line(tried))
                 self.is_failing = True
-                return Receipt(outcome=None)
+                return WriteResult(outcome=None)
             RECORD_WRITE_RETRIES.inc()
             if not isinstance(tried, Conflict):
                 await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, tried, cap_secs=5.0))
             attempt += 1
 
-    async def _try(self, order: Order, progress: _Progress) -> Receipt | ZenwatchError:  # noqa: PLR0911  one for each way it can end
+    async def _try(self, order: WriteRequest, progress: _Progress) -> WriteResult | ZenwatchError:  # noqa: PLR0911  one for each way it can end
         """The receipt, or why it has to be tried again."""
         try:
             # A turn is one try: who waits to try again leaves it to others.
-            async with self._valve.turn():
+            async with self._limiter.permit():
                 await self._do(order, progress)
-        except _Surprise as surprise:
-            return Receipt(None, surprise.stored, is_surprised=True)
+        except _StoreConflict as surprise:
+            return WriteResult(None, surprise.stored, is_conflict=True)
         except NotFound as exc:
-            if isinstance(order, Removal):
-                return Receipt(Outcome.STORED)
+            if isinstance(order, Delete):
+                return WriteResult(Outcome.STORED)
             # Somebody deleted the record while we changed it: what was found is still there, so make it anew.
             progress.stored = None
-            return exc if isinstance(order, Write) and not order.is_exact else Receipt(None, None, is_surprised=True)
+            return exc if isinstance(order, Upsert) and not order.is_exact else WriteResult(None, None, is_conflict=True)
         except Conflict as exc:
             # It is not what we took it for: create() tells what it is.
             progress.stored = None
-            return exc if isinstance(order, Write) else Receipt(None, None, is_surprised=True)
+            return exc if isinstance(order, Upsert) else WriteResult(None, None, is_conflict=True)
         except Transient as exc:
             return exc
         except Forbidden as exc:
             self._tell_once(exc)
             self.is_failing = True
-            return Receipt(outcome=None)
+            return WriteResult(outcome=None)
         except Permanent as exc:
             return await self._give_up(order, exc)
         self._told.clear()
         self.is_failing = False
-        return Receipt(progress.outcome, progress.stored)
+        return WriteResult(progress.outcome, progress.stored)
 
-    async def _do(self, order: Order, progress: _Progress) -> None:
+    async def _do(self, order: WriteRequest, progress: _Progress) -> None:
         match order:
-            case Write():
+            case Upsert():
                 await self._advance(order, progress)
-            case Change(stored, status):
+            case SetStatus(stored, status):
                 await self._bring_to(status, progress, stored)
-            case Removal(stored):
+            case Delete(stored):
                 await self._store.delete(stored)
                 progress.stored = None
 
-    async def _advance(self, write: Write, progress: _Progress) -> None:
+    async def _advance(self, write: Upsert, progress: _Progress) -> None:
         if progress.stored is None:
             progress.creates += 1
             stored, is_new = await self._store.create(write.event, spec_hash=write.spec_hash, report=write.report)
             # The answer to an earlier try may have been lost on its way: a record that says just this is then our own.
             is_new = is_new or (progress.creates > 1 and stored.spec_hash == write.spec_hash)
             if write.is_exact and not is_new:
-                raise _Surprise(stored)
+                raise _StoreConflict(stored)
             progress.stored = stored
             if is_new:
                 progress.outcome = Outcome.STORED
@@ -172,23 +172,23 @@ class Writer:
         if progress.stored.spec_hash != write.spec_hash:
             progress.stored = await self._store.update(write.event, spec_hash=write.spec_hash, stored=progress.stored, report=write.report)
             progress.outcome = Outcome.STORED
-        await self._bring_to(write.status.onto(progress.stored), progress, progress.stored)
+        await self._bring_to(write.status.rebased_on(progress.stored), progress, progress.stored)
 
     async def _bring_to(self, status: Status, progress: _Progress, before: Stored) -> None:
-        if status.is_said_by(before):
+        if status.matches(before):
             return
         progress.stored = after = await self._store.set_status(before, status, now=self._clock.now())
         if after.is_resolved and not before.is_resolved:
             RECORDS_RESOLVED.labels(after.source, status.reason or "").inc()
         RECORDS_REOPENED.labels(after.source).inc(max(after.reopened - before.reopened, 0))
 
-    async def _give_up(self, order: Order, refusal: Permanent) -> Receipt:
-        if not isinstance(order, Write):
+    async def _give_up(self, order: WriteRequest, refusal: Permanent) -> WriteResult:
+        if not isinstance(order, Upsert):
             self._tell_once(refusal)
-            return Receipt(outcome=None)
+            return WriteResult(outcome=None)
         # Before the receipt: once the event is settled, nobody else has it.
         await self._dead_letters.put(DeadLetter(order.event, first_line(refusal), rfc3339(self._clock.now())))
-        return Receipt(Outcome.DEAD_LETTERED)
+        return WriteResult(Outcome.DEAD_LETTERED)
 
     def _tell_once(self, refusal: Permanent) -> None:
         """A missing permission meets every write: one line says as much as a thousand."""

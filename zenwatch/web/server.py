@@ -16,14 +16,14 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from zenwatch.contract import Answer, Hook
+from zenwatch.config.core import Address
+from zenwatch.contract import Hook, HookResponse
 from zenwatch.errors import BadInput, ConfigError, first_line
-from zenwatch.settings import Address
 from zenwatch.web.body import Refused, read_body
-from zenwatch.web.doors import Doors
-from zenwatch.web.health import Health
+from zenwatch.web.readiness import Readiness
+from zenwatch.web.server_config import ServerConfig
 
-log = structlog.get_logger(room="web")
+log = structlog.get_logger(component="web")
 
 # So many large bodies of one path are in memory at a time; the others wait outside, in the sockets.
 BODIES_AT_ONCE = 4
@@ -38,10 +38,10 @@ Answers = Callable[[Mapping[str, str]], Any]
 
 
 class Server:
-    def __init__(self, hooks: Sequence[Hook], doors: Doors, health: Health, answers: Mapping[str, Answers]) -> None:
+    def __init__(self, hooks: Sequence[Hook], config: ServerConfig, health: Readiness, answers: Mapping[str, Answers]) -> None:
         """answers: by path, what answers a question, such as /explain?q=; whoever may post may ask."""
         self._hooks = {hook.path: hook for hook in hooks}
-        self._doors = doors
+        self._config = config
         self._health = health
         self._answers = answers
         self._bodies = {hook.path: asyncio.Semaphore(BODIES_AT_ONCE) for hook in hooks}
@@ -63,14 +63,14 @@ class Server:
     async def start(self) -> None:
         """Listen. ConfigError: the address cannot be had."""
         await self._runner.setup()
-        host = self._doors.address.host or None
-        tls = self._doors.certificate.context if self._doors.certificate else None
-        site = web.TCPSite(self._runner, host, self._doors.address.port, ssl_context=tls)
+        host = self._config.address.host or None
+        tls = self._config.certificate.context if self._config.certificate else None
+        site = web.TCPSite(self._runner, host, self._config.address.port, ssl_context=tls)
         try:
             await site.start()
         except OSError as exc:
             await self._runner.cleanup()
-            raise ConfigError(f"LISTEN is {self._doors.address}: {exc.strerror or exc}. Is another program listening there?") from exc
+            raise ConfigError(f"LISTEN is {self._config.address}: {exc.strerror or exc}. Is another program listening there?") from exc
         scheme = "https" if tls else "http"
         for where in self._runner.addresses:
             log.info("listening", address=f"{scheme}://{Address(*where[:2])}")
@@ -87,7 +87,7 @@ class Server:
         try:
             answer = await self._take(request, hook, token)
         except Refused as refused:
-            answer = Answer(refused.status, refused.line)
+            answer = HookResponse(refused.status, refused.line)
         hook.count(answer.status, sender=request.remote or "")
         return _text(answer, allow="POST")
 
@@ -99,31 +99,33 @@ class Server:
         hook = self._hooks.get(stem)
         return (hook, token) if hook is not None and hook.token_in_path and token else (None, "")
 
-    async def _take(self, request: web.Request, hook: Hook, token: str) -> Answer:
+    async def _take(self, request: web.Request, hook: Hook, token: str) -> HookResponse:
         if request.method != "POST":
             raise Refused(405, f"{request.method} is not for this path; expected POST")
         elsewhere = [token] if token else []
-        if not self._doors.hooks.admits(_authorization(request), has_certificate=_has_certificate(request), tokens_elsewhere=elsewhere):
+        if not self._config.hooks.authenticate(
+            _authorization(request), has_certificate=_has_certificate(request), tokens_elsewhere=elsewhere
+        ):
             raise Refused(401, "a valid bearer token or client certificate is required")
         media_type = request.content_type if "Content-Type" in request.headers else hook.media_types[0]
         if media_type not in hook.media_types:
             raise Refused(415, f"the Content-Type is {media_type[:80]!r}; expected {' or '.join(hook.media_types)}")
         is_small = request.content_length is not None and request.content_length <= LARGE_BODY_BYTES and not _is_packed(request)
         if is_small:
-            return await self._read_and_post(request, hook, media_type, self._doors.timeout_secs)
+            return await self._read_and_post(request, hook, media_type, self._config.timeout_secs)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._doors.timeout_secs
+        deadline = loop.time() + self._config.timeout_secs
         try:
             async with asyncio.timeout_at(deadline):
                 await self._bodies[hook.path].acquire()
         except TimeoutError:
-            return Answer(503, "too many large bodies at once; send it again", 1)
+            return HookResponse(503, "too many large bodies at once; send it again", 1)
         try:
             return await self._read_and_post(request, hook, media_type, deadline - loop.time())
         finally:
             self._bodies[hook.path].release()
 
-    async def _read_and_post(self, request: web.Request, hook: Hook, media_type: str, timeout_secs: float) -> Answer:
+    async def _read_and_post(self, request: web.Request, hook: Hook, media_type: str, timeout_secs: float) -> HookResponse:
         body = await read_body(request, max_bytes=hook.max_body_bytes, timeout_secs=timeout_secs)
         if not body.strip():
             raise Refused(400, "the body is empty")
@@ -134,9 +136,9 @@ class Server:
         page = pages.get(request.path)
         if page is None:
             known = ", ".join([*(f"POST {path}" for path in self._hooks), *(f"GET {path}" for path in pages)])
-            return _text(Answer(404, f"there is nothing here; expected {known}"))
+            return _text(HookResponse(404, f"there is nothing here; expected {known}"))
         if request.method not in ("GET", "HEAD"):
-            return _text(Answer(405, f"{request.method} is not for this path; expected GET"), allow="GET, HEAD")
+            return _text(HookResponse(405, f"{request.method} is not for this path; expected GET"), allow="GET, HEAD")
         return await page(request)
 
     async def _healthz(self, _request: web.Request) -> web.StreamResponse:
@@ -148,22 +150,22 @@ class Server:
         return web.Response(status=200 if is_ready else 503, text=lines)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        if not self._doors.metrics.admits(_authorization(request), has_certificate=_has_certificate(request)):
-            return _text(Answer(401, "a valid bearer token or client certificate is required (METRICS_AUTH)"))
+        if not self._config.metrics.authenticate(_authorization(request), has_certificate=_has_certificate(request)):
+            return _text(HookResponse(401, "a valid bearer token or client certificate is required (METRICS_AUTH)"))
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if not self._doors.hooks.admits(_authorization(request), has_certificate=_has_certificate(request)):
-            return _text(Answer(401, "a valid bearer token or client certificate is required"))
+        if not self._config.hooks.authenticate(_authorization(request), has_certificate=_has_certificate(request)):
+            return _text(HookResponse(401, "a valid bearer token or client certificate is required"))
         try:
             told = self._answers[request.path](request.query)
         except BadInput as exc:
-            return _text(Answer(400, first_line(exc)))
+            return _text(HookResponse(400, first_line(exc)))
         return web.Response(body=orjson.dumps(told), content_type="application/json")
 
 
-def _text(answer: Answer, *, allow: str = "") -> web.Response:
+def _text(answer: HookResponse, *, allow: str = "") -> web.Response:
     headers: dict[str, str] = {}
     if answer.retry_after_secs is not None:
         headers["Retry-After"] = str(answer.retry_after_secs)

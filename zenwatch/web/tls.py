@@ -15,7 +15,7 @@ import structlog
 from zenwatch.contract import Clock
 from zenwatch.errors import ConfigError, first_line
 
-log = structlog.get_logger(room="tls")
+log = structlog.get_logger(component="tls")
 
 LOOK_AGAIN_SECS = 5.0
 

@@ -1,4 +1,4 @@
-"""zenwatch/buffer/spool.py and letters.py: what was acknowledged is on disk, in order, once, until it is settled."""
+"""zenwatch/buffer/sqlite/spool.py and letters.py: what was acknowledged is on disk, in order, once, until it is settled."""
 
 import asyncio
 import resource
@@ -15,13 +15,13 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from tests.fakes.findings import an_event
-from tests.fakes.pipeline import background
-from zenwatch.buffer.letters import MOST_LETTERS, LetterBox
-from zenwatch.buffer.spool import Spool, SpoolInbox
+from tests.support.fakes.findings import an_event
+from tests.support.fakes.pipeline import background
+from zenwatch.buffer.sqlite.dead_letters import MOST_DEAD_LETTERS, DeadLetterQueue
+from zenwatch.buffer.sqlite.spool import Spool, SpoolInbox
 from zenwatch.errors import BadInput, ConfigError
 from zenwatch.model.event import Event
-from zenwatch.model.parcel import DeadLetter, Intent, Parcel
+from zenwatch.model.queue import DeadLetter, Intent, QueuedEvent
 
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -38,13 +38,13 @@ async def opened(folder: Path, *, max_bytes: int = MAX_BYTES, window_events: int
     await spool.close()
 
 
-async def received(inbox: SpoolInbox, count: int) -> list[Parcel]:
+async def received(inbox: SpoolInbox, count: int) -> list[QueuedEvent]:
     async with asyncio.timeout(10):
         return [await inbox.receive() for _ in range(count)]
 
 
-def keys(parcels: Sequence[Parcel]) -> list[str]:
-    return [parcel.event.key for parcel in parcels]
+def keys(queued: Sequence[QueuedEvent]) -> list[str]:
+    return [queued.event.key for queued in queued]
 
 
 # ---------------------------------------------------------------- over a restart
@@ -55,13 +55,13 @@ async def test_what_is_not_settled_comes_again_in_order(tmp_path: Path) -> None:
     async with opened(tmp_path) as (_, inbox):
         assert await inbox.offer(events("a", "b"))
         assert await inbox.offer(events("c", "d"))
-        parcels = await received(inbox, 4)
-        inbox.settle([parcels[1].ticket])
+        queued = await received(inbox, 4)
+        inbox.settle([queued[1].message_id])
     async with opened(tmp_path) as (_, again):
         replayed = await received(again, 3)
 
-    assert [parcel.event for parcel in replayed] == events("a", "c", "d")
-    assert [parcel.is_new_here for parcel in [*parcels, *replayed]] == [False] * 4 + [True] * 3
+    assert [queued.event for queued in replayed] == events("a", "c", "d")
+    assert [queued.is_new_here for queued in [*queued, *replayed]] == [False] * 4 + [True] * 3
 
 
 async def test_new_events_come_after_those_of_before(tmp_path: Path) -> None:
@@ -70,10 +70,10 @@ async def test_new_events_come_after_those_of_before(tmp_path: Path) -> None:
         await inbox.offer(events("a", "b"))
     async with opened(tmp_path) as (_, again):
         await again.offer(events("c"))
-        parcels = await received(again, 3)
+        queued = await received(again, 3)
 
-    assert keys(parcels) == ["a", "b", "c"]
-    assert [parcel.is_new_here for parcel in parcels] == [True, True, False]
+    assert keys(queued) == ["a", "b", "c"]
+    assert [queued.is_new_here for queued in queued] == [True, True, False]
 
 
 async def test_an_intent_is_known_again_after_a_crash(tmp_path: Path) -> None:
@@ -81,24 +81,24 @@ async def test_an_intent_is_known_again_after_a_crash(tmp_path: Path) -> None:
     async with opened(tmp_path) as (_, inbox):
         await inbox.offer(events("a", "a", "b"))
         one, two, three = await received(inbox, 3)
-        intent = Intent(one.event, "hash", 7, 2, False, (one.ticket, two.ticket))  # noqa: FBT003
+        intent = Intent(one.event, "hash", 7, 2, False, (one.message_id, two.message_id))  # noqa: FBT003
         await inbox.intend([intent])
-        await inbox.intend([Intent(three.event, "hash", 1, 1, True, (three.ticket,))])  # noqa: FBT003
-        inbox.settle([three.ticket])
+        await inbox.intend([Intent(three.event, "hash", 1, 1, True, (three.message_id,))])  # noqa: FBT003
+        inbox.settle([three.message_id])
     async with opened(tmp_path) as (_, again):
         replayed = await received(again, 2)
-        again.settle([parcel.ticket for parcel in replayed])
+        again.settle([queued.message_id for queued in replayed])
     async with opened(tmp_path) as (spool, _):
         left = spool.database.connection.execute("SELECT count(*) FROM intents").fetchone()
 
-    assert [parcel.intent for parcel in replayed] == [intent, intent]
+    assert [queued.intent for queued in replayed] == [intent, intent]
     assert left == (0,)
 
 
 KILLED = """
 import asyncio, sys
-from tests.fakes.findings import an_event
-from zenwatch.buffer.spool import Spool
+from tests.support.fakes.findings import an_event
+from zenwatch.buffer.sqlite.spool import Spool
 
 async def main():
     spool = Spool(sys.argv[1], max_bytes=1 << 30)
@@ -149,10 +149,10 @@ async def test_memory_holds_a_window_and_the_disk_the_rest(tmp_path: Path) -> No
         found: list[str] = []
         most = 0
         while len(found) < 300:
-            [parcel] = await received(inbox, 1)
-            most = max(most, len(inbox._parcels))
-            found.append(parcel.event.key)
-            inbox.release([parcel.ticket])
+            [queued] = await received(inbox, 1)
+            most = max(most, len(inbox._queued))
+            found.append(queued.event.key)
+            inbox.release([queued.message_id])
 
     assert found == sent
     assert most <= 10
@@ -162,12 +162,12 @@ async def test_events_that_are_not_released_hold_up_the_next(tmp_path: Path) -> 
     """They are in memory: the next ones stay on disk as long as there is no room."""
     async with opened(tmp_path, window_events=3) as (_, inbox):
         await inbox.offer(events("a", "b", "c", "d", "e"))
-        parcels = await received(inbox, 3)
+        queued = await received(inbox, 3)
         waiting = asyncio.create_task(inbox.receive())
         await asyncio.sleep(0.05)
         assert not waiting.done()
         assert inbox.is_pressed
-        inbox.release([parcels[0].ticket])
+        inbox.release([queued[0].message_id])
         assert (await asyncio.wait_for(waiting, 5)).event.key == "d"
 
 
@@ -179,8 +179,8 @@ async def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> Non
         fill = inbox.fill
     async with opened(tmp_path, max_bytes=5 * size) as (_, again):
         assert not await again.offer(events("b"))
-        parcels = await received(again, 5)
-        again.settle([parcel.ticket for parcel in parcels])
+        queued = await received(again, 5)
+        again.settle([queued.message_id for queued in queued])
         async with asyncio.timeout(5):
             while not await again.offer(events("b")):  # noqa: ASYNC110  told by nobody
                 await asyncio.sleep(0.01)
@@ -274,7 +274,7 @@ async def test_a_dead_letter_is_kept_with_its_reason(tmp_path: Path) -> None:
     async with opened(tmp_path) as (spool, _):
         await spool.put(a_letter("a"))
         await spool.put(a_letter("b"))
-    box = LetterBox(str(tmp_path))
+    box = DeadLetterQueue(str(tmp_path))
 
     assert [(kept.id, kept.letter) for kept in box.letters()] == [(1, a_letter("a")), (2, a_letter("b"))]
     assert box.letter(2).letter == a_letter("b")
@@ -284,14 +284,14 @@ async def test_a_dead_letter_can_be_tried_again_while_zenwatch_runs(tmp_path: Pa
     """Whoever mended the cause need not restart anything."""
     async with opened(tmp_path) as (spool, inbox):
         await spool.put(a_letter())
-        box = LetterBox(str(tmp_path))
+        box = DeadLetterQueue(str(tmp_path))
         while not box.letters():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await asyncio.to_thread(box.retry, 1)
-        [parcel] = await received(inbox, 1)
-        inbox.settle([parcel.ticket])
+        [queued] = await received(inbox, 1)
+        inbox.settle([queued.message_id])
 
-    assert (parcel.event, parcel.is_new_here) == (events("a")[0], True)
+    assert (queued.event, queued.is_new_here) == (events("a")[0], True)
     assert box.letters() == []
 
 
@@ -299,24 +299,24 @@ async def test_a_dead_letter_can_be_dropped(tmp_path: Path) -> None:
     """And one that is not there is said not to be."""
     async with opened(tmp_path) as (spool, _):
         await spool.put(a_letter())
-    box = LetterBox(str(tmp_path))
+    box = DeadLetterQueue(str(tmp_path))
 
     assert box.drop(1).letter == a_letter()
     for call in (box.drop, box.retry, box.letter):
         with pytest.raises(BadInput, match="no dead letter 1"):
             call(1)
     with pytest.raises(ConfigError, match="SPOOL_DIR"):
-        LetterBox(str(tmp_path / "nowhere"))
+        DeadLetterQueue(str(tmp_path / "nowhere"))
 
 
 def test_old_dead_letters_make_room_for_new_ones(tmp_path: Path) -> None:
     """A source that is refused every day must not fill the disk."""
-    from zenwatch.buffer.letters import SCHEMA, insert_letter  # noqa: PLC0415
+    from zenwatch.buffer.sqlite.dead_letters import SCHEMA, insert_letter  # noqa: PLC0415
 
     with sqlite3.connect(tmp_path / "spool.sqlite") as database:
         database.executescript(SCHEMA)
-        for _ in range(MOST_LETTERS + 5):
+        for _ in range(MOST_DEAD_LETTERS + 5):
             insert_letter(database, a_letter())
         [(count, first)] = database.execute("SELECT count(*), min(id) FROM dead_letters")
 
-    assert (count, first) == (MOST_LETTERS, 6)
+    assert (count, first) == (MOST_DEAD_LETTERS, 6)

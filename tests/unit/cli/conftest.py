@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.unit.cli.terminal import Shown, Zenwatch
+from tests.support.terminal import Shown, Zenwatch
 from zenwatch.cli import main
-from zenwatch.plugins import installed_watchers, variables_of
-from zenwatch.settings import Settings
+from zenwatch.config.core import Settings
+from zenwatch.runtime.plugins import installed_watchers, variables_of
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import yaml
 
-from tests.unit.cli.terminal import Zenwatch
+from tests.support.terminal import Zenwatch
 
 
 def test_both_definitions_are_printed_as_documents_of_their_own(zenwatch: Zenwatch) -> None:

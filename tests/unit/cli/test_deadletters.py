@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fakes.findings import an_event
-from tests.unit.cli.terminal import Zenwatch
-from zenwatch.buffer.letters import SCHEMA, insert_letter
-from zenwatch.model.parcel import DeadLetter
+from tests.support.fakes.findings import an_event
+from tests.support.terminal import Zenwatch
+from zenwatch.buffer.sqlite.dead_letters import SCHEMA, insert_letter
+from zenwatch.model.queue import DeadLetter
 
 
 @pytest.fixture

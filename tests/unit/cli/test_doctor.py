@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.cli.terminal import Shown, Zenwatch
-from tests.unit.doctor.patient import FakeCluster
+from tests.support.doctor_cluster import FakeCluster
+from tests.support.terminal import Shown, Zenwatch
 from zenwatch.cli import doctor
 from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.examine import Diagnosis

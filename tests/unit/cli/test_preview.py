@@ -11,9 +11,8 @@ import orjson
 import pytest
 import yaml
 
-from tests.fakes.crd import violations
-from tests.unit.cli.terminal import Shown, Zenwatch
-from tests.unit.watchers.payloads import (
+from tests.support.fakes.crd import violations
+from tests.support.payloads import (
     SAMPLES,
     a_benchmark,
     a_check,
@@ -27,7 +26,8 @@ from tests.unit.watchers.payloads import (
     a_test,
     an_assessment,
 )
-from zenwatch.plugins import installed_watchers
+from tests.support.terminal import Shown, Zenwatch
+from zenwatch.runtime.plugins import installed_watchers
 
 Json = dict[str, Any]
 Written = Callable[..., str]

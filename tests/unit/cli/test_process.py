@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.doctor.patient import FixedClock
-from tests.unit.web.running import TOKEN, serving
+from tests.support.doctor_cluster import FixedClock
+from tests.support.web_server import TOKEN, serving
 from zenwatch.cli.process import ProcessDoor, add_process_options
+from zenwatch.config.core import Settings
 from zenwatch.doctor.process import ask, checks_of
 from zenwatch.errors import ConfigError, Transient
-from zenwatch.settings import Settings
 
 
 def door_to(*arguments: str, **settings: str) -> ProcessDoor:

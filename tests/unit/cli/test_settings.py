@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.unit.cli.terminal import Zenwatch
-from zenwatch.plugins import installed_watchers, variables_of
-from zenwatch.settings import Settings, accepted
+from tests.support.terminal import Zenwatch
+from zenwatch.config.core import Settings, accepted
+from zenwatch.runtime.plugins import installed_watchers, variables_of
 
 
 def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> None:

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from tests.contract.index_suite import a_stored
-from tests.fakes.api_server import FakeApiServer, body, watch
-from tests.fakes.findings import an_event
-from tests.unit.cli.terminal import Zenwatch
-from zenwatch.answers import top
+from tests.support.fakes.api_server import FakeApiServer, body, watch
+from tests.support.fakes.findings import an_event
+from tests.support.terminal import Zenwatch
+from zenwatch.api.introspection import top
 from zenwatch.model.record import object_of
-from zenwatch.store.groups import Groups
+from zenwatch.store.crd.top import Groups
 
 RECORDS = "/apis/zen.kube-zen.io/v1/zenagentevents"
 NOBODY = "http://127.0.0.1:9"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fakes.api_server import FakeApiServer, body, status
-from tests.unit.cli.terminal import Zenwatch
-from zenwatch.contract import PushWatcher
-from zenwatch.plugins import installed_watchers
+from tests.support.fakes.api_server import FakeApiServer, body, status
+from tests.support.terminal import Zenwatch
+from zenwatch.runtime.plugins import installed_watchers
+from zenwatch.sdk.watcher import PushWatcher
 
 
 def test_without_a_cluster_every_watcher_is_described(zenwatch: Zenwatch) -> None:

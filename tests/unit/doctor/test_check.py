@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.doctor.patient import NOW
+from tests.support.doctor_cluster import NOW
 from zenwatch.doctor.check import Check, Level, exit_code, moment_of, since
 
 

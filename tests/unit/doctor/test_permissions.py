@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.doctor.patient import ROOT, FakeCluster, diagnose
-from zenwatch.contract import ApiResource, Watcher
+from tests.support.doctor_cluster import FakeCluster, diagnose
+from tests.support.paths import ROOT
+from zenwatch.config.core import Settings
 from zenwatch.doctor.options import ANNOUNCED, ANNOUNCED_OF_CLUSTER, OWNERS, event_needs, owner_needs
 from zenwatch.doctor.permissions import Permission, advice, read_needs, rules_of, store_needs, told
-from zenwatch.plugins import installed_watchers
-from zenwatch.settings import Settings
+from zenwatch.runtime.plugins import installed_watchers
+from zenwatch.sdk.watcher import ApiResource, Watcher
 
 PODS = ApiResource("", "v1", "pods", "Pod")
 REPORTS = ApiResource("a.example.com", "v1", "reports", "Report")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.doctor.patient import FakeCluster, FakeProcess, Findings, a_process, diagnose, nobody, rfc3339
+from tests.support.doctor_cluster import FakeCluster, FakeProcess, Findings, a_process, diagnose, nobody, rfc3339
 from zenwatch.doctor.status import Status
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.doctor.patient import CRDS, FakeCluster, definition, diagnose
+from tests.support.doctor_cluster import CRDS, FakeCluster, definition, diagnose
 from zenwatch.doctor.schema import compare
 
 APPLY = ("zenwatch crds | kubectl apply -f -",)

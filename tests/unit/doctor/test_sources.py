@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.doctor.patient import FakeCluster, Findings, a_process, a_record, diagnose, rfc3339
+from tests.support.doctor_cluster import FakeCluster, Findings, a_process, a_record, diagnose, rfc3339
 from zenwatch.doctor import census
 
 KYVERNO = ("wgpolicyk8s.io/v1alpha2", "openreports.io/v1alpha1")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.doctor.patient import NOW, FakeCluster, FixedClock, a_process, diagnose
+from tests.support.doctor_cluster import NOW, FakeCluster, FixedClock, a_process, diagnose
 from zenwatch.doctor.vantage import skew_secs
 
 

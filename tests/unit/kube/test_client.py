@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.fakes.api_server import Answer, FakeApiServer, body, cuts, hangs, line, raw, status, watch
-from zenwatch.contract import ApiResource
+from tests.support.fakes.api_server import Answer, FakeApiServer, body, cuts, hangs, line, raw, status, watch
 from zenwatch.errors import (
     AlreadyExists,
     Conflict,
@@ -24,6 +23,7 @@ from zenwatch.errors import (
     ZenwatchError,
 )
 from zenwatch.kube.client import MAX_ANSWER_BYTES, Call, KubeClient
+from zenwatch.sdk.watcher import ApiResource
 
 PODS = ApiResource("", "v1", "pods", "Pod")
 REPORTS = ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.fakes.api_server import FakeApiServer, body, hangs, page, raw, status
-from tests.fakes.clock import FakeClock
+from tests.support.fakes.api_server import FakeApiServer, body, hangs, page, raw, status
+from tests.support.fakes.clock import FakeClock
 from zenwatch.errors import Expired, Transient
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.owners import LIST_METADATA, LISTED_SECS, MISSING_KNOWN_SECS, ONE_METADATA, OWNER_KNOWN_SECS, REFUSED_SECS, Owners

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from tests.fakes.clock import START, FakeClock
-from tests.fakes.findings import an_event
-from tests.fakes.pipeline import background
-from tests.fakes.store import MemoryStore
+from tests.support.fakes.clock import START, FakeClock
+from tests.support.fakes.findings import an_event
+from tests.support.fakes.pipeline import background
+from tests.support.fakes.store import MemoryStore
 from zenwatch.errors import Transient
 from zenwatch.model.event import Event
 from zenwatch.model.record import Phase, Status, Stored, spec_hash
 from zenwatch.store.budget import Budget, Level
-from zenwatch.store.index import StoredIndex
+from zenwatch.store.crd.mirror import StoredIndex
 from zenwatch.store.retention import Retention, Rules
 from zenwatch.store.writer import Writer
 
@@ -159,7 +159,7 @@ async def test_the_budget_says_how_full_it_is(stored: int, rolled_up: int, level
         await room.put(f"r{number}")
     room.budget.roll_up("trivy", rolled_up)
 
-    assert (room.budget.look(), room.budget.room) == (level, free)
+    assert (room.budget.look(), room.budget.free_records) == (level, free)
 
 
 async def test_a_warning_ends_when_it_is_clearly_better() -> None:
@@ -182,5 +182,5 @@ async def test_bytes_are_a_limit_too() -> None:
     budget = Budget(room.index, records=1000, size_bytes=10_000)
 
     assert 300 < each_bytes < 3000
-    assert budget.room == (10_000 - each_bytes) // 1500
+    assert budget.free_records == (10_000 - each_bytes) // 1500
     assert budget.used_share == pytest.approx(each_bytes / 10_000)

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.fakes.clock import FakeClock
-from tests.fakes.findings import an_event
-from tests.fakes.letters import ListedLetters
-from tests.fakes.pipeline import background, until
-from tests.fakes.store import MemoryStore
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.dead_letters import ListedLetters
+from tests.support.fakes.findings import an_event
+from tests.support.fakes.pipeline import background, until
+from tests.support.fakes.store import MemoryStore
 from zenwatch.errors import Closed, Forbidden, Invalid, Transient
-from zenwatch.model.envelope import Envelope, Outcome, Receipt, Write
 from zenwatch.model.event import Event, rfc3339
-from zenwatch.model.parcel import DeadLetter
+from zenwatch.model.queue import DeadLetter
 from zenwatch.model.record import Status, Stored, spec_hash
+from zenwatch.model.write import Envelope, Outcome, Upsert, WriteResult
 from zenwatch.store.writer import TRIES, Writer
 
 AWAY = Transient("the store is away")
@@ -29,13 +29,13 @@ class Desk:
         self.clock = FakeClock(skips_waits=True)
         self.letters = ListedLetters()
         self.writer = Writer(self.store, queue_writes=queue_writes, clock=self.clock, concurrency=concurrency, dead_letters=self.letters)
-        self.receipts: list[Receipt] = []
+        self.receipts: list[WriteResult] = []
 
     def envelope(self, event: Event | None = None, *, count: int = 1, stored: Stored | None = None) -> Envelope:
         event = event or an_event()
-        return Envelope(Write(event, spec_hash(event), Status(count=count), stored), self.receipts.append)
+        return Envelope(Upsert(event, spec_hash(event), Status(count=count), stored), self.receipts.append)
 
-    async def receipt(self, *args: Any, **kwargs: Any) -> Receipt:
+    async def receipt(self, *args: Any, **kwargs: Any) -> WriteResult:
         """Submit and wait for what comes back."""
         await self.writer.submit(self.envelope(*args, **kwargs))
         async with background(self.writer.work):
@@ -49,7 +49,7 @@ async def test_a_new_record_is_created() -> None:
 
     receipt = await desk.receipt()
 
-    assert receipt == Receipt(Outcome.STORED, desk.store.stored(an_event().name))
+    assert receipt == WriteResult(Outcome.STORED, desk.store.stored(an_event().name))
     assert desk.store.operations() == ["create"]
 
 
@@ -101,7 +101,7 @@ async def test_a_record_that_is_gone_is_created_anew() -> None:
 
     receipt = await desk.receipt(stored=stored)
 
-    assert receipt == Receipt(Outcome.STORED, desk.store.stored(stored.name))
+    assert receipt == WriteResult(Outcome.STORED, desk.store.stored(stored.name))
 
 
 # ---------------------------------------------------------------- failures
@@ -134,7 +134,7 @@ async def test_after_four_tries_the_write_is_not_settled() -> None:
     desk = Desk()
     desk.store.fail_next(TRIES, AWAY)
 
-    assert await desk.receipt() == Receipt(None)
+    assert await desk.receipt() == WriteResult(None)
 
     assert len(desk.store.calls) == TRIES
 
@@ -154,7 +154,7 @@ async def test_a_record_that_the_store_refuses_becomes_a_dead_letter() -> None:
     desk = Desk()
     desk.store.fail_next(1, Invalid("422: spec.title: too long"))
 
-    assert await desk.receipt() == Receipt(Outcome.DEAD_LETTERED)
+    assert await desk.receipt() == WriteResult(Outcome.DEAD_LETTERED)
 
     assert desk.letters.letters == [DeadLetter(an_event(), "422: spec.title: too long", rfc3339(desk.clock.now()))]
     assert desk.clock.waits == []
@@ -171,7 +171,7 @@ async def test_the_letter_lies_there_before_the_receipt_comes() -> None:
         await until(lambda: desk.letters.is_asked)
         assert desk.receipts == []
 
-    assert desk.receipts == [Receipt(None)]
+    assert desk.receipts == [WriteResult(None)]
 
 
 async def test_without_a_place_for_dead_letters_the_log_names_them() -> None:
@@ -181,7 +181,7 @@ async def test_without_a_place_for_dead_letters_the_log_names_them() -> None:
     desk.store.fail_next(1, Invalid("422: too long"))
 
     with capture_logs() as lines:
-        assert await desk.receipt() == Receipt(Outcome.DEAD_LETTERED)
+        assert await desk.receipt() == WriteResult(Outcome.DEAD_LETTERED)
 
     assert [(line["event"], line["key"], line["reason"]) for line in lines] == [("dead_letter", an_event().key, "422: too long")]
 
@@ -195,7 +195,7 @@ async def test_a_missing_permission_is_told_once() -> None:
     with capture_logs() as lines:
         receipts = [await desk.receipt() for _ in range(3)]
 
-    assert receipts == [Receipt(None)] * 3
+    assert receipts == [WriteResult(None)] * 3
     assert [(line["event"], line["error"]) for line in lines] == [("permission_missing", str(refusal))]
     assert desk.clock.waits == []
 
@@ -286,7 +286,7 @@ async def test_a_cancelled_worker_still_gives_a_receipt() -> None:
     async with background(desk.writer.work):
         await until(lambda: bool(desk.store.calls))
 
-    assert desk.receipts == [Receipt(None)]
+    assert desk.receipts == [WriteResult(None)]
 
 
 async def test_drain_returns_when_every_receipt_was_given() -> None:
@@ -313,7 +313,7 @@ async def test_drain_does_not_wait_for_a_store_that_is_away() -> None:
     async with background(desk.writer.work):
         await draining
 
-    assert desk.receipts == [Receipt(None)]
+    assert desk.receipts == [WriteResult(None)]
     assert desk.clock.waits == []
 
 
@@ -321,10 +321,10 @@ async def test_drain_is_not_blocked_by_a_receipt_that_nobody_could_take() -> Non
     """A bug in the room that takes the receipt costs its own receipt, not the end of the process."""
     desk = Desk()
 
-    def cannot_take(_receipt: Receipt) -> None:
+    def cannot_take(_receipt: WriteResult) -> None:
         raise RuntimeError("a bug")
 
-    write = desk.envelope().write
+    write = desk.envelope().request
     await desk.writer.submit(Envelope(write, cannot_take))
     worker = asyncio.create_task(desk.writer.work())
     await asyncio.gather(worker, return_exceptions=True)

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes.findings import a_report, a_vulnerability
-from tests.unit.watchers.payloads import SAMPLES, a_benchmark, a_config_map, a_control, a_failed_check, a_scan, a_test
-from tests.unit.watchers.stored import faults_of
+from tests.support.fakes.findings import a_report, a_vulnerability
+from tests.support.payloads import SAMPLES, a_benchmark, a_config_map, a_control, a_failed_check, a_scan, a_test
+from tests.support.stored_fields import faults_of
 from watchers.checkov import CHECKOV
 from watchers.kube_bench import KUBE_BENCH
 from watchers.kyverno import KYVERNO
 from watchers.trivy import TRIVY
-from zenwatch.contract import Watcher
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding
+from zenwatch.sdk.watcher import Watcher
 
 # The same examples every time: a build fails for what was changed, not for luck.
 SETTINGS = settings(max_examples=300, deadline=None, derandomize=True, database=None)

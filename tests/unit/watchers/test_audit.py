@@ -1,4 +1,4 @@
-"""watchers/audit.py: the declaration, and what a finding says. test_audit_rules.py has the rules."""
+"""watchers/audit/watcher.py: the declaration, and what a finding says. test_audit_rules.py has the rules."""
 
 import subprocess
 import sys
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.watchers.audit_events import ALICE, RBAC, a_binding, a_pod, a_reference, a_role, an_event, found, judged
-from watchers._audit_finding import FINDING_TYPES
-from watchers.audit import AUDIT, AuditSettings
+from tests.support.audit_events import ALICE, RBAC, a_binding, a_pod, a_reference, a_role, an_event, found, judged
+from watchers.audit.finding import FINDING_TYPES
+from watchers.audit.watcher import AUDIT, AuditSettings
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Category, Finding, FindingType, Resource, Severity
 
@@ -57,7 +57,9 @@ def test_the_declaration() -> None:
 
 def test_who_gets_no_audit_events_does_not_pay_for_msgspec() -> None:
     """3 MB and 18 ms; zenwatch loads and prepares every watcher."""
-    code = "import sys; from watchers.audit import *; prepare(AuditSettings.read({}), Circumstances()); print('msgspec' in sys.modules)"
+    code = (
+        "import sys; from watchers.audit.watcher import *; prepare(AuditSettings.read({}), SelfIdentity()); print('msgspec' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert said.stdout.strip() == "False"

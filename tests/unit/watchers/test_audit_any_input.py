@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.watchers.audit_events import RBAC, Json, a_binding, a_body, a_pod, a_reference, a_role, an_event, judged
-from tests.unit.watchers.corpus import CORPUS
-from tests.unit.watchers.stored import faults_of
+from tests.support.audit_events import RBAC, Json, a_binding, a_body, a_pod, a_reference, a_role, an_event, judged
+from tests.support.corpus import CORPUS
+from tests.support.stored_fields import faults_of
 from tests.unit.watchers.test_any_input import SETTINGS, _changed, changes
-from watchers.audit import AUDIT, FIRST_RULES, LAST_RULE, RULES
-from zenwatch.contract import Verdict
+from watchers.audit.watcher import AUDIT, FIRST_RULES, LAST_RULE, RULES
 from zenwatch.errors import BadInput
+from zenwatch.sdk.watcher import Verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 NAMES = {rule.name for rule in (*FIRST_RULES, *RULES, LAST_RULE)}

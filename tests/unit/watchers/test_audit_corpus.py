@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.unit.watchers.audit_events import verdicts
-from tests.unit.watchers.corpus import CORPUS
-from tests.unit.watchers.stored import faults_of
+from tests.support.audit_events import verdicts
+from tests.support.corpus import CORPUS
+from tests.support.stored_fields import faults_of
 
 # In the order of the file.
 EXPECTED = {

@@ -1,10 +1,10 @@
-"""watchers/_audit_facts.py: what makes a pod privileged, and what in a role escalates."""
+"""watchers/audit/facts.py: what makes a pod privileged, and what in a role escalates."""
 
 from typing import Any
 
 import pytest
 
-from tests.unit.watchers.audit_events import RBAC, Json, a_binding, a_pod, a_reference, a_role, an_event, judged
+from tests.support.audit_events import RBAC, Json, a_binding, a_pod, a_reference, a_role, an_event, judged
 
 ROLE, ROLES_KIND = a_reference(f"roles.{RBAC}", "reader"), "Role"
 EPHEMERAL = a_reference("pods", subresource="ephemeralcontainers")

@@ -1,4 +1,4 @@
-"""watchers/_audit_file.py: AUDIT_RULES_FILE."""
+"""watchers/audit/rules_file.py: AUDIT_RULES_FILE."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.watchers.audit_events import KUBELET, a_reference, an_event, judged, verdicts
-from watchers._audit_file import _FIELDS
-from watchers._audit_request import TESTS
-from watchers._audit_rules import Rule
-from watchers.audit import FIRST_RULES, LAST_RULE, RULES, AuditSettings, rules_for
+from tests.support.audit_events import KUBELET, a_reference, an_event, judged, verdicts
+from tests.support.paths import EXAMPLES
+from watchers.audit.request import TESTS
+from watchers.audit.rules import Rule
+from watchers.audit.rules_file import _FIELDS
+from watchers.audit.watcher import FIRST_RULES, LAST_RULE, RULES, AuditSettings, rules_for
 from zenwatch.errors import ConfigError
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "pushed"
+PUSHED = EXAMPLES / "pushed"
 LEAVES = {"name": "ours", "sentence": "Ours to decide.", "take": False}
 TAKES = LEAVES | {"take": True, "eventType": "secret-access", "severity": "HIGH"}
 LIST_FIELDS = ("verbs", "resources", "subresources", "users", "groups", "namespaces", "paths", "codes", "stages", "when")
@@ -214,7 +215,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str) -> None:
 
 def test_the_example_is_a_valid_file() -> None:
     """It names all that it explains, and does what it says."""
-    path = str(EXAMPLES / "audit-rules.yaml")
+    path = str(PUSHED / "audit-rules.yaml")
 
     assert len(names_for(path)) == len(built_in(FIRST_RULES, RULES, [LAST_RULE])) + 4
     proxied = judged(an_event(a_reference("nodes", "worker-1", "", "proxy"), code=101), rules_file=path)
@@ -224,7 +225,7 @@ def test_the_example_is_a_valid_file() -> None:
 
 def test_the_example_events_show_every_severity() -> None:
     """Ten events; three are left out."""
-    judged_examples = verdicts((EXAMPLES / "audit-events.json").read_bytes())
+    judged_examples = verdicts((PUSHED / "audit-events.json").read_bytes())
 
     assert [verdict.finding.severity.value if verdict.finding else verdict.rule for verdict in judged_examples] == [
         *("LOW", "lease", "CRITICAL", "HIGH", "MEDIUM", "HIGH", "MEDIUM", "discovery", "dry-run", "INFO")

@@ -1,28 +1,16 @@
-"""The table in watchers/audit.py: what is taken, as what, and what is left."""
+"""The table in watchers/audit/watcher.py: what is taken, as what, and what is left."""
 
 import itertools
 from typing import Any
 
 import pytest
 
-from tests.unit.watchers.audit_events import (
-    ANYBODY,
-    KUBELET,
-    OWN_ACCOUNT,
-    RBAC,
-    Json,
-    a_binding,
-    a_pod,
-    a_reference,
-    a_role,
-    an_event,
-    judged,
-)
-from watchers._audit_finding import FINDING_TYPES
-from watchers._audit_request import TESTS
-from watchers._audit_rules import Rule, Rules
-from watchers.audit import FIRST_RULES, LAST_RULE, RULES
-from zenwatch.contract import Circumstances
+from tests.support.audit_events import ANYBODY, KUBELET, OWN_ACCOUNT, RBAC, Json, a_binding, a_pod, a_reference, a_role, an_event, judged
+from watchers.audit.finding import FINDING_TYPES
+from watchers.audit.request import TESTS
+from watchers.audit.rules import Rule, Rules
+from watchers.audit.watcher import FIRST_RULES, LAST_RULE, RULES
+from zenwatch.sdk.watcher import SelfIdentity
 
 ALL_RULES = (*FIRST_RULES, *RULES, LAST_RULE)
 CLUSTER_ROLE, BINDING = a_reference(f"clusterroles.{RBAC}", "reader", ""), a_reference(f"rolebindings.{RBAC}", "reader")
@@ -82,8 +70,8 @@ TABLE: list[tuple[str, str, Json]] = [
 ]
 
 
-def rule_of(event: Any, **circumstances: Any) -> str:
-    return judged(event, **circumstances).rule
+def rule_of(event: Any, **self_identity: Any) -> str:
+    return judged(event, **self_identity).rule
 
 
 @pytest.mark.parametrize(("rule", "stored", "event"), TABLE, ids=[rule for rule, _, _ in TABLE])
@@ -350,10 +338,10 @@ def test_a_dry_run_is_one_that_the_api_server_honours(event: Json, rule: str) ->
 
 def test_what_is_remembered_of_sorts_is_bounded() -> None:
     """A sender may make up as many as it likes; the verdicts stay the same."""
-    import watchers._audit_rules as module  # noqa: PLC0415
-    from watchers._audit_body import request_of  # noqa: PLC0415
+    import watchers.audit.rules as module  # noqa: PLC0415
+    from watchers.audit.body import request_of  # noqa: PLC0415
 
-    rules = Rules(ALL_RULES, Circumstances())
+    rules = Rules(ALL_RULES, SelfIdentity())
     for number in range(module.MOST_SORTS + 10):
         assert rules.decide(request_of(an_event(f"secrets{number}"))).name == "unimportant"
     assert rules.decide(request_of(an_event("x" * 10_000, verb="delete"))).name == "deletion"

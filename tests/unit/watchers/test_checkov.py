@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.unit.watchers.payloads import a_benchmark, a_config_map, a_control, a_failed_check, a_scan
+from tests.support.payloads import a_benchmark, a_config_map, a_control, a_failed_check, a_scan
 from watchers.checkov import CHECKOV, FAILED_CHECK, claims, parse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Resource, Severity

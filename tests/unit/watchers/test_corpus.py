@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.watchers.corpus import config_maps_of, objects_of
-from tests.unit.watchers.stored import events_of, faults_of
+from tests.support.corpus import config_maps_of, objects_of
+from tests.support.stored_fields import events_of, faults_of
 from watchers.checkov import CHECKOV
 from watchers.kube_bench import KUBE_BENCH
 from watchers.kyverno import KYVERNO
 from watchers.trivy import TRIVY
-from zenwatch.contract import Watcher
-from zenwatch.documents import documents_of
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding
+from zenwatch.sdk.embedded_json import documents_of
+from zenwatch.sdk.watcher import Watcher
 
 # Files that are known by name: what a person counted in them. C, H, M, L, I: the severities.
 TRIVY_COUNTS = {

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from watchers.falco import ALERT, FALCO, FalcoSettings, decode
-from zenwatch.contract import Circumstances, Verdict
 from zenwatch.errors import BadInput, ConfigError
 from zenwatch.model.finding import Finding, Resource, Severity
+from zenwatch.sdk.watcher import SelfIdentity, Verdict
 
-OWN = Circumstances(own_namespace="zenwatch", own_pod="zenwatch-6d4cf56db6-abcde")
+OWN = SelfIdentity(own_namespace="zenwatch", own_pod="zenwatch-6d4cf56db6-abcde")
 FIELDS: dict[str, Any] = {
     "container.id": "0f3c1a7be2d4",
     "container.image.digest": "sha256:87ef04ff2e8b42d6e0c46e0e98bc47dcfe850e07f8b63fc3bb67efa52f681dc4",
@@ -45,7 +45,7 @@ def an_alert(fields: Any = None, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is not KeyError}
 
 
-def judged(event: Any, *, own: Circumstances = OWN, **environment: str) -> Verdict:
+def judged(event: Any, *, own: SelfIdentity = OWN, **environment: str) -> Verdict:
     return FALCO.prepare(FalcoSettings.read(environment, prefix="FALCO_"), own)(event)
 
 
@@ -272,12 +272,12 @@ OURS = {"k8s.ns.name": OWN.own_namespace, "k8s.pod.name": OWN.own_pod}
         (OURS, {"rule": "Contact K8S API Server From Container 2"}, OWN, "alert"),
         (OURS | {"k8s.ns.name": "shop"}, CONTACT, OWN, "alert"),
         (OURS | {"k8s.pod.name": "zenwatch-6d4cf56db6-fghij"}, CONTACT, OWN, "alert"),
-        ({"k8s.ns.name": None, "k8s.pod.name": None}, CONTACT, Circumstances(), "alert"),
-        ({"k8s.ns.name": "zenwatch", "k8s.pod.name": ""}, CONTACT, Circumstances(own_namespace="zenwatch"), "alert"),
+        ({"k8s.ns.name": None, "k8s.pod.name": None}, CONTACT, SelfIdentity(), "alert"),
+        ({"k8s.ns.name": "zenwatch", "k8s.pod.name": ""}, CONTACT, SelfIdentity(own_namespace="zenwatch"), "alert"),
     ],
 )
 def test_only_that_we_talk_to_the_api_server_is_left_out_of_what_we_do(
-    fields: dict[str, Any], changes: dict[str, Any], own: Circumstances, rule: str
+    fields: dict[str, Any], changes: dict[str, Any], own: SelfIdentity, rule: str
 ) -> None:
     """Who breaks into zenwatch must not become invisible by it."""
     assert judged(an_alert(fields, **changes), own=own).rule == rule

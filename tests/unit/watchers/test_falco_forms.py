@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.watchers.corpus import CORPUS, ROOT
-from tests.unit.watchers.stored import faults_of
+from tests.support.corpus import CORPUS
+from tests.support.paths import ROOT
+from tests.support.stored_fields import faults_of
 from tests.unit.watchers.test_any_input import _changed, changes, texts, values
 from tests.unit.watchers.test_falco import alerts_in, an_alert, judged, of
-from zenwatch.contract import Verdict
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Resource
+from zenwatch.sdk.watcher import Verdict
 
 SETTINGS = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 # A failing example is printed however long it is.

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.unit.watchers.payloads import a_benchmark, a_config_map, a_control, a_scan, a_test
+from tests.support.payloads import a_benchmark, a_config_map, a_control, a_scan, a_test
 from watchers.kube_bench import FAILED_TEST, KUBE_BENCH, claims, parse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Resource, Severity

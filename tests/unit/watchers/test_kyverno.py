@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.watchers.payloads import a_policy_report, a_result
+from tests.support.payloads import a_policy_report, a_result
 from watchers.kyverno import KYVERNO, VIOLATION, parse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Resource, Severity

@@ -1,4 +1,4 @@
-"""Watcher.regroup of Trivy and Kyverno, and _fields.moved: a finding as it is said of the controller."""
+"""Watcher.regroup of Trivy and Kyverno, and sdk.fields.reassigned_to: a finding as it is said of the controller."""
 
 import copy
 from dataclasses import replace
@@ -8,13 +8,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.fakes.findings import a_finding, a_report, a_vulnerability
-from tests.unit.watchers.payloads import SAMPLES, a_policy_report, a_result
-from watchers._fields import key_of, moved
+from tests.support.fakes.findings import a_finding, a_report, a_vulnerability
+from tests.support.payloads import SAMPLES, a_policy_report, a_result
 from watchers.kyverno import KYVERNO
 from watchers.trivy import TRIVY
-from zenwatch.contract import Watcher
 from zenwatch.model.finding import Finding, Resource
+from zenwatch.sdk.fields import key_of, reassigned_to
+from zenwatch.sdk.watcher import Watcher
 
 SETTINGS = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 DEPLOYMENT = Resource("apps/v1", "Deployment", "web", "shop")
@@ -36,14 +36,14 @@ def violation(resource: Resource = REPLICAS[1], **changes: Any) -> Finding:
     return finding
 
 
-# ---------------------------------------------------------------- moved
+# ---------------------------------------------------------------- reassigned_to
 
 
 def test_a_finding_moves_with_its_key_and_says_where_it_was() -> None:
     """The next Pod of the Deployment has the same key, and so the same record."""
     said = a_finding(resource=REPLICAS[1])
 
-    assert moved(said, DEPLOYMENT) == replace(
+    assert reassigned_to(said, DEPLOYMENT) == replace(
         said,
         key="shop/Deployment/web/CVE-2026-1",
         resource=DEPLOYMENT,
@@ -55,7 +55,7 @@ def test_what_is_its_own_controller_does_not_move() -> None:
     """Its record says nothing of replicas."""
     said = a_finding(resource=DEPLOYMENT)
 
-    assert moved(said, DEPLOYMENT) is said
+    assert reassigned_to(said, DEPLOYMENT) is said
 
 
 @pytest.mark.parametrize("key", ["policy/default/Pod/nginx/x", "default/Pod/nginx", "default/Pod/nginx-2/x", ""])
@@ -63,7 +63,7 @@ def test_a_key_that_does_not_begin_with_the_resource_stays(key: str) -> None:
     """What it is made of, only its watcher knows."""
     said = a_finding(key=key)
 
-    assert moved(said, DEPLOYMENT) is said
+    assert reassigned_to(said, DEPLOYMENT) is said
 
 
 @SETTINGS
@@ -72,7 +72,7 @@ def test_moving_changes_the_resource_in_the_key_and_nothing_behind_it(reported: 
     """Whatever stands in names and parts, slashes too."""
     assume(reported != owner)
 
-    found = moved(a_finding(resource=reported, key=key_of(reported, *parts)), owner)
+    found = reassigned_to(a_finding(resource=reported, key=key_of(reported, *parts)), owner)
 
     assert (found.key, found.resource) == (key_of(owner, *parts), owner)
 

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.fakes.findings import a_report, a_vulnerability
-from tests.unit.watchers.payloads import a_check, a_secret, a_secret_report, an_assessment
+from tests.support.fakes.findings import a_report, a_vulnerability
+from tests.support.payloads import a_check, a_secret, a_secret_report, an_assessment
 from watchers.trivy import CONFIG_AUDIT, EXPOSED_SECRET, TRIVY, parse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Category, Finding, Resource, Severity

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fakes.crd import violations
+from tests.support.fakes.crd import violations
+from tests.support.paths import ROOT
 from watchers.trivy import parse
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Severity
 from zenwatch.model.record import spec_of
-from zenwatch.transform.group import merge
-from zenwatch.transform.normalise import normalise
+from zenwatch.processing.event.merge import merge
+from zenwatch.processing.event.normalise import normalise
 
-ROOT = Path(__file__).parents[3]
 CORPUS = Path(os.environ.get("ZENWATCH_CORPUS") or ROOT / ".." / "shared" / "fixtures") / "trivy"
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 SEEN_AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""zenwatch/web/guard.py, doors.py and tls.py: who may post."""
+"""zenwatch/web/auth.py, doors.py and tls.py: who may post."""
 
 import base64
 import ssl
@@ -12,15 +12,15 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
-from tests.fakes.clock import FakeClock
-from tests.fakes.hook import FakeHook
-from tests.fakes.pipeline import background, until
-from tests.unit.web.running import OTHER_TOKEN, TOKEN, serving
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.hook import FakeHook
+from tests.support.fakes.pipeline import background, until
+from tests.support.web_server import OTHER_TOKEN, TOKEN, serving
+from zenwatch.config.core import Settings
 from zenwatch.errors import ConfigError
-from zenwatch.settings import Settings
-from zenwatch.web import guard
-from zenwatch.web.doors import doors_of
-from zenwatch.web.guard import TokenFile
+from zenwatch.web import auth
+from zenwatch.web.auth import TokenFile
+from zenwatch.web.server_config import server_config
 from zenwatch.web.tls import Certificate
 
 
@@ -84,7 +84,7 @@ async def test_a_body_of_an_unknown_sender_is_not_read(token_file: Path) -> None
 
 def test_a_changed_token_file_is_read_again(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rotation: both tokens for a while, then the new one only. A broken file locks nobody out."""
-    monkeypatch.setattr(guard, "LOOK_AGAIN_SECS", 0.0)
+    monkeypatch.setattr(auth, "LOOK_AGAIN_SECS", 0.0)
     tokens = TokenFile(str(token_file))
     known: list[tuple[bool, bool]] = []
 
@@ -148,10 +148,10 @@ def test_nobody_listens_for_everybody_by_accident(
     with capture_logs() as logged:
         if is_open is None:
             with pytest.raises(ConfigError, match="WEBHOOK_AUTH=none"):
-                doors_of(settings, is_in_pod=is_in_pod, clock=FakeClock())
+                server_config(settings, is_in_pod=is_in_pod, clock=FakeClock())
         else:
-            doors = doors_of(settings, is_in_pod=is_in_pod, clock=FakeClock())
-            assert doors.hooks.admits("", has_certificate=False) is is_open
+            config = server_config(settings, is_in_pod=is_in_pod, clock=FakeClock())
+            assert config.hooks.authenticate("", has_certificate=False) is is_open
 
     is_private = not is_in_pod and settings.listen != Settings.read({"LISTEN": ":8080"}).listen
     assert [line["event"] for line in logged] == (["webhooks_open"] if is_open and not is_private else [])
@@ -174,7 +174,7 @@ def test_a_file_that_cannot_be_used_ends_the_start(environment: Mapping[str, str
     settings = Settings.read({name: value.format(**certificate) for name, value in environment.items()})
 
     with pytest.raises(ConfigError) as raised:
-        doors_of(settings, is_in_pod=False, clock=FakeClock())
+        server_config(settings, is_in_pod=False, clock=FakeClock())
 
     assert named in str(raised.value)
 

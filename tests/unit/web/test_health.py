@@ -1,4 +1,4 @@
-"""zenwatch/web/health.py and the pages that tell of it."""
+"""zenwatch/web/readiness.py and the pages that tell of it."""
 
 import asyncio
 from collections.abc import Collection
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.fakes.clock import FakeClock
-from tests.fakes.pipeline import background
-from tests.unit.web.running import serving
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.pipeline import background
+from tests.support.web_server import serving
 from zenwatch.errors import Transient
-from zenwatch.model.parcel import Fill
-from zenwatch.web.health import ASK_AGAIN_SECS, LATE_SECS, Health
+from zenwatch.model.queue import Fill
+from zenwatch.web.readiness import ASK_AGAIN_SECS, LATE_SECS, Readiness
 
 
 @dataclass
@@ -27,9 +27,9 @@ class FakeApi:
         return self.answer
 
 
-def a_health(clock: FakeClock, api: FakeApi, *fills: Fill) -> Health:
+def a_health(clock: FakeClock, api: FakeApi, *fills: Fill) -> Readiness:
     buffers = {f"source-{place}": (lambda fill=fill: fill) for place, fill in enumerate(fills)}
-    return Health(clock=clock, served_kinds=api.served, kind="zenagentevents", buffers=buffers)
+    return Readiness(clock=clock, served_kinds=api.served, kind="zenagentevents", buffers=buffers)
 
 
 async def test_it_is_alive_as_long_as_the_heart_beats() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.hook import FakeHook
-from tests.unit.web.running import TOKEN, serving
-from zenwatch.contract import Answer
+from tests.support.fakes.hook import FakeHook
+from tests.support.web_server import TOKEN, serving
+from zenwatch.contract import HookResponse
 
 HEAD = b"POST /falco/webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
@@ -29,7 +29,7 @@ async def test_a_body_reaches_the_hook_of_its_path() -> None:
 
 async def test_the_hook_decides_when_to_come_again() -> None:
     """The API server honours Retry-After within its own attempts."""
-    hook = FakeHook(answer=Answer(429, "full", 1))
+    hook = FakeHook(answer=HookResponse(429, "full", 1))
     async with serving(hook) as web:
         status, line, headers = await web.post()
 

@@ -1,0 +1,51 @@
+"""A command that stays in the foreground until Ctrl-C, SIGTERM or the terminal's end."""
+
+import shutil
+import signal
+import time
+from types import FrameType
+
+from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.errors import StartError
+from tests.support.controlplane.say import Say
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOOK_EVERY_SECS = 0.5
+
+
+def interrupt_on_signals() -> None:
+    """Raise KeyboardInterrupt on the first of them; ignore the rest: a second Ctrl-C must not cut the clean-up."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # Set for all, as a shell starts background commands with SIGINT ignored.
+    for number in STOP_SIGNALS:
+        signal.signal(number, interrupt)
+
+
+def say_how_to_reach(control_plane: ControlPlane, say: Say) -> None:
+    """Lines that can be pasted into another terminal."""
+    say("In another terminal:")
+    say("")
+    say(f"export KUBECONFIG={control_plane.kubeconfig()}")
+    if shutil.which("kubectl") is None:
+        say(f"export PATH={control_plane.binaries.kubectl.parent}:$PATH")
+    say("")
+
+
+def run(say: Say) -> None:
+    """Return never; KeyboardInterrupt is the way out."""
+    with ControlPlane.start(say=say) as control_plane:
+        say("The API server is real; there are no nodes, so Pods stay Pending.")
+        say_how_to_reach(control_plane, say)
+        say("Ctrl-C ends it and removes everything in it.")
+        try:
+            while (told := control_plane.failure()) is None:
+                time.sleep(LOOK_EVERY_SECS)
+        except KeyboardInterrupt:
+            say("Stopping the control plane ...")
+            raise
+        raise StartError(told)

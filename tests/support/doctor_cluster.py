@@ -1,0 +1,221 @@
+"""A cluster in which all is well, until the test says otherwise; and a process that answers what the test says."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any, Self
+
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.support.paths import ROOT
+from zenwatch.config.core import Settings
+from zenwatch.doctor.check import Check
+from zenwatch.doctor.examine import Case, Diagnosis, examine
+from zenwatch.doctor.process import Reply
+from zenwatch.errors import Transient
+from zenwatch.kube.access import Access
+from zenwatch.kube.client import KubeClient
+from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.sdk.watcher import PushWatcher
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/zenagentevents.zen.kube-zen.io"
+
+
+def rfc3339(age_secs: float) -> str:
+    return (NOW - timedelta(seconds=age_secs)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class FixedClock:
+    """Each request takes as long as the test says."""
+
+    def __init__(self, *, request_secs: float = 0.001) -> None:
+        self.request_secs = request_secs
+        self.passed_secs = 0.0
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic_secs(self) -> float:
+        self.passed_secs += self.request_secs
+        return self.passed_secs
+
+    async def wait(self, event: object, *, timeout_secs: float) -> bool:
+        raise AssertionError("doctor waits for nothing")
+
+
+def definition() -> dict[str, Any]:
+    crd: dict[str, Any] = yaml.safe_load((ROOT / "deployments" / "crds" / "zenagentevents.yaml").read_text())
+    return crd
+
+
+class FakeCluster:
+    """served: plurals by group and version. denied: verb and plural that nobody may. objects: metadata by plural. answers: by path."""
+
+    def __init__(self) -> None:
+        self.served: dict[str, list[str]] = {"zen.kube-zen.io/v1": ["zenagentevents"], "v1": ["configmaps", "pods"]}
+        for watcher in installed_watchers():
+            for kind in watcher.reads:
+                if kind.group:
+                    self.served.setdefault(f"{kind.group}/{kind.version}", []).append(kind.plural)
+        self.denied: set[str] = set()
+        self.objects: dict[str, list[dict[str, Any]]] = {}
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.definition = definition()
+        self.date = NOW
+        self.reviews: list[dict[str, Any]] = []
+        self.lists: list[tuple[str, Mapping[str, str]]] = []
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._server = TestServer(application)
+
+    async def __aenter__(self) -> Self:
+        await self._server.start_server()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.close()
+
+    @property
+    def url(self) -> str:
+        return str(self._server.make_url("")).rstrip("/")
+
+    def client(self) -> KubeClient:
+        access = Access(self.url, tls=False, describe="a fake", read_authorization=lambda: None)
+        return KubeClient(access, timeout_secs=5, connections=4)
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        code, answer = await self._answer(request)
+        return web.json_response(answer, status=code, headers={"Date": format_datetime(self.date, usegmt=True)})
+
+    async def _answer(self, request: web.Request) -> tuple[int, Any]:
+        path = request.path
+        if path in self.answers:
+            return self.answers[path]
+        if request.method == "POST":
+            return self._review(path, await request.json())
+        if path.startswith("/openapi/v3/"):
+            schema = dict(self.definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+            schema["x-kubernetes-group-version-kind"] = [{"group": "zen.kube-zen.io", "version": "v1", "kind": "ZenAgentEvent"}]
+            return 200, {"components": {"schemas": {"other": {}, "ours": schema}}}
+        parts = path.removeprefix("/apis/").removeprefix("/api/").split("/")
+        if path == CRDS:
+            return 200, self.definition
+        if path.startswith("/apis/auth"):
+            return 200, {"resources": []}
+        return self._discover(parts) or self._list(parts, request)
+
+    def _review(self, path: str, review: dict[str, Any]) -> tuple[int, Any]:
+        if "accessreviews" not in path:
+            return 201, {"status": {"userInfo": {"username": "someone"}}}
+        if f"create {path.rpartition('/')[2]}" in self.denied:
+            return 403, {}
+        self.reviews.append(review)
+        asked = review["spec"]["resourceAttributes"]
+        plural = f"{asked['resource']}/{asked['subresource']}" if asked["subresource"] else asked["resource"]
+        return 201, {"status": {"allowed": f"{asked['verb']} {plural}" not in self.denied}}
+
+    def _discover(self, parts: list[str]) -> tuple[int, Any] | None:
+        place = "/".join(parts)
+        if place in self.served:
+            return 200, {"resources": [{"name": plural} for plural in self.served[place]]}
+        versions = [served.partition("/")[2] for served in self.served if served.startswith(f"{place}/")]
+        return (200, {"versions": [{"version": version} for version in versions]}) if versions else None
+
+    def _list(self, parts: list[str], request: web.Request) -> tuple[int, Any]:
+        if parts[1:] == ["namespaces", "zenwatch"]:
+            return 200, {"metadata": {}}
+        plural = parts[-1]
+        if plural not in {plural for plurals in self.served.values() for plural in plurals}:
+            return 404, {"message": "not found"}
+        self.lists.append((request.path, dict(request.query)))
+        if f"list {plural}" in self.denied:
+            return 403, {}
+        begin = int(request.query.get("continue", "0"))
+        found = [metadata for metadata in self.objects.get(plural, []) if _is_selected(metadata, request.query.get("labelSelector", ""))]
+        end = begin + int(request.query["limit"])
+        more = {"continue": str(end)} if end < len(found) else {}
+        return 200, {"metadata": more, "items": [{"metadata": metadata} for metadata in found[begin:end]]}
+
+
+def _is_selected(metadata: Mapping[str, Any], selector: str) -> bool:
+    labels = metadata.get("labels") or {}
+    return all(labels.get(name) == value for name, _, value in (part.partition("=") for part in selector.split(",") if part))
+
+
+def a_record(source: str, *, age_secs: float = 60) -> dict[str, Any]:
+    labels = {"source": source, "app.kubernetes.io/managed-by": "zenwatch", "zen.kube-zen.io/cluster": "local"}
+    return {"labels": labels, "creationTimestamp": rfc3339(age_secs)}
+
+
+class FakeProcess:
+    """A Door. pages: by path, what is answered; a path that is not in it is 404. None: nobody is there."""
+
+    def __init__(self, pages: dict[str, tuple[int, Any]] | None = None, *, is_named: bool = False, has_token: bool = False) -> None:
+        self.url = "http://127.0.0.1:8080"
+        self.is_named = is_named
+        self.has_token = has_token
+        self.pages = pages
+        self.date: datetime | None = NOW
+
+    def get(self, path: str, *, with_token: bool = True) -> Reply:
+        if self.pages is None:
+            raise Transient("Connection refused")
+        code, page = self.pages.get(path if with_token else f"{path} without token", self.pages.get(path, (404, "there is nothing here")))
+        return Reply(code, page if isinstance(page, str) else json.dumps(page), self.date)
+
+
+def nobody(**parts: bool) -> FakeProcess:
+    return FakeProcess(None, **parts)
+
+
+def a_process(status: Mapping[str, Any] | None = None, **parts: bool) -> FakeProcess:
+    """Which is well; status: what /status says, empty: it has none."""
+    pages: dict[str, tuple[int, Any]] = {
+        "/healthz": (200, "loop ok: last beat 0.2 s ago\n"),
+        "/readyz": (200, "apiserver ok\ncrds ok\nbuffer/falco ok: 3 of 100 events\nbuffer/audit ok: 0 of 200 events\n"),
+        "/explain": (400, "nothing was asked for"),
+    }
+    pages |= {watcher.path: (405, "") for watcher in installed_watchers() if isinstance(watcher, PushWatcher)}
+    return FakeProcess(pages | ({"/status": (200, status)} if status is not None else {}), **parts)
+
+
+async def diagnose(
+    cluster: FakeCluster, process: FakeProcess | None = None, *, clock: FixedClock | None = None, service_account: str = "", **settings: str
+) -> "Findings":
+    client = cluster.client()
+    watchers = [(watcher, settings_of(watcher, settings)) for watcher in installed_watchers()]
+    case = Case(
+        Settings.read(settings),
+        watchers,
+        client,
+        cluster.url,
+        process or a_process(),
+        definition(),
+        clock or FixedClock(),
+        service_account,
+    )
+    try:
+        return Findings(await examine(case))
+    finally:
+        await client.close()
+
+
+class Findings:
+    """A diagnosis, by area and title."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        self.diagnosis = diagnosis
+        self.checks = {(check.area, check.title): check for check in diagnosis.checks}
+
+    def __getitem__(self, where: tuple[str, str]) -> Check:
+        return self.checks[where]
+
+    def __contains__(self, where: tuple[str, str]) -> bool:
+        return where in self.checks
+
+    def at(self, *levels: str) -> set[tuple[str, str]]:
+        return {where for where, check in self.checks.items() if check.level in levels}

@@ -1,0 +1,24 @@
+"""contract.DeadLetters in a list."""
+
+import asyncio
+
+from zenwatch.model.queue import DeadLetter
+
+
+class ListedLetters:
+    """letters: what was put, in order. is_asked: somebody wanted to put one."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+        self.is_asked = False
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        """From now on put() does not return."""
+        self._open.clear()
+
+    async def put(self, letter: DeadLetter) -> None:
+        self.is_asked = True
+        await self._open.wait()
+        self.letters.append(letter)

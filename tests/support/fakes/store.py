@@ -1,0 +1,187 @@
+"""contract.Store in memory, with the faults that a test asks for."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from tests.support.fakes.clock import START
+from zenwatch.contract import Gone, Put, Synced
+from zenwatch.errors import Conflict, Invalid, NotFound, Transient
+from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.record import CLUSTER_LABEL, REPORT_ANNOTATION, Phase, Status, Stored, object_of, stored_of
+
+
+class MemoryStore:
+    """objects: by name, each as the API server would show it. calls: every write that was tried, as (operation, name)."""
+
+    def __init__(self, *, cluster_id: str = "local", own_namespace: str = "zenwatch") -> None:
+        # When records are created.
+        self.now: Callable[[], datetime] = lambda: START
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.missing_namespaces: set[str] = set()
+        self.terminating_namespaces: set[str] = set()
+        self.follows_begun = 0
+        self._cluster_id = cluster_id
+        self._own_namespace = own_namespace
+        self._faults: dict[str, deque[Exception]] = {}
+        self._version = 0
+        self._answers_to_lose = 0
+        self._told: list[Put | Gone | Exception] = []
+        self._news = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    # ------------------------------------------------------------ what a test does to it
+
+    def fail_next(self, times: int, error: Exception, *, of: str = "write") -> None:
+        """The next calls raise error. of: write for any of create, update and set_status; one of them; or follow."""
+        self._faults.setdefault(of, deque()).extend([error] * times)
+
+    def lose_answers(self, times: int) -> None:
+        """The next writes succeed, and whoever asked for them never hears of it."""
+        self._answers_to_lose = times
+
+    def hold_writes(self) -> None:
+        """Writes wait until let_go()."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
+
+    def break_follows(self, error: Exception) -> None:
+        """Every follow() that is going on ends with error."""
+        self._tell(error)
+
+    def remove(self, name: str) -> None:
+        """Somebody deletes the record."""
+        del self.objects[name]
+        self._tell(Gone(name, self._next_version()))
+
+    def stored(self, name: str) -> Stored:
+        return stored_of(self.objects[name])
+
+    def specs(self) -> list[dict[str, Any]]:
+        """The spec of every record, by name."""
+        return [self.objects[name]["spec"] for name in sorted(self.objects)]
+
+    def operations(self) -> list[str]:
+        """What was tried, without the names."""
+        return [operation for operation, _ in self.calls]
+
+    # ------------------------------------------------------------ contract.Store
+
+    async def create(self, event: Event, *, spec_hash: str, report: str = "") -> tuple[Stored, bool]:
+        await self._enter("create", event.name)
+        if not event.title:
+            raise Invalid(f"{event.name}: spec.title must not be empty")
+        namespace = event.resource.namespace or self._own_namespace
+        if namespace in self.missing_namespaces | self.terminating_namespaces:
+            if namespace == self._own_namespace:
+                raise Transient(f"zenwatch's own namespace {namespace} cannot take records")
+            namespace = self._own_namespace
+        if event.name in self.objects:
+            return self.stored(event.name), False
+        created = object_of(event, namespace=namespace, hash_of_spec=spec_hash, report=report)
+        created["metadata"]["creationTimestamp"] = rfc3339(self.now())
+        created["status"] = {"phase": Phase.OPEN.value, "count": 1, "reopened": 0}
+        return self._keep(created), True
+
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: str = "") -> Stored:
+        await self._enter("update", stored.name)
+        self._require_version(stored)
+        before = self._object(stored.name)
+        report = report or before["metadata"]["annotations"].get(REPORT_ANNOTATION, "")
+        after = object_of(event, namespace=stored.namespace, hash_of_spec=spec_hash, report=report)
+        after["metadata"]["creationTimestamp"] = before["metadata"]["creationTimestamp"]
+        for field in ("source", "clusterID", "key", "detectedAt"):
+            after["spec"][field] = before["spec"][field]
+        return self._keep(after | {"status": before["status"]})
+
+    async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
+        await self._enter("set_status", stored.name)
+        self._require_version(stored)
+        before = self._object(stored.name)
+        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        said = {"phase": str(status.phase), "count": status.count, "reopened": status.reopened, "firstSeen": first_seen}
+        said["lastSeen"] = max(first_seen, rfc3339(status.seen_at or now))
+        after = {field: value for field, value in before["status"].items() if field != "resolvedAt"} | said
+        after |= {"resolvedAt": rfc3339(now)} if status.phase == Phase.RESOLVED else {}
+        after |= {"reason": str(status.reason)} if status.reason is not None else {}
+        return self._keep(before | {"status": after})
+
+    async def delete(self, stored: Stored) -> None:
+        await self._enter("delete", stored.name)
+        self._require_version(stored)
+        self.remove(stored.name)
+
+    async def read(self, stored: Stored) -> Mapping[str, Any]:
+        self._fail("read")
+        return self._object(stored.name)
+
+    @property
+    def parts(self) -> Sequence[str]:
+        return ("",)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
+        self.follows_begun += 1
+        self._fail("follow")
+        place = len(self._told)
+        for kept in list(self.objects.values()):
+            if kept["metadata"]["labels"][CLUSTER_LABEL] == self._cluster_id:
+                yield Put(stored_of(kept))
+        yield Synced()
+        while True:
+            news = self._news
+            while place < len(self._told):
+                told = self._told[place]
+                place += 1
+                if isinstance(told, Exception):
+                    raise told
+                yield told
+            await news.wait()
+
+    # ------------------------------------------------------------ inside
+
+    async def _enter(self, operation: str, name: str) -> None:
+        self.calls.append((operation, name))
+        await self._open.wait()
+        self._fail(operation)
+        self._fail("write")
+
+    def _fail(self, operation: str) -> None:
+        if faults := self._faults.get(operation):
+            raise faults.popleft()
+
+    def _object(self, name: str) -> dict[str, Any]:
+        if name not in self.objects:
+            raise NotFound(f"{name} not found", missing_kind="zenagentevents")
+        return self.objects[name]
+
+    def _require_version(self, stored: Stored) -> None:
+        if int(self._object(stored.name)["metadata"]["resourceVersion"]) != stored.version:
+            raise Conflict(f"{stored.name} was changed meanwhile")
+
+    def _keep(self, changed: dict[str, Any]) -> Stored:
+        metadata = changed["metadata"] | {"resourceVersion": str(self._next_version())}
+        # As it comes back from an API server: plain JSON.
+        self.objects[metadata["name"]] = kept = orjson.loads(orjson.dumps(changed | {"metadata": metadata}))
+        if metadata["labels"][CLUSTER_LABEL] == self._cluster_id:
+            self._tell(Put(stored_of(kept)))
+        if self._answers_to_lose:
+            self._answers_to_lose -= 1
+            raise Transient("the connection was cut")
+        return stored_of(kept)
+
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version
+
+    def _tell(self, told: Put | Gone | Exception) -> None:
+        self._told.append(told)
+        self._news.set()
+        self._news = asyncio.Event()

@@ -1,0 +1,32 @@
+"""contract.RecordWriter that answers when the test says so."""
+
+import asyncio
+
+from zenwatch.errors import Closed
+from zenwatch.model.record import Stored
+from zenwatch.model.write import Envelope, Outcome, WriteResult
+
+
+class HeldWriter:
+    """open: the envelopes that wait for answer(), oldest first."""
+
+    def __init__(self) -> None:
+        self.open: list[Envelope] = []
+        self.is_closed = False
+        self._news = asyncio.Event()
+
+    async def submit(self, envelope: Envelope) -> None:
+        if self.is_closed:
+            raise Closed("the writer takes nothing more")
+        self.open.append(envelope)
+        self._news.set()
+
+    async def until_open(self, envelopes: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.open) < envelopes:
+                self._news.clear()
+                await self._news.wait()
+
+    def answer(self, outcome: Outcome | None, stored: Stored | None = None) -> None:
+        """Give the oldest envelope its receipt."""
+        self.open.pop(0).done(WriteResult(outcome, stored))

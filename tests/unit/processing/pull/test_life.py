@@ -1,0 +1,416 @@
+"""The life of a finding that is read: open, resolved, reopened. Everything real but the store and the clock.
+
+What a report says is in tests/contract/intake_suite.py; here is what becomes of it when it says so no more.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.findings import POD, REPORTS, a_finding
+from tests.support.fakes.pipeline import Pipeline, running, until
+from tests.support.fakes.store import MemoryStore
+from zenwatch.errors import Transient
+from zenwatch.model.finding import Finding, Resource, Severity
+from zenwatch.model.record import Phase
+
+PLACE, GRACE_SECS = REPORTS, 600.0
+NGINX, SIDECAR = f"{REPORTS}/default/pod-nginx-web", f"{REPORTS}/default/pod-nginx-sidecar"
+ONE, OTHER = a_finding(vuln_id="CVE-2026-1"), a_finding(vuln_id="CVE-2026-2")
+
+
+class Life:
+    """A pipeline that can be begun again over the same store and clock."""
+
+    def __init__(self) -> None:
+        self.store, self.clock = MemoryStore(), FakeClock(skips_waits=True)
+
+    @asynccontextmanager
+    async def running(self, **parts: Any) -> AsyncIterator[Pipeline]:
+        said = {"grace_secs": GRACE_SECS, "places": frozenset({PLACE})} | parts
+        async with running(store=self.store, clock=self.clock, **said) as pipeline:
+            yield pipeline
+
+    async def after(self, pipeline: Pipeline, secs: float) -> dict[str, str]:
+        """Let that much time pass, and one round."""
+        self.clock.advance(secs=secs)
+        await pipeline.intake.settle()
+        return self.said()
+
+    def said(self) -> dict[str, str]:
+        """Per CVE its phase, how often it was reopened, and why it is so."""
+        return {record["spec"]["details"]["vulnID"]: _state(record["status"]) for record in self.store.objects.values()}
+
+    def status(self) -> dict[str, Any]:
+        [record] = self.store.objects.values()
+        status: dict[str, Any] = record["status"]
+        return status
+
+
+def _state(status: dict[str, Any]) -> str:
+    return " ".join(filter(None, (status["phase"], str(status["reopened"]) if status["reopened"] else "", status.get("reason", ""))))
+
+
+async def _listed(pipeline: Pipeline, reports: dict[str, Sequence[Finding]]) -> None:
+    """As sources/objects does it when a list is complete."""
+    for report, findings in reports.items():
+        pipeline.intake.take(report, "listed", findings, subject=POD)
+    pipeline.intake.replace_all(PLACE, set(reports))
+    await pipeline.intake.settle()
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+# ---------------------------------------------------------------- resolved
+
+
+async def test_what_a_report_no_longer_says_is_fixed(life: Life) -> None:
+    """At once: the report was read whole. What it still says is left alone."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE, OTHER]})
+        before = list(life.store.calls)
+
+        life.clock.advance(secs=60)
+        pipeline.intake.take(NGINX, "2", [OTHER], subject=POD)
+        await pipeline.intake.settle()
+
+    assert life.said() == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Open"}
+    assert [operation for operation, _ in life.store.calls[len(before) :]] == ["set_status"]
+    status = next(record["status"] for record in life.store.objects.values() if record["status"]["phase"] == "Resolved")
+    assert (status["firstSeen"], status["resolvedAt"], status["lastSeen"]) == (
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:01:00Z",
+        "2026-01-01T00:01:00Z",
+    )
+
+
+async def test_an_empty_report_fixes_all_that_it_said(life: Life) -> None:
+    """With or without a word on what it is about."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE, OTHER]})
+        pipeline.intake.take(NGINX, "2", [])
+        await pipeline.intake.settle()
+
+    assert life.said() == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Resolved Fixed"}
+
+
+async def test_what_another_report_still_says_is_open(life: Life) -> None:
+    """It is only counted less."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE], SIDECAR: [ONE]})
+        pipeline.intake.take(NGINX, "2", [], subject=POD)
+        await pipeline.intake.settle()
+
+    assert life.said() == {"CVE-2026-1": "Open"}
+    assert life.status()["count"] == 1
+
+
+async def test_a_report_that_is_gone_is_given_its_time(life: Life) -> None:
+    """The Trivy Operator deletes each report once a day, and writes it again."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.forget(NGINX)
+
+        assert await life.after(pipeline, GRACE_SECS - 1) == {"CVE-2026-1": "Open"}
+        assert await life.after(pipeline, 1) == {"CVE-2026-1": "Resolved ReportGone"}
+
+
+async def test_a_report_that_comes_back_as_it_was_changes_nothing(life: Life) -> None:
+    """Not one write."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        written = list(life.store.calls)
+        pipeline.intake.forget(NGINX)
+        await life.after(pipeline, GRACE_SECS / 2)
+        pipeline.intake.take(NGINX, "9", [ONE], subject=POD)
+
+        assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open"}
+
+    assert life.store.calls == written
+
+
+async def test_a_report_that_comes_back_without_it_says_that_it_is_fixed(life: Life) -> None:
+    """Then there is nothing left to wait for."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE, OTHER]})
+        pipeline.intake.forget(NGINX)
+        await life.after(pipeline, 1)
+        pipeline.intake.take(NGINX, "9", [OTHER], subject=POD)
+
+        assert await life.after(pipeline, 0) == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Open"}
+
+
+async def test_another_report_that_drops_it_does_not_cut_the_time_short(life: Life) -> None:
+    """The one that is gone may come back and say it."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE], SIDECAR: [ONE]})
+        pipeline.intake.forget(NGINX)
+        await life.after(pipeline, 1)
+        pipeline.intake.take(SIDECAR, "2", [], subject=POD)
+
+        assert await life.after(pipeline, 1) == {"CVE-2026-1": "Open"}
+        assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved Fixed"}
+
+
+async def test_what_a_new_report_of_the_same_resource_does_not_say_was_fixed(life: Life) -> None:
+    """A rollout: another ReplicaSet, another report, the same Deployment."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.forget(NGINX)
+        pipeline.intake.take(SIDECAR, "1", [], subject=POD)
+
+        assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved Fixed"}
+
+
+async def test_a_report_of_something_else_fixes_nothing(life: Life) -> None:
+    """Nothing speaks of that Pod any more: what became of it is not known."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.forget(NGINX)
+        pipeline.intake.take(SIDECAR, "1", [], subject=Resource("v1", "Pod", "another", "default"))
+
+        assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved ReportGone"}
+
+
+@pytest.mark.parametrize("severity", [Severity.LOW, Severity.INFO])
+async def test_a_severity_below_the_threshold_resolves_and_says_so(life: Life, severity: Severity) -> None:
+    """It is still there: whoever reads Fixed would believe that it is not."""
+    async with life.running(min_severity=Severity.MEDIUM) as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.take(NGINX, "2", [a_finding(vuln_id="CVE-2026-1", severity=severity)], subject=POD)
+        await pipeline.intake.settle()
+
+    assert life.said() == {"CVE-2026-1": "Resolved BelowThreshold"}
+
+
+async def test_a_raised_threshold_resolves_after_a_restart(life: Life) -> None:
+    """And a lowered one opens again what it excluded."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+    async with life.running(min_severity=Severity.CRITICAL) as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        assert life.said() == {"CVE-2026-1": "Resolved BelowThreshold"}
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        assert life.said() == {"CVE-2026-1": "Open 1 Reopened"}
+
+
+async def test_what_was_taken_back_before_it_was_written_is_never_written(life: Life) -> None:
+    """There is nothing to resolve."""
+    async with life.running() as pipeline:
+        pipeline.intake.take(NGINX, "1", [ONE], subject=POD)
+        pipeline.intake.take(NGINX, "2", [], subject=POD)
+        await pipeline.intake.settle()
+
+        assert life.store.calls == []
+        assert pipeline.page() == {"received": 1, "filtered": 1}
+
+
+async def test_a_record_that_is_covered_by_an_exception_is_resolved_too(life: Life) -> None:
+    """Suppressed means: still there."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        [(name, record)] = life.store.objects.items()
+        life.store.objects[name] = record | {"status": record["status"] | {"phase": "Suppressed"}}
+        pipeline.index.put(_as(life.store.stored(name), Phase.SUPPRESSED))
+        pipeline.intake.take(NGINX, "2", [], subject=POD)
+        await pipeline.intake.settle()
+
+    assert life.said() == {"CVE-2026-1": "Resolved Fixed"}
+
+
+def _as(stored: Any, phase: Phase) -> Any:
+    from dataclasses import replace  # noqa: PLC0415
+
+    return replace(stored, phase=phase, version=stored.version)
+
+
+# ---------------------------------------------------------------- reopened
+
+
+async def test_what_returns_is_open_again(life: Life) -> None:
+    """With its old firstSeen, one more reopening, and without the time of its resolution."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        for version, findings in enumerate(([], [ONE], [], [ONE])):
+            life.clock.advance(secs=60)
+            pipeline.intake.take(NGINX, str(version), findings, subject=POD)
+            await pipeline.intake.settle()
+
+        assert (pipeline.intake.resolved, pipeline.intake.reopened) == (2, 2)
+
+    assert life.said() == {"CVE-2026-1": "Open 2 Reopened"}
+    status = life.status()
+    assert (status["firstSeen"], status["lastSeen"]) == ("2026-01-01T00:00:00Z", "2026-01-01T00:04:00Z")
+    assert "resolvedAt" not in status
+
+
+async def test_what_returns_changed_is_brought_up_to_date(life: Life) -> None:
+    """What was found, and that it is open."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.take(NGINX, "2", [], subject=POD)
+        await pipeline.intake.settle()
+        pipeline.intake.take(NGINX, "3", [a_finding(vuln_id="CVE-2026-1", severity=Severity.CRITICAL)], subject=POD)
+        await pipeline.intake.settle()
+
+    [record] = life.store.objects.values()
+    assert (record["spec"]["severity"], _state(record["status"])) == ("CRITICAL", "Open 1 Reopened")
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_lost_answer_reopens_once(life: Life, times: int) -> None:
+    """The write is made again, and says the same."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.take(NGINX, "2", [], subject=POD)
+        await pipeline.intake.settle()
+
+        life.store.lose_answers(times)
+        pipeline.intake.take(NGINX, "3", [ONE], subject=POD)
+        await _settled(pipeline)
+
+    assert life.said() == {"CVE-2026-1": "Open 1 Reopened"}
+
+
+async def test_a_resolution_that_fails_is_made_later(life: Life) -> None:
+    """The reason is the same, and it is resolved once."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        life.store.fail_next(10, Transient("away"))
+        pipeline.intake.take(NGINX, "2", [], subject=POD)
+        with pytest.raises(Transient):
+            await pipeline.intake.settle()
+        assert life.said() == {"CVE-2026-1": "Open"}
+        await _settled(pipeline)
+
+    assert life.said() == {"CVE-2026-1": "Resolved Fixed"}
+
+
+async def _settled(pipeline: Pipeline) -> None:
+    """As rounds do: until nothing is left."""
+    for _ in range(10):
+        try:
+            await pipeline.intake.settle()
+        except Transient:
+            continue
+
+
+# ---------------------------------------------------------------- unknown is never empty
+
+
+async def test_what_is_out_of_sight_is_not_gone(life: Life) -> None:
+    """Neither as long as it is, nor before all was told that happened meanwhile."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.forget(NGINX)
+        pipeline.intake.mark_stale(PLACE)
+        assert await life.after(pipeline, GRACE_SECS * 10) == {"CVE-2026-1": "Open"}
+
+        pipeline.intake.mark_fresh(PLACE)
+        assert await life.after(pipeline, 0) == {"CVE-2026-1": "Resolved ReportGone"}
+
+
+async def test_a_report_that_cannot_be_read_resolves_nothing(life: Life) -> None:
+    """Neither one that said it before, nor one that came back, nor one that was there at the start."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.cannot_read(NGINX)
+        assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open"}
+        pipeline.intake.forget(NGINX)
+        pipeline.intake.cannot_read(NGINX)
+        assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open"}
+    async with life.running() as pipeline:
+        pipeline.intake.cannot_read(NGINX)
+        pipeline.intake.replace_all(PLACE, {NGINX})
+        assert await life.after(pipeline, 0) == {"CVE-2026-1": "Open"}
+        assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open"}
+        pipeline.intake.take(NGINX, "9", [OTHER], subject=POD)
+        assert (await life.after(pipeline, 0))["CVE-2026-1"] == "Resolved Fixed"
+
+
+async def test_an_unreadable_report_that_a_list_does_not_name_any_more_is_given_its_time(life: Life) -> None:
+    """From when it went, however long it could not be read before."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+    async with life.running() as pipeline:
+        pipeline.intake.cannot_read(NGINX)
+        pipeline.intake.replace_all(PLACE, {NGINX})
+        assert await life.after(pipeline, GRACE_SECS * 12) == {"CVE-2026-1": "Open"}
+        pipeline.intake.mark_stale(PLACE)
+        pipeline.intake.replace_all(PLACE, ())
+        assert await life.after(pipeline, GRACE_SECS - 1) == {"CVE-2026-1": "Open"}
+        assert await life.after(pipeline, 1) == {"CVE-2026-1": "Resolved ReportGone"}
+
+
+async def test_after_a_restart_only_a_whole_list_says_what_is_gone(life: Life) -> None:
+    """What its report does not say any more was fixed; what has no report may come back for a while."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE], SIDECAR: [OTHER]})
+    async with life.running() as pipeline:
+        pipeline.intake.take(NGINX, "2", [], subject=POD)
+        assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open", "CVE-2026-2": "Open"}
+        pipeline.intake.replace_all(PLACE, {NGINX})
+        assert await life.after(pipeline, 0) == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Open"}
+        assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Resolved Fixed"}
+
+
+async def test_after_a_restart_nothing_is_written_of_what_is_as_it_was(life: Life) -> None:
+    """Resolved ones stay resolved, open ones open."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE, OTHER]})
+        pipeline.intake.take(NGINX, "2", [OTHER], subject=POD)
+        await pipeline.intake.settle()
+    written = list(life.store.calls)
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [OTHER]})
+        await life.after(pipeline, GRACE_SECS * 2)
+
+    assert life.store.calls == written
+
+
+@pytest.mark.parametrize(("is_confined", "state"), [(False, "Resolved ReportGone"), (True, "Open")])
+async def test_a_record_of_an_earlier_version_does_not_tell_its_report(life: Life, *, is_confined: bool, state: str) -> None:
+    """It may come from any kind, so all must be in sight; and from any namespace, so it stays where only some are read."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+    for record in life.store.objects.values():
+        del record["metadata"]["annotations"]["zen.kube-zen.io/report"]
+    both = frozenset({PLACE, "configauditreports.aquasecurity.github.io"})
+    async with life.running(places=both, is_confined=is_confined) as pipeline:
+        await _listed(pipeline, {})
+        assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Open"}
+        pipeline.intake.replace_all("configauditreports.aquasecurity.github.io", ())
+        await pipeline.intake.settle()
+        assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": state}
+
+
+async def test_records_of_other_sources_are_not_ours_to_resolve(life: Life) -> None:
+    """Each source knows its own."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        for record in life.store.objects.values():
+            record["spec"]["source"] = "another"
+    async with life.running() as pipeline:
+        await _listed(pipeline, {})
+        assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open"}
+
+
+async def test_a_record_that_somebody_deleted_is_not_resolved(life: Life) -> None:
+    """There is nothing to write to."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE]})
+        pipeline.intake.forget(NGINX)
+        [name] = life.store.objects
+        life.store.remove(name)
+        await until(lambda: pipeline.index.get(name) is None)
+        written = list(life.store.calls)
+        await life.after(pipeline, GRACE_SECS)
+
+    assert life.store.calls == written

@@ -1,0 +1,537 @@
+"""zenwatch/processing/push/intake.py: what is pushed is stored once, seen again it is counted, and the ledger knows of each event."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.findings import DETECTED_AT, a_finding
+from tests.support.fakes.pipeline import background, until
+from tests.support.fakes.store import MemoryStore
+from zenwatch.buffer.memory import MemoryInbox
+from zenwatch.buffer.sqlite.spool import Spool
+from zenwatch.contract import Inbox
+from zenwatch.errors import Closed, Forbidden, Invalid, NotFound, Transient
+from zenwatch.metrics import Ledger
+from zenwatch.model.finding import Category, Finding, FindingType
+from zenwatch.model.record import spec_hash
+from zenwatch.processing.event.normalise import normalise
+from zenwatch.processing.outcome_log import OutcomeLog
+from zenwatch.processing.push.intake import PushedEvents
+from zenwatch.sdk.watcher import PushWatcher, Verdict
+from zenwatch.store.budget import Budget
+from zenwatch.store.crd.mirror import StoredIndex
+from zenwatch.store.writer import Writer
+
+ALERT = FindingType("falco", "falco-", "runtime-security", Category.SECURITY)
+
+
+def _nothing(_body: bytes, _media_type: str) -> Any:
+    return iter(())
+
+
+def _prepare(_settings: Any, _here: Any) -> Any:
+    return lambda _event: Verdict("any", "any")
+
+
+FALCO = PushWatcher("falco", "/falco/webhook", ("application/json",), _nothing, _prepare, counts_repeats=True, recent="samples")
+AUDIT = PushWatcher("audit", "/audit/webhook", ("application/json",), _nothing, _prepare, sender_retries=True)
+
+
+def an_alert(key: str = "shell", *, second: int = 0, sample: str = "", watcher: PushWatcher = FALCO, **changes: Any) -> Finding:
+    said = {"type": replace(ALERT, source=watcher.name), "detected_at": DETECTED_AT + timedelta(seconds=second)}
+    details = {"rule": key, "samples": [sample or f"{second:02}: a shell"]}
+    return a_finding(key=key, details=details, **said | changes)
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """transform.stream.Rooms, real but for the store and the clock."""
+
+    store: MemoryStore
+    index: StoredIndex
+    writer: Writer
+    ledger: Ledger
+    clock: FakeClock
+    outcome_log: OutcomeLog
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class Push:
+    stream: PushedEvents
+    store: MemoryStore
+    ledger: Ledger
+    clock: FakeClock
+    inbox: Inbox
+    outcome_log: OutcomeLog
+
+    def page(self) -> dict[str, int]:
+        return {line: count for line, count in self.ledger.page(self.stream.source).items() if count}
+
+    def said(self) -> dict[str, tuple[int, list[str]]]:
+        """Count and samples by key."""
+        return {
+            record["spec"]["key"]: (record["status"]["count"], record["spec"]["details"]["samples"])
+            for record in self.store.objects.values()
+        }
+
+    async def settled(self) -> None:
+        await until(lambda: not self.ledger.page(self.stream.source)["in_flight"])
+
+    async def post(self, *findings: Finding, filtered: int = 0, rejected: int = 0) -> bool:
+        """Offer one body and wait until it is settled."""
+        taken = await self.stream.offer(findings, filtered=filtered, rejected=rejected)
+        await self.settled()
+        return taken
+
+
+@asynccontextmanager
+async def pushing(
+    watcher: PushWatcher = FALCO,
+    *,
+    store: MemoryStore | None = None,
+    inbox: Inbox | None = None,
+    capacity_events: int = 10,
+    is_started: bool = True,
+    coalesce_secs: float = 0.0,
+    clock: FakeClock | None = None,
+    balances: bool = True,
+    window_secs: float | None = None,
+    budget_records: int = 1_000_000,
+    is_synced: bool = True,
+) -> AsyncIterator[Push]:
+    """is_started: False where nothing is taken out of the inbox. balances: False where the process dies before it can."""
+    store, clock, ledger = store or MemoryStore(), clock or FakeClock(skips_waits=True), Ledger()
+    store.now = clock.now
+    index = StoredIndex(store)
+    writer = Writer(store, queue_writes=4, clock=clock)
+    inbox = inbox or MemoryInbox(watcher.name, capacity_events=capacity_events)
+    outcome_log = OutcomeLog(clock)
+    services = Rooms(store, index, writer, ledger, clock, outcome_log, Budget(index, records=budget_records, size_bytes=1 << 40))
+    stream = PushedEvents(watcher, cluster_id="local", inbox=inbox, services=services, coalesce_secs=coalesce_secs, window_secs=window_secs)
+
+    async def take() -> None:
+        with suppress(Closed):
+            await stream.take()
+
+    works = [take, stream.write] if is_started else []
+
+    async def follow() -> None:
+        with suppress(Transient):
+            await index.follow()
+        await index.follow()
+
+    async with background(follow, writer.work, writer.work, *works):
+        if is_synced:
+            await index.wait_until_synced()
+        yield Push(stream, store, ledger, clock, inbox, outcome_log)
+        page = ledger.page(watcher.name)
+        assert not balances or page["received"] == sum(page.values()) - page["received"], "the ledger does not balance"
+
+
+# ---------------------------------------------------------------- one record
+
+
+async def test_an_event_becomes_a_record_with_one_write() -> None:
+    """The status has the defaults that a new record needs."""
+    async with pushing() as push:
+        assert await push.post(an_alert())
+
+    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.store.operations() == ["create"]
+    assert push.page() == {"received": 1, "stored": 1}
+
+
+async def test_a_burst_of_one_alert_is_one_record() -> None:
+    """The count is how often it was seen, the last five samples stay in the order in which they came."""
+    async with pushing() as push:
+        for second in range(8):
+            await push.post(an_alert(second=second))
+
+    assert push.said() == {"shell": (8, [f"{second:02}: a shell" for second in range(3, 8)])}
+    [record] = push.store.objects.values()
+    assert (record["spec"]["detectedAt"], record["status"]["lastSeen"]) == ("2026-01-01T10:00:00Z", "2026-01-01T10:00:07Z")
+    assert push.page() == {"received": 8, "stored": 1, "repeated": 7}
+
+
+async def test_what_is_seen_while_a_write_is_on_its_way_is_one_more_write() -> None:
+    """However often: a storm costs what the store takes, not what the tool sends."""
+    async with pushing() as push:
+        push.store.hold_writes()
+        for second in range(9):
+            assert await push.stream.offer([an_alert(second=second)], filtered=0, rejected=0)
+            await asyncio.sleep(0)
+        push.store.let_go()
+        await push.settled()
+
+    assert push.said() == {"shell": (9, [f"{second:02}: a shell" for second in range(4, 9)])}
+    assert len(push.store.calls) <= 4
+    assert push.page() == {"received": 9, "stored": 1, "repeated": 8}
+
+
+async def test_equal_samples_are_kept_once() -> None:
+    """Five times the same line says nothing."""
+    async with pushing() as push:
+        for second in range(3):
+            await push.post(an_alert(second=second, sample="a shell"))
+
+    assert push.said() == {"shell": (3, ["a shell"])}
+
+
+async def test_an_event_of_earlier_than_the_last_one_does_not_turn_time_back() -> None:
+    """Alerts of two nodes do not come in order."""
+    async with pushing() as push:
+        await push.post(an_alert(second=9))
+        await push.post(an_alert(second=3))
+        await push.post(an_alert(second=1))
+
+    [record] = push.store.objects.values()
+    assert record["status"]["lastSeen"] == "2026-01-01T10:00:09Z"
+
+
+async def test_after_a_restart_the_count_goes_on() -> None:
+    """What the record says is read before it is written; what it said of earlier samples stays."""
+    store = MemoryStore()
+    async with pushing(store=store) as push:
+        for second in range(3):
+            await push.post(an_alert(second=second))
+    async with pushing(store=store) as again:
+        await again.post(an_alert(second=3))
+
+    assert again.said() == {"shell": (4, ["00: a shell", "01: a shell", "02: a shell", "03: a shell"])}
+    assert again.page() == {"received": 1, "repeated": 1}
+
+
+async def test_a_record_that_another_replica_stored_meanwhile_is_counted_up() -> None:
+    """The create answers that it is there; what it counts is not lost."""
+    async with pushing() as push:
+        other, theirs = MemoryStore(), normalise(an_alert(sample="00: theirs"), cluster_id="local", seen_at=DETECTED_AT)
+        await other.create(theirs, spec_hash=spec_hash(theirs))
+        # Before our watch tells us of it.
+        push.store.objects.update(other.objects)
+        await push.post(an_alert(second=1))
+
+    assert push.said() == {"shell": (2, ["00: theirs", "01: a shell"])}
+    assert push.page() == {"received": 1, "repeated": 1}
+
+
+async def test_a_lost_answer_to_a_create_is_no_second_sighting() -> None:
+    """The record that is there at the second try says just what we wanted to write: it is our own."""
+    async with pushing() as push:
+        push.store.lose_answers(1)
+        await push.post(an_alert())
+
+    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.page() == {"received": 1, "stored": 1}
+
+
+async def test_a_record_that_somebody_deleted_is_made_anew() -> None:
+    """With what was seen since."""
+    async with pushing() as push:
+        await push.post(an_alert(second=0))
+        [name] = push.store.objects
+        del push.store.objects[name]
+        await push.post(an_alert(second=1))
+
+    assert push.said()["shell"][0] == 1
+    assert push.page() == {"received": 2, "stored": 2}
+
+
+# ---------------------------------------------------------------- the same event again
+
+
+async def test_an_event_that_is_sent_again_is_not_counted() -> None:
+    """The API server resends whole batches: the audit ID says that it is the same event."""
+    async with pushing(AUDIT) as push:
+        event = an_alert(watcher=AUDIT)
+        await push.post(event, event)
+        await push.post(event)
+
+    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.store.operations() == ["create"]
+    assert push.page() == {"received": 3, "stored": 1, "repeated": 2}
+
+
+async def test_an_event_that_is_sent_again_after_a_restart_is_not_counted() -> None:
+    """It is known by its name, however it was worded."""
+    store = MemoryStore()
+    async with pushing(AUDIT, store=store) as push:
+        await push.post(an_alert(watcher=AUDIT))
+    store.calls.clear()
+    async with pushing(AUDIT, store=store) as push:
+        await push.post(an_alert(watcher=AUDIT, title="worded otherwise"))
+
+    assert store.operations() == []
+    assert push.page() == {"received": 1, "repeated": 1}
+
+
+# ---------------------------------------------------------------- bounds
+
+
+async def test_a_full_buffer_takes_nothing_of_a_batch_that_comes_again() -> None:
+    """Nothing of it is counted either: it will be, when it comes."""
+    async with pushing(AUDIT, capacity_events=2, is_started=False) as push:
+        assert await push.stream.offer([an_alert("a", watcher=AUDIT)], filtered=3, rejected=1)
+        assert not await push.stream.offer([an_alert(key, watcher=AUDIT) for key in "bc"], filtered=5, rejected=5)
+
+    assert push.page() == {"received": 5, "filtered": 3, "rejected": 1, "in_flight": 1}
+
+
+async def test_what_does_not_fit_and_does_not_come_again_is_lost_and_counted() -> None:
+    """Falco ignores the answer."""
+    async with pushing(capacity_events=1, is_started=False) as push:
+        assert await push.stream.offer([an_alert("a")], filtered=0, rejected=0)
+        assert not await push.stream.offer([an_alert("b")], filtered=1, rejected=0)
+
+    assert push.page() == {"received": 3, "filtered": 1, "lost": 1, "in_flight": 1}
+
+
+async def test_a_body_of_which_nothing_is_taken_needs_no_room() -> None:
+    """Most audit events are left out; a full buffer does not make the sender repeat them."""
+    async with pushing(AUDIT, capacity_events=1, is_started=False) as push:
+        assert await push.stream.offer([an_alert("a", watcher=AUDIT)], filtered=0, rejected=0)
+        assert await push.stream.offer([], filtered=400, rejected=0)
+
+    assert push.page() == {"received": 401, "filtered": 400, "in_flight": 1}
+
+
+async def test_room_is_needed_by_records_and_not_by_sightings() -> None:
+    """While the store is away, a thousand equal alerts fit where ten different ones do."""
+    async with pushing(capacity_events=2) as push:
+        push.store.hold_writes()
+        for second in range(30):
+            assert await push.stream.offer([an_alert(second=second)], filtered=0, rejected=0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert await push.stream.offer([an_alert("other")], filtered=0, rejected=0)
+        await asyncio.sleep(0)
+        assert not await push.stream.offer([an_alert("third")], filtered=0, rejected=0)
+        push.store.let_go()
+        await push.settled()
+
+    assert {key: count for key, (count, _) in push.said().items()} == {"shell": 30, "other": 1}
+
+
+async def test_a_record_stays_under_its_size_whatever_is_pushed() -> None:
+    """A megabyte of output is no megabyte in the buffer."""
+    async with pushing() as push:
+        for second in range(6):
+            await push.post(an_alert(second=second, sample=f"{second}" + "x" * 100_000, title="y" * 100_000))
+
+    [record] = push.store.objects.values()
+    assert len(str(record)) < 16 * 1024
+    assert len(record["spec"]["details"]["samples"]) == 5
+
+
+# ---------------------------------------------------------------- a store that fails
+
+
+@pytest.mark.parametrize("error", [Transient("503"), Forbidden("missing permission: create")])
+async def test_an_event_waits_for_a_store_that_is_away(error: Exception) -> None:
+    """Nobody sends it again: it is tried until it is stored."""
+    async with pushing() as push:
+        push.store.fail_next(11, error)
+        await push.post(an_alert("a"), an_alert("b"))
+
+    assert push.page() == {"received": 2, "stored": 2}
+
+
+async def test_a_count_that_could_not_be_written_is_not_forgotten() -> None:
+    """Nor is it counted twice."""
+    async with pushing() as push:
+        await push.post(an_alert(second=0))
+        push.store.fail_next(9, Transient("503"))
+        await push.post(an_alert(second=1))
+        push.store.fail_next(5, Transient("503"), of="set_status")
+        await push.post(an_alert(second=2))
+
+    assert push.said()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
+
+
+async def test_a_record_that_is_refused_for_good_is_a_dead_letter() -> None:
+    """It does not hold up the others."""
+    async with pushing() as push:
+        push.store.fail_next(1, Invalid("422"))
+        await push.post(an_alert("a"))
+        await push.post(an_alert("b"))
+
+    assert push.page() == {"received": 2, "stored": 1, "dead_lettered": 1}
+
+
+@pytest.mark.parametrize("error", [Transient("503"), NotFound("gone"), Forbidden("no")])
+async def test_what_a_record_says_is_asked_again_until_it_is_told(error: Exception) -> None:
+    """Without it, the samples of before would be lost."""
+    store = MemoryStore()
+    async with pushing(store=store) as push:
+        await push.post(an_alert(second=0))
+    async with pushing(store=store) as push:
+        store.fail_next(2, error, of="read")
+        await push.post(an_alert(second=1))
+
+    assert push.page()["received"] == 1
+    assert push.page().get("repeated", 0) + push.page().get("stored", 0) == 1
+
+
+# ---------------------------------------------------------------- the end
+
+
+async def test_draining_waits_until_all_is_stored() -> None:
+    """What was acknowledged is stored before the process ends, and nothing more is taken."""
+    async with pushing() as push:
+        push.store.hold_writes()
+        for key in "abc":
+            await push.stream.offer([an_alert(key)], filtered=0, rejected=0)
+        draining = asyncio.create_task(push.stream.drain())
+        await asyncio.sleep(0.01)
+        assert not draining.done()
+        push.store.let_go()
+        await asyncio.wait_for(draining, 5)
+        assert not await push.stream.offer([an_alert("d")], filtered=0, rejected=0)
+
+    assert push.page() == {"received": 4, "stored": 3, "lost": 1}
+
+
+async def test_what_is_left_at_the_deadline_is_lost_and_counted() -> None:
+    """Memory ends with the process; the ledger says how much went with it."""
+    async with pushing() as push:
+        push.store.hold_writes()
+        await push.stream.offer([an_alert(key) for key in "abc"], filtered=0, rejected=0)
+        await asyncio.sleep(0.01)
+        push.stream.give_up()
+        push.stream.give_up()
+
+    assert push.page() == {"received": 3, "lost": 3}
+
+
+# ---------------------------------------------------------------- what became of it
+
+
+async def test_what_became_of_an_event_can_be_asked() -> None:
+    """By its key or the record's name; also while it is on its way."""
+    async with pushing(capacity_events=2) as push:
+        push.store.hold_writes()
+        await push.stream.offer([an_alert("a")], filtered=0, rejected=0)
+        await until(lambda: bool(push.store.calls))
+        on_its_way = push.outcome_log.find("a")
+        push.store.let_go()
+        await push.settled()
+        stored = push.outcome_log.find("a")
+        await push.post(an_alert("a", second=1))
+        by_name = push.outcome_log.find(stored[0]["name"])
+        push.store.fail_next(1, Invalid("422"))
+        await push.post(an_alert("b"))
+
+    assert [fate["outcome"] for fate in (*on_its_way, *stored, *by_name, *push.outcome_log.find("b"))] == [
+        "in_flight",
+        "stored",
+        "repeated",
+        "dead_lettered",
+    ]
+    assert on_its_way[0]["why"] == "It is being written."
+    assert push.outcome_log.find("c") == []
+
+
+# ---------------------------------------------------------------- all together
+
+BODIES = st.lists(st.lists(st.sampled_from("abc"), max_size=4), max_size=12)
+FAULTS = st.lists(st.sampled_from(["ok", "transient", "lost answer", "deleted"]), max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(bodies=BODIES, faults=FAULTS)
+async def test_every_sighting_is_counted_once_whatever_fails(bodies: Sequence[Sequence[str]], faults: Sequence[str]) -> None:
+    """The counts of the records are the number of alerts, unless somebody deletes records."""
+    sent: dict[str, int] = {}
+    async with pushing(capacity_events=100) as push:
+        for place, body in enumerate(bodies):
+            fault = faults[place] if place < len(faults) else "ok"
+            if fault == "transient":
+                push.store.fail_next(1 + place % 6, Transient("503"))
+            elif fault == "lost answer":
+                push.store.lose_answers(1)
+            await push.stream.offer([an_alert(key, second=place, sample=f"{place}") for key in body], filtered=0, rejected=0)
+            for key in body:
+                sent[key] = sent.get(key, 0) + 1
+            for _ in range(place % 4):
+                await asyncio.sleep(0)
+        await push.settled()
+
+    assert {key: count for key, (count, _) in push.said().items()} == sent
+    assert push.page() == {
+        line: count
+        for line, count in {"received": sum(sent.values()), "stored": len(sent), "repeated": sum(sent.values()) - len(sent)}.items()
+        if count
+    }
+
+
+# ---------------------------------------------------------------- with a spool: a process that dies
+
+CRASHES = st.lists(st.integers(min_value=0, max_value=40), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bodies=BODIES, crashes=CRASHES, faults=FAULTS)
+async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_dies(
+    bodies: Sequence[Sequence[str]], crashes: Sequence[int], faults: Sequence[str], tmp_path: Path
+) -> None:
+    """Whether it dies before, between or after a write and its receipt: the counts are the number of alerts that were acknowledged."""
+    folder = str(tmp_path / uuid4().hex)
+    store = MemoryStore()
+    sent: dict[str, int] = {}
+    left = list(bodies)
+    for life, schedule in enumerate([*crashes, None]):
+        spool = Spool(folder, max_bytes=1 << 24)
+        async with background(spool.run), pushing(store=store, inbox=spool.inbox("falco"), balances=schedule is None) as push:
+            share = left[: 1 + life] if schedule is not None else left
+            del left[: len(share)]
+            for place, body in enumerate(share):
+                fault = faults[place] if place < len(faults) else "ok"
+                if fault == "lost answer":
+                    store.lose_answers(1)
+                elif fault == "transient":
+                    store.fail_next(1 + place, Transient("503"))
+                findings = [an_alert(key, second=place, sample=f"{life}-{place}-{number}") for number, key in enumerate(body)]
+                if findings and await push.stream.offer(findings, filtered=0, rejected=0):
+                    for key in body:
+                        sent[key] = sent.get(key, 0) + 1
+            if schedule is None:
+                await until(lambda: not push.stream.is_busy and not push.inbox.fill.used)
+            else:
+                for _ in range(schedule):
+                    await asyncio.sleep(0)
+        # As a kill would leave it: nothing more is committed.
+        spool._thread.shutdown()
+        spool.database.close()
+        store.lose_answers(0)
+
+    assert {record["spec"]["key"]: record["status"]["count"] for record in store.objects.values()} == sent
+
+
+async def test_a_storm_of_one_alert_is_a_write_a_window(tmp_path: Path) -> None:
+    """Ten thousand equal alerts: the record at once, then one status write for each window, and the right count in the end."""
+    clock = FakeClock()
+    spool = Spool(str(tmp_path), max_bytes=1 << 26)
+    async with background(spool.run), pushing(inbox=spool.inbox("falco"), clock=clock, coalesce_secs=5.0) as push:
+        for second in range(3):
+            for _ in range(10):
+                await push.stream.offer([an_alert(second=second, sample="a shell")] * 330, filtered=0, rejected=0)
+            await until(lambda: not push.inbox.is_pressed)
+            clock.advance(secs=5.0)
+            await asyncio.sleep(0.05)
+        await push.stream.drain()
+    await spool.close()
+
+    assert push.said() == {"shell": (9900, ["a shell"])}
+    assert push.store.operations().count("set_status") <= 4
+    assert push.store.operations().count("update") == 0
+    assert push.page() == {"received": 9900, "stored": 1, "repeated": 9899}

@@ -1,0 +1,294 @@
+"""zenwatch/sources/pull/informer.py: follow one kind of report and tell the intake what each says."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.fakes.api_server import Answer, FakeApiServer, error_line, line, page, status, watch
+from tests.support.fakes.clock import FakeClock
+from tests.support.fakes.findings import REPORTS, a_finding
+from tests.support.fakes.intake import NotedIntake
+from tests.support.fakes.pipeline import a_pipeline, background, until
+from zenwatch.contract import Intake
+from zenwatch.errors import BadInput
+from zenwatch.model.finding import Finding
+from zenwatch.sdk.watcher import ApiResource, Watcher
+from zenwatch.sources.pull.informer import ReportInformer, Scope, State
+
+KIND = ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")
+ASK_AGAIN_SECS = 30.0
+API = "/apis/aquasecurity.github.io/v1alpha1"
+A, B = f"{REPORTS}/default/a", f"{REPORTS}/default/b"
+
+# What no watcher may put into details, and a careless one might.
+ODD = {"nothing": None, "a list of numbers": [1]}
+
+
+def report(name: str, version: str = "1", **said: Any) -> dict[str, Any]:
+    """said: junk=True cannot be read, bug=True meets a bug of the watcher, odd=… is the one of ODD that its finding carries."""
+    return {"metadata": {"name": name, "namespace": "default", "resourceVersion": version}, **said}
+
+
+@dataclass
+class Room:
+    """Reports over a fake API server, and all that can be seen of it. parsed: the names that reached the watcher. kinds: theirs."""
+
+    reports: ReportInformer
+    server: FakeApiServer
+    intake: NotedIntake
+    clock: FakeClock
+    parsed: list[str] = field(default_factory=list)
+    kinds: list[Any] = field(default_factory=list)
+    changes: list[State] = field(default_factory=list)
+
+    async def becomes(self, state: State) -> None:
+        await until(lambda: self.reports.state is state)
+
+
+@asynccontextmanager
+async def following(*answers: Answer, intake: Intake | None = None, namespace: str = "") -> AsyncIterator[Room]:
+    """namespace: the only one that is read; empty: all."""
+    parsed: list[str] = []
+    kinds: list[Any] = []
+
+    def parse(payload: Mapping[str, Any]) -> Iterator[Finding]:
+        parsed.append(payload["metadata"]["name"])
+        kinds.append(payload.get("kind"))
+        yield a_finding(**({"details": {"x": ODD[payload["odd"]]}} if "odd" in payload else {}))
+        if "junk" in payload:
+            raise BadInput("unreadable")
+        if "bug" in payload:
+            raise KeyError("a bug")
+
+    async with FakeApiServer() as server:
+        server.answers("GET", f"{API}/namespaces/{namespace}/{KIND.plural}" if namespace else f"{API}/{KIND.plural}", *answers)
+        client, noted, clock = server.client(), NotedIntake(), FakeClock()
+        place, watcher = Scope(KIND, namespace), Watcher("trivy", (KIND,), parse)
+        reports = ReportInformer(client, place, watcher, intake or noted, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
+        room = Room(reports, server, noted, clock, parsed, kinds)
+        reports.on_read = lambda: room.changes.append(reports.state)
+        try:
+            async with background(reports.follow):
+                yield room
+        finally:
+            await client.close()
+
+
+async def test_every_report_of_the_list_is_taken_and_only_they_are_kept() -> None:
+    """keep_only comes once the list is whole, and then the kind is known."""
+    async with following(page(report("a"), more="t"), page(report("b")), watch()) as room:
+        known_from_the_begin = room.reports.is_known
+        await room.becomes(State.FOLLOWED)
+
+        assert (known_from_the_begin, room.reports.is_known) == (False, True)
+        assert room.intake.held == {A: ("1", [a_finding()]), B: ("1", [a_finding()])}
+        assert room.intake.kept == [(REPORTS, {A, B})]
+        assert room.changes == [State.FOLLOWED]
+
+
+async def test_changes_are_taken_and_deletions_forgotten() -> None:
+    """As they happen, without a new list."""
+    changes = line("MODIFIED", report("a", "2")), line("ADDED", report("b")), line("DELETED", report("a", "3"))
+    async with following(page(report("a")), watch(*changes[:2]), watch()) as room:
+        await until(lambda: room.intake.version_of(B) == "1")
+        assert room.intake.version_of(A) == "2"
+
+    async with following(page(report("a")), watch(changes[2])) as room:
+        await room.becomes(State.FOLLOWED)
+        await until(lambda: room.intake.held == {})
+
+
+async def test_a_report_of_a_known_version_is_not_parsed_again() -> None:
+    """A relist of an unchanged cluster costs no parsing."""
+    again = page(report("a"), report("b", "2")), watch()
+    async with following(page(report("a"), report("b")), watch(error_line(410)), *again) as room:
+        await until(lambda: len(room.intake.kept) == 2)
+
+        assert room.parsed == ["a", "b", "b"]
+
+
+async def test_a_relist_forgets_what_is_no_longer_there() -> None:
+    """Deletions that happened while the place was lost."""
+    async with following(page(report("a"), report("b")), watch(error_line(410)), page(report("b")), watch()) as room:
+        await until(lambda: len(room.intake.kept) == 2)
+
+        assert set(room.intake.held) == {B}
+
+
+async def test_a_list_that_breaks_off_forgets_nothing() -> None:
+    """Unknown is never empty: half a list is no list, and the next one does not remember it."""
+    relist = page(report("a"), more="t"), status(410), page(report("b")), watch()
+    async with following(page(report("a"), report("b")), watch(error_line(410)), *relist) as room:
+        # The second 410 in a row costs a pause.
+        await room.clock.pass_one_wait()
+        await until(lambda: len(room.intake.kept) == 2)
+
+        assert room.intake.kept == [(REPORTS, {A, B}), (REPORTS, {B})]
+
+
+async def test_a_report_without_a_namespace_keeps_its_slash() -> None:
+    """A namespace of a name and a name of a namespace stay apart."""
+    cluster_wide = {"metadata": {"name": "a", "resourceVersion": "1"}}
+    async with following(page(cluster_wide), watch()) as room:
+        await room.becomes(State.FOLLOWED)
+
+        assert set(room.intake.held) == {f"{REPORTS}//a"}
+
+
+async def test_every_report_names_its_kind() -> None:
+    """A list names the kind of its items once for all; watchers that read several kinds tell them apart by it."""
+    async with following(page(report("a"), report("b", kind="Other")), watch(line("ADDED", report("c")))) as room:
+        await until(lambda: len(room.kinds) == 3)
+
+        assert room.kinds == ["VulnerabilityReport", "Other", "VulnerabilityReport"]
+
+
+async def test_what_there_is_of_a_kind_is_counted() -> None:
+    """Also what cannot be read: that an object is there speaks for the tool, whatever it says."""
+    changes = line("ADDED", report("c")), line("MODIFIED", report("a", "2")), line("DELETED", report("b", "2")), line("ADDED", report("d"))
+    relist = error_line(410), page(report("e")), watch()
+    async with following(page(report("a"), report("b", junk=True)), watch(*changes, relist[0]), *relist[1:]) as room:
+        await until(lambda: room.intake.version_of(f"{REPORTS}/default/d") == "1")
+        assert room.reports.objects == 3
+
+        await until(lambda: len(room.intake.kept) == 2)
+        assert room.reports.objects == 1
+
+
+# ---------------------------------------------------------------- confined to namespaces
+
+
+async def test_reports_of_one_namespace_are_read_under_it_and_leave_others_alone() -> None:
+    """WATCH_NAMESPACE: a Role there is enough; and what another namespace's list held is not forgotten for not being in this one."""
+    pipeline, _ = a_pipeline()
+    others = f"{REPORTS}/default-2/a", f"{REPORTS}/shop/a", f"{REPORTS}//a"
+    for other in others:
+        pipeline.intake.take(other, "1", [])
+    pipeline.intake.take(B, "1", [])
+
+    async with following(page(report("a")), watch(), intake=pipeline.intake, namespace="default") as room:
+        await room.becomes(State.FOLLOWED)
+
+    assert {seen.path for seen in room.server.seen} == {f"{API}/namespaces/default/{KIND.plural}"}
+    assert [pipeline.intake.version_of(held) for held in (A, B, *others)] == ["1", None, "1", "1", "1"]
+
+
+# ---------------------------------------------------------------- bad reports
+
+
+@pytest.mark.parametrize("fault", ["junk", "bug"])
+async def test_a_report_that_cannot_be_read_is_rejected_and_the_others_go_on(fault: str) -> None:
+    """One tool's odd report, or a bug of the watcher, costs that report. It still is in the list, so it is not forgotten."""
+    with capture_logs() as lines:
+        async with following(page(report("a") | {fault: True}, report("b")), watch()) as room:
+            await room.becomes(State.FOLLOWED)
+
+            assert set(room.intake.held) == {B}
+            assert room.intake.kept == [(REPORTS, {A, B})]
+    rejected = [told for told in lines if told["event"] == "report_rejected"]
+    assert [(told["name"], told["source"]) for told in rejected] == [(A, "trivy")]
+
+
+async def test_a_report_that_becomes_unreadable_keeps_what_it_said() -> None:
+    """Neither taken nor forgotten: what was known of it is still the best we know."""
+    async with following(page(report("a")), watch(line("MODIFIED", report("a", "2", junk=True)), line("ADDED", report("b")))) as room:
+        await until(lambda: B in room.intake.held)
+
+        assert room.intake.held[A] == ("1", [a_finding()])
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_findings_that_cannot_be_stored_cost_their_report_only(odd: str) -> None:
+    """A watcher that breaks the contract in what it yields is as contained as one that raises; and the ledger still balances."""
+    pipeline, _ = a_pipeline()
+    async with following(page(report("a", odd=odd), report("b")), watch(), intake=pipeline.intake) as room:
+        await room.becomes(State.FOLLOWED)
+
+    assert (pipeline.intake.version_of(A), pipeline.intake.version_of(B)) == (None, "1")
+    assert pipeline.page() == {"received": 1, "in_flight": 1}
+
+
+# ---------------------------------------------------------------- states
+
+
+async def test_a_kind_that_we_may_not_read_is_asked_for_again() -> None:
+    """Permissions are granted while zenwatch runs."""
+    async with following(status(403), page(report("a")), watch()) as room:
+        await room.becomes(State.FORBIDDEN)
+        assert room.reports.is_known
+
+        assert await room.clock.pass_one_wait() == ASK_AGAIN_SECS
+        await room.becomes(State.FOLLOWED)
+
+        assert set(room.intake.held) == {A}
+        assert room.changes == [State.FORBIDDEN, State.FOLLOWED]
+
+
+async def test_a_kind_that_is_not_served_waits_until_somebody_saw_it() -> None:
+    """Detection asks once for all kinds of a group; each of them asking for itself would be many times as much."""
+    async with following(status(404), page(report("a")), watch()) as room:
+        await room.becomes(State.NOT_SERVED)
+        assert room.reports.is_known
+
+        room.reports.look_again()
+        await room.becomes(State.FOLLOWED)
+
+        assert set(room.intake.held) == {A}
+        assert room.changes == [State.NOT_SERVED, State.FOLLOWED]
+
+
+async def test_a_missing_permission_is_named_once() -> None:
+    """Each asking again says nothing new."""
+    with capture_logs() as lines:
+        async with following(status(403), status(403), status(403)) as room:
+            await room.becomes(State.FORBIDDEN)
+            for requests in (2, 3):
+                await room.clock.pass_one_wait()
+                await room.server.until_seen(requests)
+
+    permission = "list vulnerabilityreports.aquasecurity.github.io in all namespaces"
+    assert len([told for told in lines if permission in told.get("error", "")]) == 1
+
+
+async def test_a_server_that_is_away_leaves_the_kind_unknown() -> None:
+    """A round may not conclude anything from it; and each wait is longer than the one before."""
+    async with following(*[status(500)] * 3, page(report("a")), watch()) as room:
+        await room.becomes(State.UNREACHABLE)
+        assert not room.reports.is_known
+
+        waits = [await room.clock.pass_one_wait() for _ in range(3)]
+        await room.becomes(State.FOLLOWED)
+
+    assert [0.25 * 2**attempt <= wait <= 0.5 * 2**attempt for attempt, wait in enumerate(waits)] == [True] * 3
+
+
+async def test_a_kind_that_was_read_once_stays_known_while_the_server_is_away() -> None:
+    """What its reports said last still holds."""
+    async with following(page(report("a")), watch(error_line(410)), status(500)) as room:
+        await room.becomes(State.UNREACHABLE)
+
+        assert room.reports.is_known
+        assert set(room.intake.held) == {A}
+
+
+async def test_a_server_that_says_410_to_every_watch_is_not_listed_without_a_pause() -> None:
+    """The first time at once; a list that succeeds in between is what it costs the server, no sign that it is better."""
+    async with following(*[page(report("a")), watch(error_line(410))] * 4, page(report("a")), watch()) as room:
+        await until(lambda: bool(room.clock.waits) or len(room.intake.kept) == 5)
+
+        assert room.clock.waits
+
+
+async def test_an_outage_that_is_over_does_not_delay_the_next_list() -> None:
+    """Its failures were another matter: the first 410 after it is answered at once, as any first one is."""
+    relist = page(report("a")), watch(error_line(410)), page(report("b")), watch()
+    async with following(status(500), status(500), *relist) as room:
+        for _ in range(2):
+            await room.clock.pass_one_wait()
+        await until(lambda: len(room.clock.waits) > 2 or len(room.intake.kept) == 2)
+
+        assert set(room.intake.held) == {B}

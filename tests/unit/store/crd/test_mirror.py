@@ -1,0 +1,199 @@
+"""zenwatch/store/crd/mirror.py: what only StoredIndex does; what every Index promises stands in tests/contract/index_suite.py."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import pytest
+
+from tests.contract.index_suite import a_stored
+from tests.support.fakes.findings import an_event
+from tests.support.fakes.pipeline import background, until
+from tests.support.fakes.store import MemoryStore
+from zenwatch.contract import Gone, Put, Synced
+from zenwatch.errors import Expired, Transient
+from zenwatch.store.crd.mirror import StoredIndex
+
+
+class Scripted(MemoryStore):
+    """A store whose follow() tells what the test lists."""
+
+    def __init__(self, *told: Put | Gone | Synced) -> None:
+        super().__init__()
+        self._script = told
+
+    parts = ("",)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
+        for told in self._script:
+            yield told
+        await asyncio.Event().wait()
+
+
+class InParts(MemoryStore):
+    """A store of several namespaces, of which each tells what the test gives it, and waits where it gave nothing yet."""
+
+    def __init__(self, *parts: str) -> None:
+        super().__init__()
+        self._parts = parts
+        self._pending = {part: asyncio.Queue[Put | Gone | Synced | Exception](maxsize=100) for part in parts}
+
+    @property
+    def parts(self) -> Sequence[str]:
+        return self._parts
+
+    def tell(self, part: str, *told: Put | Gone | Synced | Exception) -> None:
+        for one in told:
+            self._pending[part].put_nowait(one)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
+        while True:
+            told = await self._pending[part].get()
+            if isinstance(told, Exception):
+                raise told
+            yield told
+
+
+class WritesMeanwhile(MemoryStore):
+    """An empty store to which a worker writes while it is read."""
+
+    index: StoredIndex
+
+    parts = ("",)
+
+    async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
+        self.index.put(a_stored(name="written meanwhile"))
+        yield Synced()
+        await asyncio.Event().wait()
+
+
+async def test_whoever_asked_is_called_for_each_record_that_disappears() -> None:
+    """By this a deleted record is written again; and each disappearance is told once."""
+    store = MemoryStore()
+    index, gone = StoredIndex(store), list[str]()
+    index.call_when_gone(gone.append)
+    kept, _ = await store.create(an_event(key="kept"), spec_hash="a")
+    removed, _ = await store.create(an_event(key="removed"), spec_hash="a")
+    missed, _ = await store.create(an_event(key="missed"), spec_hash="a")
+    async with background(index.follow):
+        await index.wait_until_synced()
+        store.remove(removed.name)
+        del store.objects[missed.name]
+        store.break_follows(Expired("too old"))
+        await until(lambda: len(index) == 1)
+
+    assert gone == [removed.name, missed.name]
+    assert index.get(kept.name) == kept
+
+
+async def test_an_old_deletion_does_not_hide_a_newer_record() -> None:
+    """The record was deleted and written again; the watch is behind the receipt."""
+    newer = a_stored(version=9)
+    index = StoredIndex(Scripted(Put(newer), Synced(), Gone(newer.name, 5), Put(a_stored(name="last"))))
+    async with background(index.follow):
+        await until(lambda: index.get("last") is not None)
+
+    assert index.get(newer.name) == newer
+
+
+async def test_a_late_receipt_does_not_bring_back_a_record_that_is_gone() -> None:
+    """Its version is below the deletion's. Believed, the record would never be written again."""
+    late = a_stored(version=4)
+    index = StoredIndex(Scripted(Put(a_stored(version=3)), Synced(), Gone(late.name, 5), Put(a_stored(name="last"))))
+    async with background(index.follow):
+        await until(lambda: index.get("last") is not None)
+
+    index.put(late)
+
+    assert index.get(late.name) is None
+
+
+async def test_what_was_written_while_reading_is_not_forgotten() -> None:
+    """The list may have passed that place before the write; the receipt vouches for the record."""
+    store = WritesMeanwhile()
+    index = store.index = StoredIndex(store)
+    index.put(a_stored(name="known before"))
+    async with background(index.follow):
+        await index.wait_until_synced()
+
+    assert index.get("written meanwhile") is not None
+    assert index.get("known before") is None
+
+
+async def test_a_store_that_is_away_ends_follow_and_keeps_what_is_known() -> None:
+    """The supervisor starts it again; state that could not be read is never treated as empty."""
+    store = MemoryStore()
+    stored, _ = await store.create(an_event(), spec_hash="a")
+    index = StoredIndex(store)
+    following = asyncio.create_task(index.follow())
+    await index.wait_until_synced()
+
+    store.break_follows(Transient("away"))
+
+    with pytest.raises(Transient):
+        await following
+    assert index.get(stored.name) == stored
+
+
+async def test_an_expired_place_is_read_again_at_once() -> None:
+    """410 is no failure: it is the server's way to say that the list has to be read anew."""
+    store = MemoryStore()
+    index = StoredIndex(store)
+    async with background(index.follow):
+        await index.wait_until_synced()
+        store.break_follows(Expired("too old"))
+        await until(lambda: store.follows_begun == 2)
+
+
+async def test_a_place_that_is_always_too_old_costs_a_pause() -> None:
+    """Reading the records anew tells all of them, which is no progress: only a change after that is."""
+    store = MemoryStore()
+    await store.create(an_event(), spec_hash="a")
+    index = StoredIndex(store)
+    following = asyncio.create_task(index.follow())
+    await index.wait_until_synced()
+
+    for follows in (2, 3):
+        store.break_follows(Expired("too old"))
+        await until(lambda follows=follows: following.done() or store.follows_begun == follows)  # type: ignore[misc]
+    ended = following.done()
+    following.cancel()
+
+    assert ended, "the supervisor, which waits between two tries, did not get to see it"
+    assert isinstance((await asyncio.gather(following, return_exceptions=True))[0], Expired)
+
+
+# ---------------------------------------------------------------- several parts
+
+
+async def test_an_index_of_several_parts_is_synced_after_the_last_of_them() -> None:
+    """A record of the namespace that is still being read would else be written a second time."""
+    store = InParts("shop", "bank")
+    index = StoredIndex(store)
+    async with background(partial(index.follow, "shop"), partial(index.follow, "bank")):
+        synced = asyncio.create_task(index.wait_until_synced())
+        store.tell("shop", Synced(), Put(a_stored(name="later", namespace="shop")))
+        await until(lambda: index.get("later") is not None)
+        assert not synced.done()
+
+        store.tell("bank", Put(a_stored(name="last", namespace="bank")), Synced())
+        await asyncio.wait_for(synced, 2)
+        assert index.get("last") is not None
+
+
+async def test_a_part_that_is_read_again_takes_only_its_own_records_away() -> None:
+    """Those of other namespaces are not in its list, nor need they be: not while these are read, nor after."""
+    store = InParts("shop", "bank", "zenwatch")
+    index, gone = StoredIndex(store), list[str]()
+    index.call_when_gone(gone.append)
+    async with background(*(partial(index.follow, part) for part in store.parts)):
+        store.tell("shop", Put(a_stored(name="stays", namespace="shop")), Put(a_stored(name="goes", namespace="shop")), Synced())
+        store.tell("bank", Put(a_stored(name="of a part that is synced", namespace="bank")), Synced())
+        store.tell("zenwatch", Put(a_stored(name="of a part that is still read", namespace="zenwatch")))
+        await until(lambda: len(index) == 4)
+
+        store.tell("shop", Expired("too old"), Put(a_stored(name="stays", namespace="shop")), Synced())
+        await until(lambda: bool(gone))
+
+    assert gone == ["goes"]
+    assert len(index) == 3

@@ -1,0 +1,133 @@
+"""zenwatch/store/crd/store.py: the answers that a real API server does not give on demand; the rest is tests/contract/store_suite.py."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.support.fakes.api_server import Answer, FakeApiServer, body, line, status, watch
+from tests.support.fakes.findings import an_event
+from zenwatch.contract import Put, Synced
+from zenwatch.errors import Forbidden, Invalid, Transient
+from zenwatch.model.record import object_of
+from zenwatch.store.crd.store import CrdStore
+
+API = "/apis/zen.kube-zen.io/v1"
+IN_DEFAULT, IN_OWN = f"{API}/namespaces/default/zenagentevents", f"{API}/namespaces/zenwatch/zenagentevents"
+NO_NAMESPACE = status(404, reason="NotFound", message='namespaces "x" not found', details={"kind": "namespaces", "name": "x"})
+NOT_SERVED = status(404, message="404 page not found")
+GOING = status(403, reason="Forbidden", message="it is being terminated", details={"causes": [{"reason": "NamespaceTerminating"}]})
+THERE = object_of(an_event(), namespace="default", hash_of_spec="a")
+THERE["metadata"]["resourceVersion"] = "7"
+
+
+@asynccontextmanager
+async def _store_on(*, namespaces: Sequence[str] = (), **answers: Answer) -> AsyncIterator[CrdStore]:
+    """default, own: what a create in these namespaces is answered. get: what a get in default is. namespaces: CrdStore's."""
+    async with FakeApiServer() as server:
+        for name, (method, path) in {"default": ("POST", IN_DEFAULT), "own": ("POST", IN_OWN)}.items():
+            if name in answers:
+                server.answers(method, path, answers[name])
+        if "get" in answers:
+            server.answers("GET", f"{IN_DEFAULT}/{an_event().name}", answers["get"])
+        client = server.client()
+        try:
+            yield CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=namespaces)
+        finally:
+            await client.close()
+
+
+async def test_a_kind_that_is_not_served_may_come() -> None:
+    """Somebody forgot the CRDs: the sentence says how to get them, and the write is tried again."""
+    async with _store_on(default=NOT_SERVED) as store:
+        with pytest.raises(Transient, match=r"zenwatch crds \| kubectl apply"):
+            await store.create(an_event(), spec_hash="a")
+
+
+@pytest.mark.parametrize("own", [NO_NAMESPACE, GOING], ids=["missing", "terminating"])
+async def test_an_own_namespace_that_cannot_take_records_is_a_passing_failure(own: Answer) -> None:
+    """Nothing is rejected for it: it is created again, and then the records are written."""
+    async with _store_on(default=NO_NAMESPACE, own=own) as store:
+        with pytest.raises(Transient, match="own namespace"):
+            await store.create(an_event(), spec_hash="a")
+
+
+async def test_a_record_that_is_there_is_read() -> None:
+    """409: another replica, or we before a restart, already stored it."""
+    async with _store_on(default=status(409, reason="AlreadyExists"), get=body(THERE)) as store:
+        stored, is_new = await store.create(an_event(), spec_hash="b")
+
+    assert not is_new
+    assert (stored.name, stored.namespace, stored.spec_hash, stored.version) == (an_event().name, "default", "a", 7)
+    assert (stored.phase, stored.count) == ("Open", 1)
+
+
+async def test_a_record_that_vanishes_between_409_and_get_is_tried_again() -> None:
+    """Not a missing CRD: whoever reads the log must not be sent to apply them."""
+    gone = status(404, reason="NotFound", message="not found", details={"group": "zen.kube-zen.io", "kind": "zenagentevents"})
+    async with _store_on(default=status(409, reason="AlreadyExists"), get=gone) as store:
+        with pytest.raises(Transient) as raised:
+            await store.create(an_event(), spec_hash="a")
+
+    assert "apply the CRDs" not in str(raised.value)
+
+
+async def test_a_missing_permission_is_named() -> None:
+    """As a Role would grant it."""
+    async with _store_on(default=status(403, reason="Forbidden")) as store:
+        with pytest.raises(Forbidden, match=r"create zenagentevents\.zen\.kube-zen\.io in namespace default"):
+            await store.create(an_event(), spec_hash="a")
+
+
+async def test_a_record_against_the_schema_is_invalid() -> None:
+    """This record, never."""
+    async with _store_on(default=status(422, reason="Invalid", message="spec.title: too long")) as store:
+        with pytest.raises(Invalid, match="too long"):
+            await store.create(an_event(), spec_hash="a")
+
+
+# ---------------------------------------------------------------- confined to namespaces
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "parts"),
+    [((), ("",)), (("shop", "default"), ("shop", "default", "zenwatch")), (("zenwatch", "shop", "shop"), ("zenwatch", "shop"))],
+    ids=["everywhere", "and the own one", "each once"],
+)
+async def test_what_has_to_be_followed_is_where_records_may_lie(namespaces: Sequence[str], parts: Sequence[str]) -> None:
+    """Those that we may work in, and our own; without a limit one part tells all."""
+    async with _store_on(namespaces=namespaces) as store:
+        assert tuple(store.parts) == parts
+
+
+@pytest.mark.parametrize(("namespaces", "lies_in"), [(("shop",), "zenwatch"), (("shop", "default"), "default"), ((), "default")])
+async def test_a_record_of_a_namespace_where_we_may_not_write_goes_to_the_own_one(namespaces: Sequence[str], lies_in: str) -> None:
+    """Without a try that would be refused; the finding of a kind that is read here may be about a resource elsewhere."""
+    there = body(THERE | {"metadata": THERE["metadata"] | {"namespace": lies_in}}, code=201)
+    async with _store_on(namespaces=namespaces, **{"own" if lies_in == "zenwatch" else "default": there}) as store:
+        stored, is_new = await store.create(an_event(), spec_hash="a")
+
+    assert (stored.namespace, is_new) == (lies_in, True)
+
+
+async def test_a_part_is_listed_and_watched_in_its_namespace() -> None:
+    """A Role there is enough."""
+    table = body({"metadata": {"resourceVersion": "5"}, "columnDefinitions": [{"name": "Phase"}, {"name": "Count"}], "rows": []})
+    record = THERE | {"metadata": THERE["metadata"] | {"resourceVersion": "9"}}
+    async with FakeApiServer() as server:
+        server.answers("GET", IN_DEFAULT, table, watch(line("ADDED", record)))
+        client = server.client()
+        store = CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=("default",))
+        told = []
+        try:
+            async with asyncio.timeout(2):
+                async for change in store.follow("default"):
+                    told.append(change)
+                    if isinstance(change, Put):
+                        break
+        finally:
+            await client.close()
+
+    assert [type(change) for change in told] == [Synced, Put]
+    assert {seen.path for seen in server.seen} == {IN_DEFAULT}

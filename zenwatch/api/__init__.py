@@ -1,0 +1,1 @@
+"""Answers of a running zenwatch to questions about itself."""

@@ -1,0 +1,297 @@
+"""Pushed events on disk until they are stored: what was acknowledged outlives the process.
+
+In: events from transform/stream; tickets of those that are settled; intents; dead letters.  Out: the events, again after a restart.
+Owns: spool.sqlite in SPOOL_DIR, at most `max_bytes` of events in it, and in memory `window_events` events per source.
+Stops: close() commits what is known to be settled; what is not settled is given out again at the next start.
+
+One transaction for all that arrived while the one before was being synced (decisions/0008). Only a transaction that takes events is synced:
+that some were settled may be forgotten when the machine goes down; they are then given out, and found to be stored.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any
+
+import orjson
+import structlog
+
+from zenwatch.buffer.sqlite.database import ROW_BYTES, Batch, Database, Offer
+from zenwatch.errors import Closed, first_line
+from zenwatch.metrics import BUFFER_EVENTS, SPOOL_BYTES, SPOOL_CAPACITY
+from zenwatch.model.event import Event
+from zenwatch.model.queue import DeadLetter, Fill, Intent, QueuedEvent
+
+log = structlog.get_logger(component="spool")
+
+# In memory at a time, per source: 3 MiB of usual events.
+WINDOW_EVENTS = 1000
+READ_AT_ONCE = 250
+GATHER_SECS = 0.002
+# How long settled events may wait for a transaction to go along with, and how soon a retried dead letter is noticed.
+IDLE_SECS = 0.2
+LOOK_AGAIN_SECS = 0.5
+
+
+class Spool:
+    """run() is a supervised task. inbox() gives one inbox for each source."""
+
+    def __init__(self, folder: str, *, max_bytes: int, window_events: int = WINDOW_EVENTS) -> None:
+        """ConfigError: the folder cannot be used, or another process uses it."""
+        self.max_bytes = max_bytes
+        self.window_events = window_events
+        self.database = Database(folder)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        self._used_bytes: int = self.database.used_at_start_bytes
+        self._seen_changes = self.database.changes_of_others()
+        self._batch = Batch()
+        self._news = asyncio.Event()
+        self._inboxes: dict[str, SpoolInbox] = {}
+        self._told = ""
+        self._sizes: dict[int, int] = {}
+        SPOOL_CAPACITY.set(max_bytes)
+        self._count(0)
+
+    def inbox(self, source: str) -> "SpoolInbox":
+        waiting = self.database.waiting(source)
+        if waiting:
+            log.info("spool_replayed", source=source, count=waiting)
+        self._inboxes[source] = inbox = SpoolInbox(self, source, self.database.intents(source), has_more=bool(waiting))
+        return inbox
+
+    @property
+    def used_bytes(self) -> int:
+        return self._used_bytes
+
+    async def put(self, letter: DeadLetter) -> None:
+        """contract.DeadLetters."""
+        log.warning("dead_letter", source=letter.event.source, name=letter.event.name, key=letter.event.key, reason=letter.reason)
+        self._batch.letters.append(letter)
+        self._news.set()
+
+    async def run(self) -> None:
+        """One transaction after the other, for all that came in the meantime."""
+        looked_at = monotonic()
+        while True:
+            await self._wait_for_work()
+            if self._batch.is_urgent:
+                # A crowd comes one by one: a transaction of twenty costs little more than one of two.
+                await asyncio.sleep(GATHER_SECS)
+            await self._commit()
+            if monotonic() - looked_at > LOOK_AGAIN_SECS:
+                await self._look_for_retried()
+                looked_at = monotonic()
+
+    async def close(self) -> None:
+        """The task is over: commit what is left."""
+        if self._batch.settled or self._batch.is_urgent:
+            await self._commit()
+        await self._in_thread(self.database.close)
+        self._thread.shutdown()
+
+    # ------------------------------------------------------------ for the inboxes
+
+    async def add(self, source: str, events: Sequence[Event]) -> list[int]:
+        """Return the tickets once the events are synced; none where there is no room or the disk refuses."""
+        bodies = [orjson.dumps(event) for event in events]
+        needed = sum(map(len, bodies)) + ROW_BYTES * len(bodies)
+        if self._used_bytes and self._used_bytes + needed > self.max_bytes:
+            return []
+        # Before it is there, so that a crowd does not pass together where there is room for one.
+        self._count(needed)
+        added: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._batch.offers.append(Offer(source, events, bodies, added))
+        self._news.set()
+        message_ids = await added
+        if not message_ids:
+            self._count(-needed)
+        return message_ids
+
+    async def read(self, source: str, after: int, most: int) -> list[tuple[int, bytes, bool]]:
+        """Ticket, event, and whether this process has not met it before."""
+        rows: list[tuple[int, bytes]] = await self._in_thread(lambda: self.database.read(source, after, most))
+        read = [(message_id, body, message_id not in self._sizes) for message_id, body in rows]
+        sizes = {message_id: len(body) + ROW_BYTES for message_id, body in rows}
+        # What was there at the start was counted then; what another process put back was not.
+        self._count(
+            sum(sizes[message_id] for message_id, _, is_new_here in read if is_new_here and message_id > self.database.last_at_start)
+        )
+        self._sizes |= sizes
+        return read
+
+    def settle(self, message_ids: Sequence[int], intents: Sequence[str]) -> None:
+        self._batch.settled.extend(message_ids)
+        self._batch.intents_gone.extend(intents)
+        self._news.set()
+
+    async def intend(self, source: str, intents: Sequence[Intent]) -> None:
+        said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._batch.intents.append((source, intents, said))
+        self._news.set()
+        await said
+
+    # ------------------------------------------------------------ one transaction
+
+    async def _wait_for_work(self) -> None:
+        if not self._batch.is_urgent:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(IDLE_SECS):
+                    while not self._batch.is_urgent:
+                        await self._news.wait()
+                        self._news.clear()
+            except TimeoutError:
+                return
+
+    async def _commit(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        if not (batch.is_urgent or batch.settled):
+            return
+        try:
+            message_ids = await self._in_thread(lambda: self.database.commit(batch))
+        except sqlite3.Error as exc:
+            # The disk is full, or worse. What is in there stays in there; what is settled is said again next time.
+            self._tell_once(exc)
+            self._batch.settled[:0], self._batch.intents_gone[:0] = batch.settled, batch.intents_gone
+            self._batch.letters[:0] = batch.letters
+            await self._in_thread(self.database.make_room)
+            message_ids = [[] for _ in batch.offers]
+            # The next attempt is not made at once.
+            await asyncio.sleep(IDLE_SECS)
+        else:
+            self._told = ""
+            self._count(-sum(self._sizes.pop(message_id, 0) for message_id in batch.settled))
+        for offer, given in zip(batch.offers, message_ids, strict=True):
+            if given:
+                self._sizes.update(zip(given, (len(body) + ROW_BYTES for body in offer.bodies), strict=True))
+                self._inboxes[offer.source].arrived(given, offer.events)
+            if not offer.added.done():
+                offer.added.set_result(given)
+        for _, _, said in batch.intents:
+            # Without a disk a write is made all the same: at worst it is counted twice after a crash, but it is not lost.
+            if not said.done():
+                said.set_result(None)
+
+    async def _look_for_retried(self) -> None:
+        """`zenwatch deadletters retry` puts events back from another process."""
+        changes = await self._in_thread(self.database.changes_of_others)
+        if changes != self._seen_changes:
+            self._seen_changes = changes
+            for inbox in self._inboxes.values():
+                inbox.look_again()
+
+    def _count(self, added_bytes: int) -> None:
+        self._used_bytes += added_bytes
+        SPOOL_BYTES.set(self._used_bytes)
+
+    def _tell_once(self, error: sqlite3.Error) -> None:
+        if (sentence := first_line(error)) != self._told:
+            self._told = sentence
+            log.error("spool_not_written", error=sentence)
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+class SpoolInbox:
+    """contract.Inbox of one source. Closed, it gives nothing more out: what is left is for the next start."""
+
+    is_durable = True
+
+    def __init__(self, spool: Spool, source: str, intents: Sequence[Intent], *, has_more: bool) -> None:
+        self._spool = spool
+        self._source = source
+        self._intents = {message_id: intent for intent in intents for message_id in intent.carries}
+        # Ticket → name of the record whose intent carries it, as long as that is not settled.
+        self._intended = {message_id: intent.event.name for intent in intents for message_id in intent.carries}
+        self._queued: deque[QueuedEvent] = deque()
+        self._last = 0
+        self._has_more = has_more
+        self._unreleased = 0
+        self._closed = False
+        self._news = asyncio.Event()
+        self._on_taken: Callable[[int], None] = lambda _events: None
+        self._gauge = BUFFER_EVENTS.labels(source)
+
+    @property
+    def fill(self) -> Fill:
+        return Fill(self._spool.used_bytes, self._spool.max_bytes, "bytes")
+
+    @property
+    def is_pressed(self) -> bool:
+        return 2 * self._unreleased >= self._spool.window_events
+
+    def call_when_taken(self, call: Callable[[int], None]) -> None:
+        self._on_taken = call
+
+    async def offer(self, events: Sequence[Event]) -> bool:
+        return not self._closed and bool(await self._spool.add(self._source, events))
+
+    async def receive(self) -> QueuedEvent:
+        while not self._closed:
+            if self._queued:
+                return self._queued.popleft()
+            if self._has_more and self._room > 0:
+                await self._read()
+            else:
+                self._news.clear()
+                await self._news.wait()
+        raise Closed("the inbox is closed")
+
+    def release(self, message_ids: Sequence[int]) -> None:
+        self._count(-len(message_ids))
+        self._news.set()
+
+    async def intend(self, intents: Sequence[Intent]) -> None:
+        for intent in intents:
+            self._intended |= dict.fromkeys(intent.carries, intent.event.name)
+        await self._spool.intend(self._source, intents)
+
+    def settle(self, message_ids: Sequence[int]) -> None:
+        names = {name for message_id in message_ids if (name := self._intended.pop(message_id, ""))}
+        for message_id in message_ids:
+            self._intents.pop(message_id, None)
+        self._spool.settle(message_ids, sorted(names))
+
+    def close(self) -> None:
+        self._closed = True
+        self._news.set()
+
+    # ------------------------------------------------------------ from disk
+
+    def arrived(self, message_ids: Sequence[int], events: Sequence[Event]) -> None:
+        """They are on disk. Where nothing waits there before them, they need not be read from it."""
+        self._on_taken(len(message_ids))
+        if self._has_more or len(message_ids) > self._room:
+            self._has_more = True
+        else:
+            self._queued.extend(QueuedEvent(event, message_id) for message_id, event in zip(message_ids, events, strict=True))
+            self._last = message_ids[-1]
+            self._count(len(message_ids))
+        self._news.set()
+
+    def look_again(self) -> None:
+        self._has_more = True
+        self._news.set()
+
+    @property
+    def _room(self) -> int:
+        return self._spool.window_events - self._unreleased
+
+    async def _read(self) -> None:
+        most = min(self._room, READ_AT_ONCE)
+        rows = await self._spool.read(self._source, self._last, most)
+        # Whatever arrives while we read is told by arrived(), which leaves it on disk as long as this is set.
+        self._has_more = len(rows) == most
+        for message_id, body, is_new_here in rows:
+            event = Event.from_json(orjson.loads(body))
+            self._queued.append(QueuedEvent(event, message_id, self._intents.get(message_id), is_new_here=is_new_here))
+            self._last = message_id
+        self._count(len(rows))
+
+    def _count(self, events: int) -> None:
+        self._unreleased += events
+        self._gauge.set(self._unreleased)

@@ -1,0 +1,1 @@
+"""Settings: the reader of environment variables, and what all components share."""

@@ -1,0 +1,1 @@
+"""From a finding to an event: normalise, score, merge."""

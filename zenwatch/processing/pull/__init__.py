@@ -1,0 +1,1 @@
+"""Keep the store in agreement with the reports that tools leave in the cluster."""

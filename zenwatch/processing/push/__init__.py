@@ -1,0 +1,1 @@
+"""Store what tools post."""

@@ -1,0 +1,1 @@
+"""What keeps the process running: the wiring, supervised tasks, time."""

@@ -1,0 +1,77 @@
+"""The installed watchers, ours and others', and what the user set for each."""
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+
+from pydantic.fields import FieldInfo
+
+from zenwatch.config.core import Settings, WatcherSettings, watcher_prefix
+from zenwatch.errors import BadInput, ConfigError
+from zenwatch.runtime.supervise import plugin_boundary
+from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
+
+# What the server serves besides webhooks.
+OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/explain", "/top", "/status"})
+
+
+def installed_watchers() -> list[AnyWatcher]:
+    """All watchers that installed packages declare in the entry-point group zenwatch.watchers, ours among them.
+
+    ConfigError names the entry point that cannot be used and why: a tool that is silently not watched looks like a safe one.
+    """
+    watchers: list[AnyWatcher] = []
+    declared_by: dict[str, str] = {}
+    for point in sorted(entry_points(group="zenwatch.watchers"), key=lambda point: point.name):
+        where = f"the entry point {point.name} ({point.value}) of {point.dist.name if point.dist else 'an unknown package'}"
+        try:
+            with plugin_boundary(where):
+                watcher = point.load()
+        except BadInput as exc:
+            raise ConfigError(f"{exc}. Mend that package or uninstall it.") from exc
+        if not isinstance(watcher, AnyWatcher):
+            raise ConfigError(f"{where} is neither a Watcher nor a PushWatcher of zenwatch.contract. Mend that package or uninstall it.")
+        if reason := _why_not(watcher, watchers, declared_by):
+            raise ConfigError(f"{where}: {reason}. Mend that package or uninstall it.")
+        watchers.append(watcher)
+        declared_by[watcher.name] = where
+    return watchers
+
+
+def _why_not(watcher: AnyWatcher, others: Sequence[AnyWatcher], declared_by: Mapping[str, str]) -> str:
+    name = watcher.name
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        return f"the name {name!r} is no lower-case DNS label, and so no source of a record"
+    if name in declared_by:
+        return f"there is a watcher named {name} already, by {declared_by[name]}"
+    if taken := _settings_type(watcher).variables(watcher_prefix(name)).keys() & Settings.variables().keys():
+        return f"the name {name} would give {', '.join(sorted(taken))} a second meaning"
+    if isinstance(watcher, PushWatcher):
+        if not re.fullmatch(r"(/[a-z0-9][a-z0-9._-]*)+", watcher.path):
+            return f"{watcher.path!r} is no path of lower-case letters, digits, '.', '_' and '-'"
+        same = [other.name for other in others if isinstance(other, PushWatcher) and other.path == watcher.path]
+        if same or watcher.path in OWN_PATHS:
+            return f"the path {watcher.path} is {same[0] if same else 'zenwatch'}'s already"
+    return ""
+
+
+def watcher_defaults(watcher: AnyWatcher) -> dict[str, str]:
+    """What a watcher declares, by the variables that override it."""
+    prefix = watcher_prefix(watcher.name)
+    silence = {f"{prefix}SILENCE_AFTER": watcher.silence_after}
+    pushed = {f"{prefix}RESOLVE_AFTER": watcher.resolve_after} if isinstance(watcher, PushWatcher) else {}
+    return {f"{prefix}MIN_SEVERITY": watcher.min_severity.value, f"{prefix}NAMESPACE": watcher.namespace, **silence, **pushed}
+
+
+def variables_of(watcher: AnyWatcher) -> dict[str, FieldInfo]:
+    """The variables that are the watcher's own."""
+    return _settings_type(watcher).variables(watcher_prefix(watcher.name))
+
+
+def settings_of(watcher: AnyWatcher, environment: Mapping[str, str]) -> WatcherSettings:
+    """The watcher's own defaults, and what the user set; a PushSettings for a PushWatcher."""
+    return _settings_type(watcher).read(environment, prefix=watcher_prefix(watcher.name), defaults=watcher_defaults(watcher))
+
+
+def _settings_type(watcher: AnyWatcher) -> type[WatcherSettings]:
+    return watcher.settings if isinstance(watcher, PushWatcher) else WatcherSettings

@@ -1,0 +1,37 @@
+"""All that the author of a watcher imports. zenwatch.sdk.testing is the suite that every watcher passes.
+
+Beside what stands here: zenwatch.sdk.fields reads untrusted JSON, zenwatch.sdk.input_files reads files that a user writes.
+"""
+
+from zenwatch.config.core import Bytes, PushSettings, setting
+from zenwatch.errors import BadInput, ConfigError, first_line
+from zenwatch.model.finding import Category, Detail, Finding, FindingType, Resource, Scalar, Severity
+from zenwatch.sdk.embedded_json import Document, documents_of
+from zenwatch.sdk.redact import redacted
+from zenwatch.sdk.watcher import RECENT_ENTRIES, AnyWatcher, ApiResource, PushWatcher, SelfIdentity, Verdict, Watcher
+
+__all__ = [
+    "RECENT_ENTRIES",
+    "AnyWatcher",
+    "ApiResource",
+    "BadInput",
+    "Bytes",
+    "Category",
+    "ConfigError",
+    "Detail",
+    "Document",
+    "Finding",
+    "FindingType",
+    "PushSettings",
+    "PushWatcher",
+    "Resource",
+    "Scalar",
+    "SelfIdentity",
+    "Severity",
+    "Verdict",
+    "Watcher",
+    "documents_of",
+    "first_line",
+    "redacted",
+    "setting",
+]

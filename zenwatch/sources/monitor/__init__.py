@@ -1,0 +1,1 @@
+"""What is observed of each source: silence, and fields that are missing."""

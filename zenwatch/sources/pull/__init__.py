@@ -1,0 +1,1 @@
+"""Reports that tools leave in the cluster."""

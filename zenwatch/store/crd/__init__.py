@@ -1,0 +1,1 @@
+"""Records as custom resources of one API server."""
