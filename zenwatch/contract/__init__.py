@@ -1,31 +1,41 @@
-"""What the rooms promise each other. The author of a watcher needs Watcher and ApiResource, or PushWatcher and Verdict (tools.py), besides
-model/finding.py and BadInput of errors.py.
+"""What components promise each other. Each Protocol has a suite in tests/contract that every implementation passes.
 
-A watcher yields findings; a source hands them to an Intake; the Intake decides against the Index and submits
-envelopes to a RecordWriter; the writer calls the Store; the receipt comes back through the envelope. Where a tool pushes, a Hook
-takes the body and a PushIntake the findings, with an Inbox in it; a Destination stands behind the store where records are delivered.
-Each of these has one suite in tests/contract that every implementation passes.
+A source hands findings to an Intake; the Intake compares them with Records and submits envelopes to a RecordWriter; the writer calls the
+Store, settles the Accounts and appends to the ChangeFeed; the result returns through the envelope. Where a tool posts, a Hook takes the body
+and a PushIntake the findings, with an Inbox behind it. A Destination reads the feed.
 """
 
-from zenwatch.contract.intake import DeadLetters, Hook, HookResponse, Inbox, Intake, OutcomeRecorder, OwnerResolver, PushIntake
-from zenwatch.contract.store import Capacity, Clock, Destination, Gone, Index, Put, RecordWriter, Store, Synced
+from zenwatch.contract.accounts import Accounts
+from zenwatch.contract.buffer import DeadLetters, Inbox
+from zenwatch.contract.changes import ChangeFeed, Cursor, RecordChange
+from zenwatch.contract.clock import Clock
+from zenwatch.contract.component import Component, Group
+from zenwatch.contract.destination import Destination
+from zenwatch.contract.intake import Hook, HookResponse, Intake, OwnerResolver, PushIntake
+from zenwatch.contract.store import Capacity, Gone, Put, RecordCache, Records, RecordWriter, Store, Synced
 
 __all__ = [
+    "Accounts",
     "Capacity",
+    "ChangeFeed",
     "Clock",
+    "Component",
+    "Cursor",
     "DeadLetters",
     "Destination",
     "Gone",
+    "Group",
     "Hook",
     "HookResponse",
     "Inbox",
-    "Index",
     "Intake",
-    "OutcomeRecorder",
     "OwnerResolver",
     "PushIntake",
     "Put",
+    "RecordCache",
+    "RecordChange",
     "RecordWriter",
+    "Records",
     "Store",
     "Synced",
 ]

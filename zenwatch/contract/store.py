@@ -1,26 +1,26 @@
-"""What the rooms around the store promise each other, and time."""
+"""What every store of records promises: to the writer, and to those who ask."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from zenwatch.model.event import Event
-from zenwatch.model.record import Status, Stored
+from zenwatch.model.record import Expiry, Status, Stored
+from zenwatch.model.refs import Origin, ReportRef
 from zenwatch.model.write import Envelope
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A record is stored like this."""
+    """A record as it is stored now."""
 
     stored: Stored
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A record was deleted. version: of the deletion, higher than any that the record had."""
+    """A record was deleted. version: of the deletion, higher than any version that the record had."""
 
     name: str
     version: int
@@ -28,88 +28,122 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """All records that were stored when follow() began have been told."""
+    """follow() has reported all records that were stored when it began."""
 
 
 class Store(Protocol):
-    """Where records live. Knows records by name; names are unique over all namespaces, because they are made of the content.
+    """Where records live. A name identifies a record in all namespaces, because it is made of the content.
 
-    All methods raise Transient (try again), Forbidden (a permission is missing) or Invalid (this record, never).
+    Every method may raise Transient (try again), Forbidden (a permission is missing) or Invalid (this record can never be stored).
     """
 
-    async def create(self, event: Event, *, spec_hash: str, report: str = "") -> tuple[Stored, bool]:
-        """Create the record and return it with True; or return the one of that name that was there, with False. report: that says it.
+    async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
+        """Create the record and return it with True; or return the existing record of that name with False.
 
-        A namespace that does not exist or is going away is no error: the record then goes to the store's own namespace.
+        report: the report that holds the event. A namespace that does not exist or is being deleted is no error: the record then goes
+        to the store's own namespace.
         """
         ...
 
-    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: str = "") -> Stored:
-        """Replace what was found (all of the spec but detectedAt and what is immutable); the status stays.
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: ReportRef | None = None) -> Stored:
+        """Replace the spec, except detectedAt and the immutable fields; the status stays.
 
-        NotFound: it is gone. Conflict: it is not of stored.version any more.
+        NotFound: the record is gone. Conflict: its version is not stored.version any more.
         """
         ...
 
     async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
-        """Write the whole status: firstSeen as it was, lastSeen never before it, resolvedAt only where it is resolved, and then now.
+        """Replace the status: firstSeen stays, lastSeen is never before it, resolvedAt is now for a resolved record and absent otherwise.
 
         NotFound, Conflict: as in update().
         """
         ...
 
     async def delete(self, stored: Stored) -> None:
-        """Delete it as it is known. Conflict: it is not of stored.version any more. NotFound: it is gone."""
+        """NotFound, Conflict: as in update()."""
         ...
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:
-        """The whole record as it is now: metadata, spec, status. NotFound: it is gone."""
+        """Return the whole record as it is now: metadata, spec, status. NotFound: the record is gone."""
         ...
 
     @property
     def parts(self) -> Sequence[str]:
-        """What has to be followed to know all: one part, or one per namespace that records may lie in."""
+        """What has to be followed to know all records: the whole store, or each namespace that may hold some."""
         ...
 
     def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
-        """Tell every stored record of this part and cluster_id as Put, then one Synced, then each change as it happens, ours included.
+        """Yield every stored record of this part as Put, then one Synced, then each change as it happens, our own included.
 
-        Ends only by an error: Expired (call it again at once) or another Transient. What the next call tells up to Synced is the
-        whole truth; a record that it does not name is gone.
+        Ends only by an error: Expired (call again at once) or another Transient. What the next call yields up to Synced is complete;
+        a record that it does not yield is gone.
         """
         ...
 
 
-class Index(Protocol):
-    """The one memory of what is stored."""
+class Records(Protocol):
+    """Answers questions about what is stored. The CRD store answers from its mirror in memory, a SQL store by query."""
 
     async def wait_until_synced(self) -> None:
-        """Return once the store was read completely. Until then nothing may be concluded from a name that is missing."""
+        """Return once all records are known. Until then a missing name means nothing."""
         ...
 
-    def get(self, name: str) -> Stored | None: ...
+    async def get(self, name: str) -> Stored | None: ...
 
-    def __len__(self) -> int: ...
+    async def by_names(self, names: Collection[str]) -> Mapping[str, Stored]:
+        """Those of the names that are stored."""
+        ...
+
+    async def unresolved_of(self, origin: Origin) -> Sequence[Stored]:
+        """All records of the origin that are not resolved."""
+        ...
+
+    async def has_any(self, origin: Origin) -> bool:
+        """Whether the origin has a record, in whatever phase."""
+        ...
+
+    async def open_not_seen_since(self, origin: Origin, moment: datetime) -> Sequence[Stored]:
+        """Open records whose last sighting was then or earlier."""
+        ...
+
+    async def expired(self, expiry: Expiry, now: datetime) -> Sequence[Stored]:
+        """Records whose retention time is over."""
+        ...
+
+    async def oldest_resolved(self, limit: int) -> Sequence[Stored]:
+        """Resolved records, the longest unseen first."""
+        ...
+
+    async def open_counts(self) -> Mapping[Origin, int]:
+        """How many open records each origin has."""
+        ...
+
+    async def top(self, dimension: str, limit: int) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """Groups of open records, the worst first, at most `limit`; and how many groups there are. dimension: one of model.record.DIMENSIONS."""
+        ...
 
     @property
-    def size_bytes(self) -> int:
-        """Of all records together, about."""
+    def total_records(self) -> int: ...
+
+    @property
+    def total_bytes(self) -> int:
+        """About the size of all records as JSON."""
         ...
 
-    def all(self) -> Sequence[Stored]:
-        """All that is known now."""
+    def call_when_gone(self, origin: Origin, call: Callable[[str], None]) -> None:
+        """call(name) for every record of the origin that disappears from the store."""
         ...
 
-    def of_source(self, source: str) -> Sequence[Stored]:
-        """All of it that is known now."""
-        ...
+
+class RecordCache(Protocol):
+    """What the writer learns from the store's answers, before the store's own feed repeats it."""
 
     def put(self, stored: Stored) -> None:
-        """Remember it, unless something newer is known of that record."""
+        """Remember the record, unless a newer version is known."""
         ...
 
     def drop(self, name: str) -> None:
-        """Forget it: the store said that it is gone."""
+        """Forget the record: the store answered that it is gone."""
         ...
 
 
@@ -118,11 +152,11 @@ class Capacity(Protocol):
 
     @property
     def free_records(self) -> int:
-        """How many more."""
+        """How many more records fit."""
         ...
 
-    def roll_up(self, source: str, findings: int) -> None:
-        """So many findings of the source have no record of their own now."""
+    def roll_up(self, origin: Origin, findings: int) -> None:
+        """So many findings of the origin have no record of their own now."""
         ...
 
 
@@ -130,29 +164,5 @@ class RecordWriter(Protocol):
     """The only way to the store."""
 
     async def submit(self, envelope: Envelope) -> None:
-        """Return once it is queued; waits while the queue is full. Raises Closed when the process is stopping."""
-        ...
-
-
-class Destination(Protocol):
-    """Where copies of records are delivered to (a bucket, a log service). At least once, in order per record."""
-
-    async def deliver(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Return once all are safe there. Transient: the same batch comes again. Permanent: it goes to dead letters."""
-        ...
-
-
-class Clock(Protocol):
-    """Time as the rooms see it, so that a test can move it."""
-
-    def now(self) -> datetime:
-        """The wall clock, in UTC."""
-        ...
-
-    def monotonic_secs(self) -> float:
-        """Only differences mean something."""
-        ...
-
-    async def wait(self, event: asyncio.Event, *, timeout_secs: float) -> bool:
-        """True as soon as event is set; False after timeout_secs."""
+        """Return once the envelope is queued; wait while the queue is full. Raises Closed when the process stops."""
         ...

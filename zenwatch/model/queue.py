@@ -1,16 +1,17 @@
-"""What lies in a buffer between a webhook and the store, and what is said of it."""
+"""What waits in a buffer between a webhook and the store."""
 
 from dataclasses import dataclass
 
 from zenwatch.model.event import Event
+from zenwatch.model.record import Stored
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A write that counts sightings, said before it is made: after a crash nobody else knows whether it was.
+    """A write that counts sightings, announced before it is made: after a crash nothing else shows whether it was made.
 
-    event: as it will be stored. count: what status.count will be. sightings: how many of them the write adds.
-    is_new: the record was not there before. carries: the tickets of the events that the sightings are.
+    event: as it will be stored. count: the status.count that the write sets. sightings: how many of them the write adds.
+    is_new: the record does not exist before it. carries: the message ids of the events that the sightings are.
     """
 
     event: Event
@@ -20,13 +21,17 @@ class Intent:
     is_new: bool
     carries: tuple[int, ...]
 
+    def is_stored_as(self, stored: Stored | None) -> bool:
+        """Whether the stored record is the one that this write makes: only the answer was lost, and its sightings are counted."""
+        return stored is not None and stored.spec_hash == self.spec_hash
+
 
 @dataclass(frozen=True, slots=True)
 class QueuedEvent:
-    """An event out of an inbox.
+    """An event that an inbox gives out.
 
-    ticket: the inbox's own number for it. intent: of the write that was to store it before a crash.
-    is_new_here: it was not offered to this process, or not lately: the ledger does not know it.
+    message_id: the inbox's own number for it. intent: the write that was to store it before a crash.
+    is_new_here: this process did not accept it, or not lately: the accounts do not know it.
     """
 
     event: Event

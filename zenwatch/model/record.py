@@ -1,30 +1,17 @@
-"""A record: the ZenAgentEvent object that an event becomes, to the letter of the CRD in deployments/crds."""
+"""A record: what an event becomes when it is stored (docs/records.md), wherever it is stored."""
 
 import hashlib
-import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
-from sys import intern
 from typing import Any
 
 import orjson
 
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource
-
-GROUP = "zen.kube-zen.io"
-VERSION = "v1"
-KIND = "ZenAgentEvent"
-PLURAL = "zenagentevents"
-CLUSTER_LABEL = f"{GROUP}/cluster"
-SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"
-# Which report said it last: resource/namespace/name. After a restart only that tells whether the report is there and was read.
-REPORT_ANNOTATION = f"{GROUP}/report"
-# What the API server takes as a namespace's name.
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+from zenwatch.model.refs import Origin, ReportRef
 
 
 class Phase(StrEnum):
@@ -52,9 +39,7 @@ class Reason(StrEnum):
 
 
 NO_RESOURCE = Resource()
-# Which says how long a record is kept, in place of EVENT_TTL.
-TTL_ANNOTATION = f"{GROUP}/ttl"
-# What records are grouped by (`zenwatch top`), and the details that the sources name it by: the first one that is there counts.
+# What records are grouped by (`zenwatch top`), and the details that hold the value: the first detail that is there counts.
 FACETS = {
     "cve": ("vulnID",),
     "policy": ("policy",),
@@ -62,22 +47,23 @@ FACETS = {
     "image": ("image",),
     "actor": ("user",),
 }
-# Sizes are remembered in units of so many bytes: up to 16 KiB that is one of Python's own small integers.
-_UNIT_BYTES = 64
+DIMENSIONS = (*FACETS, "namespace")
+# A size is kept in units of so many bytes: up to 16 KiB the number is one of Python's own small integers.
+SIZE_UNIT_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is remembered of a stored record: enough to know whether it must be written again, and to answer what is open.
+    """What is kept in memory of a stored record: enough to decide on its next write, and to answer what is open.
 
-    spec_hash: of the event that was written last; empty where the record does not tell. report: that said it; empty for pushed ones.
-    ttl: how long it is kept, where it says so itself. cve to actor: what it is grouped by; empty where it has none.
-    first_seen, last_seen: in whole seconds since 1970. version: rises with every change of this record; two records' do not compare.
+    spec_hash: of the event that was written last; empty where the record has none. report: the report that holds the finding, as text;
+    empty for a pushed one. ttl_secs: how long the record is kept, where a person set that. cve to actor: what it is grouped by, or empty.
+    first_seen, last_seen: whole seconds since 1970. version: rises with every change of this record; versions of two records do not compare.
     """
 
     name: str
     namespace: str
-    source: str
+    origin: Origin
     spec_hash: str
     severity: str
     phase: str
@@ -87,7 +73,7 @@ class Stored:
     last_seen: int
     version: int
     report: str = ""
-    ttl: str = ""
+    ttl_secs: float | None = None
     size_units: int = 0
     resource: Resource = NO_RESOURCE
     cve: str = ""
@@ -97,9 +83,18 @@ class Stored:
     actor: str = ""
 
     @property
+    def source(self) -> str:
+        return self.origin.source
+
+    @property
+    def report_ref(self) -> ReportRef | None:
+        """None: the record names no report, or one that cannot be parsed."""
+        return ReportRef.parse(self.report)
+
+    @property
     def size_bytes(self) -> int:
         """Of its JSON: about what it takes in etcd."""
-        return self.size_units * _UNIT_BYTES
+        return self.size_units * SIZE_UNIT_BYTES
 
     @property
     def seen_at(self) -> datetime:
@@ -116,10 +111,27 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """What a record's status is to become.
+class Expiry:
+    """Which records leave: resolved ones, and those of pushed origins, ttl_secs after their last sighting. ttl_secs None: none of them.
 
-    count: at least 1. reason None: as it is. seen_at: becomes lastSeen where the status is written; None: the time of the write.
+    A record's own ttl_secs goes before. Open records of pulled origins stay: what they describe is still there.
+    """
+
+    ttl_secs: float | None
+    pushed: Collection[Origin]
+
+    def is_over(self, stored: Stored, now_secs: float) -> bool:
+        if not stored.is_resolved and stored.origin not in self.pushed:
+            return False
+        ttl_secs = self.ttl_secs if stored.ttl_secs is None else stored.ttl_secs
+        return ttl_secs is not None and stored.last_seen + ttl_secs <= now_secs
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status that a record is to have.
+
+    count: at least 1. reason None: unchanged. seen_at: becomes lastSeen when the status is written; None: the time of the write.
     """
 
     phase: str = Phase.OPEN
@@ -129,7 +141,7 @@ class Status:
     seen_at: datetime | None = None
 
     def rebased_on(self, stored: Stored) -> "Status":
-        """The same where somebody else was quicker: what is open again was reopened, and no reopening is taken back."""
+        """Adapt it to a record that somebody else has changed: a resolved record is reopened, and `reopened` never falls."""
         returns = self.phase == Phase.OPEN and stored.is_resolved
         reopened = max(self.reopened, stored.reopened + returns)
         return replace(self, reopened=reopened, reason=self.reason or (Reason.REOPENED if returns else None))
@@ -141,7 +153,7 @@ class Status:
 def status_of_sighting(
     stored: Stored | None, *, count: int, seen_at: datetime | None = None, starts_new_occurrence: bool = False
 ) -> Status:
-    """Of a finding that is there now. is_news: it counts as having come back although its record is still open (DEDUP_WINDOW)."""
+    """The status for a finding that is there now. starts_new_occurrence: reopen the record although it is still open (DEDUP_WINDOW)."""
     if stored is None:
         return Status(count=count, seen_at=seen_at)
     if stored.is_resolved or starts_new_occurrence:
@@ -149,13 +161,8 @@ def status_of_sighting(
     return Status(stored.phase, count, stored.reopened, None, seen_at)
 
 
-def namespace_of(event: Event, *, own_namespace: str) -> str:
-    """Where the record belongs: with its resource, or in our own namespace where that has none that could exist."""
-    return event.resource.namespace if _NAMESPACE.fullmatch(event.resource.namespace) else own_namespace
-
-
 def spec_of(event: Event) -> dict[str, Any]:
-    """The record's spec. What the tool did not say is absent, not empty."""
+    """The record's spec. A field without a value is absent, not empty."""
     spec: dict[str, Any] = {
         "source": event.source,
         "clusterID": event.cluster_id,
@@ -187,28 +194,6 @@ def spec_hash(event: Event) -> str:
     return hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def object_of(event: Event, *, namespace: str, hash_of_spec: str, report: str = "") -> dict[str, Any]:
-    """The whole object as it is created. It has no status: the CRD's defaults are what a new record needs."""
-    annotations = {SPEC_HASH_ANNOTATION: hash_of_spec} | ({REPORT_ANNOTATION: report} if report else {})
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
-        "metadata": {
-            "name": event.name,
-            "namespace": namespace,
-            "labels": {
-                "source": event.source,
-                "category": event.category,
-                "severity": event.severity,
-                "app.kubernetes.io/managed-by": "zenwatch",
-                CLUSTER_LABEL: event.cluster_id,
-            },
-            "annotations": annotations,
-        },
-        "spec": spec_of(event),
-    }
-
-
 def _resource_of(resource: Resource) -> dict[str, str]:
     if not resource.kind:
         return {}
@@ -219,46 +204,3 @@ def _resource_of(resource: Resource) -> dict[str, str]:
         "namespace": resource.namespace,
     }
     return {part: value for part, value in parts.items() if value}
-
-
-def stored_of(record: Mapping[str, Any]) -> Stored:
-    """What is remembered of a record as the API server sends it. What every record of a group says is held once."""
-    metadata, spec, status = record["metadata"], record.get("spec") or {}, record.get("status") or {}
-    annotations = metadata.get("annotations") or {}
-    first_seen = _secs_of(status.get("firstSeen")) or _secs_of(metadata.get("creationTimestamp"))
-    return Stored(
-        name=metadata["name"],
-        namespace=intern(metadata["namespace"]),
-        source=intern(spec.get("source") or ""),
-        spec_hash=annotations.get(SPEC_HASH_ANNOTATION, ""),
-        severity=intern(spec.get("severity") or ""),
-        phase=intern(status.get("phase") or Phase.OPEN.value),
-        count=int(status.get("count") or 1),
-        reopened=int(status.get("reopened") or 0),
-        first_seen=first_seen,
-        last_seen=max(first_seen, _secs_of(status.get("lastSeen"))),
-        version=int(metadata["resourceVersion"]),
-        report=intern(annotations.get(REPORT_ANNOTATION, "")),
-        ttl=intern(annotations.get(TTL_ANNOTATION, "")),
-        size_units=len(orjson.dumps(record)) // _UNIT_BYTES + 1,
-        resource=_shared_resource(*((spec.get("resource") or {}).get(part, "") for part in ("apiVersion", "kind", "name", "namespace"))),
-        **_facets_of(spec.get("details") or {}),
-    )
-
-
-@lru_cache(maxsize=4096)
-def _shared_resource(api_version: str, kind: str, name: str, namespace: str) -> Resource:
-    return Resource(api_version, kind, name, namespace)
-
-
-@lru_cache(maxsize=4096)
-def _secs_of(said: str | None) -> int:
-    """RFC 3339 to seconds since 1970; 0 where it says nothing."""
-    try:
-        return int(datetime.fromisoformat(said).astimezone(UTC).timestamp()) if said else 0
-    except (ValueError, OverflowError):
-        return 0
-
-
-def _facets_of(details: Mapping[str, Any]) -> dict[str, str]:
-    return {facet: intern(str(next((details[name] for name in names if details.get(name)), ""))) for facet, names in FACETS.items()}

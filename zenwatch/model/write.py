@@ -1,15 +1,16 @@
-"""An envelope: an event on its way to the store, and the receipt that comes back."""
+"""A write on its way to the store, and the result that comes back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from zenwatch.model.event import Event
 from zenwatch.model.record import Status, Stored
+from zenwatch.model.refs import Origin, ReportRef
 
 
 class Outcome(StrEnum):
-    """The lines of the ledger: received = the sum of these + in flight."""
+    """How a finding ends: received = the sum of these + in flight."""
 
     STORED = "stored"
     REPEATED = "repeated"
@@ -21,17 +22,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """An event that has to be stored.
+    """Store an event: create its record, or update the record that is there.
 
-    stored: what is there now as far as we know; None: create it. report: that says it; empty for a pushed one.
-    is_exact: the status was reckoned from `stored`. If the store has something else, nothing is written and the receipt is surprised.
+    stored: the record as last known; None: create it. report: the report that holds the event; None for a pushed event.
+    is_exact: the status was computed from `stored`. If the store has something else, nothing is written and the result is a conflict.
     """
 
     event: Event
     spec_hash: str
     status: Status
     stored: Stored | None
-    report: str = ""
+    report: ReportRef | None = None
     is_exact: bool = False
 
     @property
@@ -45,7 +46,7 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class _OfStored:
-    """What has to happen to a record that is there. If the store has something else than `stored`, the receipt is surprised."""
+    """A request about a record that exists. If the store has something else than `stored`, the result is a conflict."""
 
     stored: Stored
 
@@ -60,14 +61,14 @@ class _OfStored:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus(_OfStored):
-    """It gets a new status."""
+    """Replace the record's status."""
 
     status: Status
 
 
 @dataclass(frozen=True, slots=True)
 class Delete(_OfStored):
-    """It is deleted."""
+    """Delete the record."""
 
 
 WriteRequest = Upsert | SetStatus | Delete
@@ -75,8 +76,10 @@ WriteRequest = Upsert | SetStatus | Delete
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """outcome None: not settled. Either the writer could not reach the store, and the same write has to be tried again later;
-    or it is surprised: the store has `stored` (None: nothing, or what we do not know), which is not what it was made for.
+    """What became of a write.
+
+    outcome None: not settled. Either the writer could not reach the store, and the same write is tried again later; or it is a
+    conflict: the store has `stored` (None: nothing, or something unknown), which is not what the write was made for.
     """
 
     outcome: Outcome | None
@@ -85,8 +88,38 @@ class WriteResult:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountEntry:
+    """The findings that end with a write.
+
+    findings: how many. key: of the event, for the outcome log; empty: the log does not mention it. why: a sentence for each outcome.
+    is_new: whether one of them makes the record; None: one does if anything was stored. is_withdrawn: no report holds them any more.
+    """
+
+    origin: Origin
+    findings: int
+    key: str = ""
+    why: Mapping[Outcome, str] | None = None
+    is_new: bool | None = None
+    is_withdrawn: bool = False
+
+    def shares(self, outcome: Outcome) -> dict[Outcome, int]:
+        """Of several findings that became one record, one is stored and the others repeat it."""
+        if self.is_withdrawn:
+            return {Outcome.FILTERED: self.findings}
+        if outcome not in (Outcome.STORED, Outcome.REPEATED):
+            return {outcome: self.findings}
+        is_stored = outcome is Outcome.STORED if self.is_new is None else self.is_new
+        stored = min(self.findings, 1) if is_stored else 0
+        return {Outcome.STORED: stored, Outcome.REPEATED: self.findings - stored}
+
+    def outcome_of_event(self, outcome: Outcome) -> Outcome:
+        return Outcome.REPEATED if outcome is Outcome.STORED and self.is_new is False else outcome
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
-    """done is called exactly once, on the event loop, whatever becomes of the write."""
+    """done is called exactly once, on the event loop, whatever becomes of the request. entry: settled by the writer with the outcome."""
 
     request: WriteRequest
     done: Callable[[WriteResult], None]
+    entry: AccountEntry | None = None

@@ -1,8 +1,8 @@
-"""What zenwatch has to say of itself, as records of source zenwatch: each is open as long as it is so.
+"""Findings of zenwatch about itself and its sources, as records of source zenwatch: each is open as long as it is true.
 
-In: what is the matter, by topic and what it is about; or that it is over.  Out: findings to an Intake of its own.
-Owns: which notices are said now.
-Stops: with its task; what is still the matter is said again after a restart.
+In: what is wrong, by topic and subject; or that it is over.  Out: findings to an Intake of its own.
+Owns: which findings are open now.
+Stops: with its task; what is still wrong is reported again after the next start.
 """
 
 import asyncio
@@ -11,19 +11,24 @@ from typing import Any
 
 import structlog
 
-from zenwatch.contract import Clock, Intake
+from zenwatch.contract import Clock, Group, Intake
 from zenwatch.errors import Transient, first_line
 from zenwatch.model.finding import Category, Finding, FindingType, Severity
+from zenwatch.model.refs import ReportRef, Scope
 from zenwatch.runtime.backoff import backoff_secs
+from zenwatch.runtime.supervise import Supervisor
 
-log = structlog.get_logger(component="notices")
+log = structlog.get_logger(component="self_findings")
 
-SOURCE, PLACE = "zenwatch", "notices"
+SOURCE = "zenwatch"
+SCOPE = Scope("self-findings")
+TASK = "self_findings"
+SETTLE_EVERY_SECS = 10.0
 
 
 @dataclass(frozen=True)
 class SelfFinding:
-    """topic: record-budget, source-silent or schema-drift; becomes the eventType. about: which source, or empty."""
+    """topic: record-budget, source-silent or schema-drift; becomes the eventType. about: a source, or empty."""
 
     topic: str
     about: str
@@ -45,41 +50,52 @@ class SelfFinding:
 
 
 class SelfReporter:
-    def __init__(self, intake: Intake, *, clock: Clock) -> None:
-        self._intake = intake
-        self._clock = clock
-        self._said: dict[str, SelfFinding | None] = {}
-        self._news = asyncio.Event()
-        # What an earlier process said and this one does not is over, after the grace.
-        intake.replace_all(PLACE, ())
-        self._news.set()
+    group = Group.LEADER
 
-    def say(self, notice: SelfFinding) -> None:
-        """It is so. Said again with other words, the record is brought up to date."""
-        self._put(notice.topic, notice.about, notice)
+    def __init__(self, intake: Intake, supervisor: Supervisor, *, clock: Clock) -> None:
+        self._intake = intake
+        self._supervisor = supervisor
+        self._clock = clock
+        self._reported: dict[ReportRef, SelfFinding | None] = {}
+        self._news = asyncio.Event()
+        self._never = asyncio.Event()
+
+    async def start(self) -> None:
+        # What an earlier process reported and this one does not is over, after the grace.
+        self._intake.replace_all(SCOPE, [report for report, finding in self._reported.items() if finding is not None])
+        self._news.set()
+        self._supervisor.start(TASK, self._keep_settling)
+
+    async def stop(self) -> None:
+        await self._supervisor.stop(TASK)
+        self._intake.mark_stale(SCOPE)
+
+    def report(self, finding: SelfFinding) -> None:
+        """This is true now. With other words than before, the record is brought up to date."""
+        self._set(finding.topic, finding.about, finding)
 
     def withdraw(self, topic: str, about: str) -> None:
-        """It is not so, or not any more."""
-        self._put(topic, about, None)
+        """This is not true, or not any more."""
+        self._set(topic, about, None)
 
-    def _put(self, topic: str, about: str, notice: SelfFinding | None) -> None:
-        report = f"{PLACE}//{topic}-{about}"
-        if report in self._said and self._said[report] == notice:
+    def _set(self, topic: str, about: str, finding: SelfFinding | None) -> None:
+        report = ReportRef(SCOPE.kind, "", f"{topic}-{about}")
+        if report in self._reported and self._reported[report] == finding:
             return
-        self._said[report] = notice
-        self._intake.take(report, "", [notice.finding] if notice else [])
+        self._reported[report] = finding
+        self._intake.take(report, "", [finding.finding] if finding else [])
         self._news.set()
 
-    async def keep_settling(self, *, look_every_secs: float) -> None:
+    async def _keep_settling(self) -> None:
         attempt = 0
         while True:
-            await self._clock.wait(self._news, timeout_secs=look_every_secs)
+            await self._clock.wait(self._news, timeout_secs=SETTLE_EVERY_SECS)
             self._news.clear()
             try:
                 await self._intake.settle()
                 attempt = 0
             except Transient as exc:
                 attempt += 1
-                log.debug("notices_not_stored", error=first_line(exc), attempt=attempt)
-                await self._clock.wait(asyncio.Event(), timeout_secs=backoff_secs(attempt, exc))
+                log.debug("self_findings_not_stored", error=first_line(exc), attempt=attempt)
+                await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
                 self._news.set()

@@ -1,24 +1,20 @@
-"""How many records fit: what keeps etcd small however much the tools report.
-
-In: what is stored, from the index; how many records have no room.  Out: how many more fit; what is said of it.
-Owns: the state that was told last.
-Stops: nothing to stop.
-"""
+"""How many records fit: what keeps etcd small however much the tools report."""
 
 from enum import StrEnum
 
 import structlog
 
-from zenwatch.contract import Index
+from zenwatch.contract import Records
 from zenwatch.metrics import BUDGET_BYTES, BUDGET_RECORDS, BUDGET_USED, FINDINGS_ROLLED_UP
+from zenwatch.model.refs import Origin
 
 log = structlog.get_logger(component="budget")
 
-# Somebody should look before it is full. It is told again only after it was clearly better in between.
+# A person should know before it is full. The warning is repeated only after the use was clearly lower in between.
 WARN_SHARE, CALM_SHARE = 0.8, 0.75
 # One part in so many is kept free where resolved records can go.
 HEADROOM_PART = 100
-# What a record takes at least: its size is only known once it is stored.
+# The least size that is assumed for a record: its size is only known once it is stored.
 RECORD_BYTES = 1500
 
 
@@ -29,12 +25,12 @@ class Level(StrEnum):
 
 
 class Budget:
-    """limits: records, and bytes of JSON, of all sources and phases together."""
+    """Counts records, and their bytes as JSON, of all origins and phases together."""
 
-    def __init__(self, index: Index, *, records: int, size_bytes: int) -> None:
-        self._index = index
+    def __init__(self, stored: Records, *, records: int, size_bytes: int) -> None:
+        self._stored = stored
         self.records_limit, self.bytes_limit = records, size_bytes
-        self._rolled_up: dict[str, int] = {}
+        self._rolled_up: dict[Origin, int] = {}
         self.level = Level.OK
         BUDGET_RECORDS.set(records)
         BUDGET_BYTES.set(size_bytes)
@@ -42,14 +38,14 @@ class Budget:
     @property
     def used_share(self) -> float:
         """1.0 and more: it is full."""
-        return max(len(self._index) / self.records_limit, self._index.size_bytes / self.bytes_limit)
+        return max(self._stored.total_records / self.records_limit, self._stored.total_bytes / self.bytes_limit)
 
     @property
     def free_records(self) -> int:
         """How many more records fit."""
-        stored = len(self._index)
-        each_bytes = max(RECORD_BYTES, self._index.size_bytes // stored if stored else 0)
-        return max(0, min(self.records_limit - stored, (self.bytes_limit - self._index.size_bytes) // each_bytes))
+        count = self._stored.total_records
+        record_bytes = max(RECORD_BYTES, self._stored.total_bytes // count if count else 0)
+        return max(0, min(self.records_limit - count, (self.bytes_limit - self._stored.total_bytes) // record_bytes))
 
     @property
     def rolled_up(self) -> int:
@@ -58,28 +54,30 @@ class Budget:
 
     @property
     def missing(self) -> int:
-        """How many records would have to go so that all have room, and a few that will come."""
+        """How many records would have to go so that every finding has its own, with some headroom."""
         headroom = max(1, self.records_limit // HEADROOM_PART)
-        return max(self.rolled_up - self.free_records, len(self._index) - self.records_limit + headroom, headroom - self.free_records, 0)
+        return max(
+            self.rolled_up - self.free_records, self._stored.total_records - self.records_limit + headroom, headroom - self.free_records, 0
+        )
 
-    def roll_up(self, source: str, findings: int) -> None:
-        """So many findings of the source have no record of their own now."""
-        self._rolled_up[source] = findings
-        FINDINGS_ROLLED_UP.labels(source).set(findings)
+    def roll_up(self, origin: Origin, findings: int) -> None:
+        """So many findings of the origin have no record of their own now."""
+        self._rolled_up[origin] = findings
+        FINDINGS_ROLLED_UP.labels(*origin).set(findings)
 
-    def look(self) -> Level:
-        """Say so where the level changed."""
+    def check(self) -> Level:
+        """Log the level where it changed."""
         share = self.used_share
         BUDGET_USED.set(share)
         before, self.level = self.level, self._level_of(share)
         if self.level is not before:
-            level = log.info if self.level is Level.OK else log.warning
-            level("record_budget", state=self.level.value, count=len(self._index), reason=self.sentence())
+            write = log.info if self.level is Level.OK else log.warning
+            write("record_budget", state=self.level.value, count=self._stored.total_records, reason=self.sentence())
         return self.level
 
     def sentence(self) -> str:
         """How full it is, and the way out."""
-        used = f"{len(self._index)} of {self.records_limit} records, {self._index.size_bytes >> 20} of {self.bytes_limit >> 20} MiB"
+        used = f"{self._stored.total_records} of {self.records_limit} records, {self._stored.total_bytes >> 20} of {self.bytes_limit >> 20} MiB"
         if self.level is Level.OK:
             return used
         rolled = f"; {self.rolled_up} findings are rolled up" if self.rolled_up else ""

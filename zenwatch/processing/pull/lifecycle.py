@@ -1,19 +1,19 @@
-"""What a found event means for its record: create it, write it again, open it again, or leave it.
-
-In: an event, how many reports hold it, what is stored.  Out: the write, or None.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""What a finding means for its record: create it, write it again, open it again, resolve it, or leave it."""
 
 from zenwatch.model.event import Event
-from zenwatch.model.record import Stored, spec_hash, status_of_sighting
-from zenwatch.model.write import Upsert
+from zenwatch.model.record import Phase, Reason, Status, Stored, spec_hash, status_of_sighting
+from zenwatch.model.refs import ReportRef
+from zenwatch.model.write import SetStatus, Upsert
 
 
-def decide(event: Event, *, count: int, stored: Stored | None, report: str = "") -> Upsert | None:
-    """None: what is stored says it already. report: one of those that hold it."""
+def decide(event: Event, *, count: int, stored: Stored | None, report: ReportRef | None = None) -> Upsert | None:
+    """The write that the event needs; None if the record agrees with it. count: how many reports hold it. report: one of them."""
     wanted = spec_hash(event)
     status = status_of_sighting(stored, count=count)
     if stored is not None and stored.spec_hash == wanted and status.matches(stored):
         return None
     return Upsert(event, wanted, status, stored, report)
+
+
+def resolution(stored: Stored, reason: Reason) -> SetStatus:
+    return SetStatus(stored, Status(Phase.RESOLVED, stored.count, stored.reopened, reason))

@@ -1,332 +1,243 @@
-"""See to it that the store says what the reports of one source say: the Intake of a pull source.
+"""Keep the records of one origin in agreement with its reports: contract.Intake of a pull source.
 
-In: findings, report by report.  Out: envelopes to the writer: records to be stored, and those to be resolved that no report holds any more.
-Owns: what the reports contain now (ReportCache), those that are gone and may come back (Tombstones), and the names whose records may not
-agree with them.
-Stops: with the round that calls settle(); what is left unsettled is found again by the first list after a restart.
+The reports are the wish, the records are the fact, and settle() makes the fact follow the wish. A write that failed, a record that somebody
+deleted, a report that changed while it was written: each only marks a name as unsettled, and the next settle() sees to it.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
+from itertools import islice
 
+from zenwatch.contract import Accounts, Capacity, Clock, Records, RecordWriter
 from zenwatch.errors import Transient
 from zenwatch.metrics import REPORTS_CACHED
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding, Resource, Severity
-from zenwatch.model.record import Phase, Reason, Status, Stored
-from zenwatch.model.write import Envelope, Outcome, SetStatus, Upsert, WriteResult
+from zenwatch.model.record import Reason, Stored
+from zenwatch.model.refs import Origin, ReportRef, Scope
+from zenwatch.model.write import Outcome
 from zenwatch.processing.event.normalise import name_of, normalise, require_source
-from zenwatch.processing.pull.dedup import Dedup
-from zenwatch.processing.pull.lifecycle import decide
+from zenwatch.processing.pull.capacity import NAMES_AT_A_TIME, CapacityPlan
+from zenwatch.processing.pull.freshness import Freshness
+from zenwatch.processing.pull.lifecycle import decide, resolution
 from zenwatch.processing.pull.report_cache import ReportCache
 from zenwatch.processing.pull.tombstones import Tombstones
-from zenwatch.processing.rollup import ALWAYS_SCORE, Rollups, is_rollup, rolled_up
-from zenwatch.processing.services import Rooms
+from zenwatch.processing.pull.unsettled import Unsettled
+from zenwatch.processing.pull.writes import Batch, PullWrites
+from zenwatch.processing.rollup import is_rollup
 
-# Merging as many takes some 10 ms: let others have the loop in between.
-NAMES_AT_A_TIME = 100
-
-
-_WHY = {
-    Outcome.STORED: "Its record was made, or brought up to date.",
-    Outcome.REPEATED: "Its record was there already.",
-    Outcome.DEAD_LETTERED: "The store refuses it for good: `zenwatch deadletters list` or the log says why.",
-}
+_Merged = tuple[str, Event, tuple[ReportRef, ...]]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What is the same for all findings of one source.
+class PullPolicy:
+    """What the user set for one pull source.
 
-    min_severity: findings below it are filtered. grace_secs: a report that is gone is taken for gone after that time.
-    places: all that are read. is_confined: there may be reports elsewhere, which are not.
+    min_severity: findings below it are filtered. grace_secs: how long a report may be gone before its findings are resolved.
+    scopes: all that are read. is_confined: other scopes may hold reports as well, which are not read.
     """
 
-    source: str
-    cluster_id: str
-    min_severity: Severity
+    min_severity: Severity = Severity.INFO
     grace_secs: float = 600.0
-    places: frozenset[str] = frozenset()
+    scopes: frozenset[Scope] = frozenset()
     is_confined: bool = False
 
 
-class ReconcilerRooms(Rooms, Protocol):
-    @property
-    def dedup(self) -> Dedup: ...
-
-
-class _Batch:
-    """The receipts that one settle() waits for."""
-
-    def __init__(self) -> None:
-        self.open = 0
-        self.failed = 0
-        self._empty = asyncio.Event()
-
-    def close_one(self, *, failed: bool) -> None:
-        self.open -= 1
-        self.failed += failed
-        if not self.open:
-            self._empty.set()
-
-    async def wait(self) -> None:
-        if self.open:
-            self._empty.clear()
-            await self._empty.wait()
-
-
 class Reconciler:
-    """resolved, reopened: how many records so far."""
-
-    def __init__(self, origin: Origin, services: ReconcilerRooms) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        policy: PullPolicy,
+        *,
+        records: Records,
+        writer: RecordWriter,
+        accounts: Accounts,
+        capacity: Capacity,
+        clock: Clock,
+    ) -> None:
         self._origin = origin
-        self._services = services
-        self._index = services.index
+        self._policy = policy
+        self._records = records
+        self._accounts = accounts
+        self._clock = clock
         self._cache = ReportCache()
-        self._rollups = Rollups()
-        self._tombstones = Tombstones(services.clock, grace_secs=origin.grace_secs)
-        self._in_sight: set[str] = set()
-        self._unreadable: set[str] = set()
-        # A place came in sight: records of it may be stored that nothing says any more.
-        self._has_listed = False
-        # Name → findings that wait for it in the ledger; 0 where only what is stored has to be looked at again.
-        self._unsettled: dict[str, int] = {}
-        self.resolved = 0
-        self.reopened = 0
+        self._tombstones = Tombstones(clock, grace_secs=policy.grace_secs)
+        self._freshness = Freshness(policy.scopes, is_confined=policy.is_confined)
+        self._unsettled = Unsettled()
+        self._plan = CapacityPlan(origin, self._cache, records=records, capacity=capacity)
+        self._writes = PullWrites(origin, writer, when_not_written=self._not_written)
 
-    # ------------------------------------------------------------ contract.Intake
+    @property
+    def resolved(self) -> int:
+        """How many records it has resolved."""
+        return self._writes.resolved
 
-    def version_of(self, report: str) -> str | None:
+    @property
+    def reopened(self) -> int:
+        return self._writes.reopened
+
+    # ------------------------------------------------------------ contract.Intake: what the reports hold
+
+    def version_of(self, report: ReportRef) -> str | None:
         return self._cache.version_of(report)
 
-    def take(self, report: str, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
-        source, seen_at, cluster_id = self._origin.source, self._services.clock.now(), self._origin.cluster_id
-        require_source(findings, source)
-        kept = [finding for finding in findings if finding.severity.is_at_least(self._origin.min_severity)]
-        below = [finding for finding in findings if not finding.severity.is_at_least(self._origin.min_severity)]
-        events = [normalise(finding, cluster_id=cluster_id, seen_at=seen_at) for finding in kept]
-        left_out = {name_of(finding, cluster_id=cluster_id) for finding in below}
+    def take(self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
+        require_source(findings, self._origin.source)
+        seen_at, cluster_id, least = self._clock.now(), self._origin.cluster_id, self._policy.min_severity
+        events = [normalise(f, cluster_id=cluster_id, seen_at=seen_at) for f in findings if f.severity.is_at_least(least)]
+        below = [finding for finding in findings if not finding.severity.is_at_least(least)]
+        filtered = {name_of(finding, cluster_id=cluster_id) for finding in below}
         subjects = {subject} if subject is not None else {finding.resource for finding in findings}
         # Whatever can fail comes before the first count: a report is taken whole or not at all.
-        self._touch(self._cache.replace(report, version, events, left_out=left_out, subjects=subjects))
-        self._touch(self._tombstones.drop(report))
-        self._unreadable.discard(report)
-        self._services.ledger.receive(source, len(findings))
-        self._services.ledger.settle(source, Outcome.FILTERED, len(below))
-        for finding in below:
-            why = f"Its severity {finding.severity} is below {self._origin.min_severity}, the least that is stored of {source}."
-            self._services.outcome_log.tell(source, finding.key, Outcome.FILTERED, why)
+        self._unsettled.touch(self._cache.replace(report, version, events, filtered=filtered, subjects=subjects))
+        self._unsettled.touch(self._tombstones.drop(report))
+        self._freshness.mark_readable(report)
         for event in events:
-            self._unsettled[event.name] += 1
-        REPORTS_CACHED.labels(source).set(len(self._cache))
+            self._unsettled.add(event.name)
+        self._count(len(findings), below)
 
-    def cannot_read(self, report: str) -> None:
-        self._unreadable.add(report)
+    def cannot_read(self, report: ReportRef) -> None:
+        self._freshness.mark_unreadable(report)
 
-    def forget(self, report: str) -> None:
+    def forget(self, report: ReportRef) -> None:
         names = self._cache.forget(report)
         self._tombstones.add(report, names)
-        self._unreadable.discard(report)
-        self._touch(names)
-        REPORTS_CACHED.labels(self._origin.source).set(len(self._cache))
+        self._freshness.mark_readable(report)
+        self._unsettled.touch(names)
+        self._count_reports()
 
-    def replace_all(self, place: str, reports: Collection[str]) -> None:
-        unreadable = [report for report in self._unreadable if report.startswith(f"{place}/")]
-        for report in {*self._cache.reports_of(place), *unreadable}.difference(reports):
+    def replace_all(self, scope: Scope, reports: Collection[ReportRef]) -> None:
+        for report in {*self._cache.reports_in(scope), *self._freshness.unreadable_in(scope)}.difference(reports):
             self.forget(report)
-        self._has_listed = self._has_listed or place not in self._in_sight
-        self._in_sight.add(place)
+        self._freshness.mark_listed(scope)
 
-    def mark_stale(self, place: str) -> None:
-        self._in_sight.discard(place)
+    def mark_stale(self, scope: Scope) -> None:
+        self._freshness.mark_stale(scope)
 
-    def mark_fresh(self, place: str) -> None:
-        self._in_sight.add(place)
+    def mark_fresh(self, scope: Scope) -> None:
+        self._freshness.mark_fresh(scope)
+
+    # ------------------------------------------------------------ settle
+
+    def recheck(self, name: str) -> None:
+        """The record disappeared from the store: write again what a report still holds."""
+        if name in self._cache:
+            self._unsettled.touch([name])
+        self._plan.recheck(name)
+
+    def recheck_all(self) -> None:
+        """Compare every record again: somebody else may have written while this process did not."""
+        self._unsettled.touch(self._cache.names())
 
     async def settle(self) -> None:
-        await self._index.wait_until_synced()
-        if self._has_listed:
-            self._has_listed = False
-            self._find_orphans()
-        self._touch(self._tombstones.expire(self._is_absent))
-        batch = _Batch()
-        await self._resolve_gone(batch)
-        without_room = await self._choose()
-        for place, (name, event, holders) in enumerate(self._cache.merged(list(self._unsettled))):
+        await self._records.wait_until_synced()
+        if self._freshness.pop_new_scope():
+            await self._find_orphans()
+        self._unsettled.touch(self._tombstones.expire(self._freshness.is_absent))
+        batch = Batch()
+        await self._resolve_absent(batch)
+        self._unsettled.touch(self._plan.next_in_line())
+        without_space = await self._plan.without_space(list(self._unsettled))
+        for chunk in _chunks(self._cache.merged(list(self._unsettled))):
+            await self._write(chunk, without_space, batch)
             if batch.failed:
-                # Each write that fails was retried by the writer: the others would fare no better now.
+                # The writer has retried each write that failed: the others would not succeed now.
                 break
-            if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
-                await asyncio.sleep(0)
-            stored = self._index.get(name)
-            if stored is None and name in without_room:
-                self._roll_up(event)
-                continue
-            self._rollups.drop(name)
-            write = decide(event, count=len(holders), stored=stored, report=holders[0])
-            if write is None:
-                self._close(self._unsettled.pop(name, 0), Outcome.REPEATED)
-            else:
-                await self._submit(write, batch)
-        await self._write_rollups(batch)
+            await asyncio.sleep(0)
+        await self._plan.write(self._writes, batch)
         await batch.wait()
         if batch.failed:
             raise Transient(f"{batch.failed} records could not be written; {len(self._unsettled)} wait for the next round")
 
+    async def _write(self, merged: Sequence[_Merged], without_space: Collection[str], batch: Batch) -> None:
+        """Create, update or reopen the records of findings that reports hold."""
+        known = await self._records.by_names([name for name, _, _ in merged])
+        for name, event, holders in merged:
+            if batch.failed:
+                return
+            stored = known.get(name)
+            if stored is None and name in without_space:
+                self._roll_up(event)
+                continue
+            self._plan.release(name)
+            request = decide(event, count=len(holders), stored=stored, report=holders[0])
+            if request is None:
+                self._accounts.settle(self._origin, Outcome.REPEATED, self._unsettled.pop(name))
+            elif not self._writes.is_in_flight(name):
+                await self._writes.submit(request, self._unsettled.pop(name), batch)
+
+    def _roll_up(self, event: Event) -> None:
+        rollup = self._plan.roll_up(event)
+        self._accounts.settle(self._origin, Outcome.REPEATED, self._unsettled.pop(event.name))
+        why = "There is no space for a record of its own."
+        self._accounts.record_outcome(self._origin, event.key, Outcome.REPEATED, why, name=rollup)
+
     # ------------------------------------------------------------ what no report holds any more
 
-    def _find_orphans(self) -> None:
-        """What is stored as open, and was not said since we started: its report is a ghost, or says it no more."""
-        orphans: dict[str, list[str]] = {}
-        for stored in self._index.of_source(self._origin.source):
-            name, report = stored.name, stored.report
+    async def _find_orphans(self) -> None:
+        """Find unresolved records that no report has mentioned since start: either the report was deleted, or it dropped the finding."""
+        orphans: dict[ReportRef | None, list[str]] = {}
+        for stored in await self._records.unresolved_of(self._origin):
+            name, report = stored.name, stored.report_ref
             if is_rollup(name):
-                if self._in_sight >= self._origin.places:
-                    self._rollups.changed.add(name)
+                if self._freshness.is_everything_fresh:
+                    self._plan.recheck_stored(name)
                 continue
             is_known = name in self._cache or name in self._unsettled or self._tombstones.hold(name)
-            if stored.is_resolved or is_known or not self._is_in_sight(report):
+            if is_known or not self._freshness.is_watched(report):
                 continue
-            if self._cache.version_of(report) is not None:
-                self._touch([name])
+            if report is not None and self._cache.version_of(report) is not None:
+                self._unsettled.touch([name])
             else:
                 orphans.setdefault(report, []).append(name)
         for report, names in orphans.items():
             self._tombstones.add(report, names)
 
-    def _is_in_sight(self, report: str) -> bool:
-        """Whether we are told what becomes of it. Records of earlier versions do not tell their report: it may be any."""
-        if not report:
-            return not self._origin.is_confined and self._in_sight >= self._origin.places
-        kind, namespace, _ = report.split("/", 2)
-        return kind in self._in_sight or f"{kind}/{namespace}" in self._in_sight
-
-    def _is_absent(self, report: str) -> bool:
-        """Whether it may be concluded from its silence that it is gone."""
-        return self._is_in_sight(report) and report not in self._unreadable
-
-    async def _resolve_gone(self, batch: _Batch) -> None:
-        gone = [name for name in self._unsettled if name not in self._cache]
-        below = self._cache.filtered_among(gone)
-        for name in gone:
-            if name in self._cache or batch.failed:
-                continue
-            stored = self._index.get(name)
-            self._rollups.drop(name)
-            if stored is None or stored.is_resolved or self._tombstones.hold(name):
-                # What was taken back before it was written is not written; of a ghost nothing is known yet.
-                self._close(self._unsettled.pop(name, 0), Outcome.FILTERED)
-                continue
-            reason = Reason.BELOW_THRESHOLD if name in below else self._reason_of(stored)
-            await self._submit(SetStatus(stored, Status(Phase.RESOLVED, stored.count, stored.reopened, reason)), batch)
-
-    def _reason_of(self, stored: Stored) -> Reason:
-        return Reason.FIXED if self._cache.speaks_of(stored.report, stored.resource) else Reason.REPORT_GONE
-
-    # ------------------------------------------------------------ what has no room
-
-    async def _choose(self) -> Collection[str]:
-        """Names that are to be rolled up: of all that would be new, those with the lowest scores."""
-        room = self._services.budget.free_records
-        self._touch(self._rollups.best(room))
-        new = [name for name in self._unsettled if name in self._cache and self._index.get(name) is None]
-        if len(new) <= room:
-            return ()
-        ranked: list[tuple[int, str, str]] = []
-        for place, (name, event, _) in enumerate(self._cache.merged(new)):
-            ranked.append((-event.score, name, rolled_up(event).name))
-            if place % NAMES_AT_A_TIME == NAMES_AT_A_TIME - 1:
-                await asyncio.sleep(0)
-        ranked.sort()
-        own, needed = room, 0
-        while True:
-            # The records that stand for the others need room too.
-            before, needed = needed, len({rollup for _, _, rollup in ranked[own:] if self._index.get(rollup) is None})
-            if needed == before or own + needed <= room:
-                break
-            own = max(room - needed, 0)
-        return {name for score, name, _ in ranked[own:] if -score < ALWAYS_SCORE}
-
-    def _roll_up(self, event: Event) -> None:
-        name = self._rollups.add(event)
-        self._close(self._unsettled.pop(event.name, 0), Outcome.REPEATED)
-        self._services.outcome_log.tell(
-            self._origin.source, event.key, Outcome.REPEATED, "There is no room for a record of its own.", name=name
-        )
-
-    async def _write_rollups(self, batch: _Batch) -> None:
-        self._services.budget.roll_up(self._origin.source, len(self._rollups))
-        for name in list(self._rollups.changed):
-            event, stored = self._rollups.event(name), self._index.get(name)
-            order: Upsert | SetStatus | None = None
-            if event is not None:
-                order = decide(event, count=self._rollups.total(name), stored=stored)
-            elif stored is not None and not stored.is_resolved:
-                order = SetStatus(stored, Status(Phase.RESOLVED, stored.count, stored.reopened, Reason.ROLLUP_ENDED))
+    async def _resolve_absent(self, batch: Batch) -> None:
+        absent = [name for name in self._unsettled if name not in self._cache]
+        below = self._cache.filtered_among(absent)
+        known = await self._records.by_names(absent)
+        for name in absent:
             if batch.failed:
-                break
-            if order is None:
-                self._rollups.changed.discard(name)
-            elif self._services.dedup.claim(name):
-                self._rollups.changed.discard(name)
-                await self._hand_over(order, 0, batch)
+                return
+            if name in self._cache:
+                # A report took it up while others were written.
+                continue
+            stored = known.get(name)
+            self._plan.release(name)
+            if stored is None or stored.is_resolved or self._tombstones.hold(name):
+                # A finding that was withdrawn before it was written is not written; of one that may come back nothing is known yet.
+                self._accounts.settle(self._origin, Outcome.FILTERED, self._unsettled.pop(name))
+            elif not self._writes.is_in_flight(name):
+                reason = Reason.BELOW_THRESHOLD if name in below else self._reason(stored)
+                await self._writes.submit(resolution(stored, reason), self._unsettled.pop(name), batch)
 
-    # ------------------------------------------------------------ writes and receipts
+    def _reason(self, stored: Stored) -> Reason:
+        return Reason.FIXED if self._cache.covers(stored.report_ref, stored.resource) else Reason.REPORT_GONE
 
-    async def _submit(self, order: Upsert | SetStatus, batch: _Batch) -> None:
-        name = order.name
-        if not self._services.dedup.claim(name):
-            return
-        await self._hand_over(order, self._unsettled.pop(name, 0), batch)
+    # ------------------------------------------------------------ counts
 
-    async def _hand_over(self, order: Upsert | SetStatus, findings: int, batch: _Batch) -> None:
-        batch.open += 1
-        is_handed_over = False
-        try:
-            await self._services.writer.submit(Envelope(order, partial(self._receive, batch, order, findings)))
-            is_handed_over = True
-        finally:
-            if not is_handed_over:
-                # The round's time is up, or the process stops: the name must not stay claimed.
-                self._receive(batch, order, findings, WriteResult(outcome=None))
-
-    def look_again(self, name: str) -> None:
-        """The record disappeared from the store. What a report still says is written again."""
-        if name in self._cache:
-            self._touch({name})
-        if self._rollups.event(name):
-            self._rollups.changed.add(name)
-
-    def _receive(self, batch: _Batch, order: Upsert | SetStatus, findings: int, receipt: WriteResult) -> None:
-        name = order.name
-        self._services.dedup.settle(name, receipt.stored)
-        if receipt.outcome is None and is_rollup(name):
-            self._rollups.changed.add(name)
-        elif receipt.outcome is None:
-            self._touch({name})
-            self._unsettled[name] += findings
+    def _not_written(self, name: str, findings: int) -> None:
+        if is_rollup(name):
+            self._plan.recheck_stored(name)
         else:
-            after, before = receipt.stored, order.stored
-            self.resolved += after is not None and after.is_resolved
-            self.reopened += after is not None and before is not None and after.reopened > before.reopened
-            # A finding that was taken back while it waited for an earlier write of its record.
-            self._close(findings, Outcome.FILTERED if isinstance(order, SetStatus) else receipt.outcome)
-            if isinstance(order, Upsert):
-                self._services.outcome_log.tell(
-                    self._origin.source, order.event.key, receipt.outcome, _WHY.get(receipt.outcome, ""), name=name
-                )
-        batch.close_one(failed=receipt.outcome is None and not receipt.is_conflict)
+            self._unsettled.add(name, findings)
 
-    def _touch(self, names: Collection[str]) -> None:
-        for name in names:
-            self._unsettled.setdefault(name, 0)
+    def _count(self, findings: int, below: Sequence[Finding]) -> None:
+        self._accounts.receive(self._origin, findings)
+        self._accounts.settle(self._origin, Outcome.FILTERED, len(below))
+        for finding in below:
+            source, least = self._origin.source, self._policy.min_severity
+            why = f"Its severity {finding.severity} is below {least}, the least that is stored of {source}."
+            self._accounts.record_outcome(self._origin, finding.key, Outcome.FILTERED, why)
+        self._count_reports()
 
-    def _close(self, findings: int, outcome: Outcome) -> None:
-        """Of several findings that became one record, one is stored and the others repeat it."""
-        stored = min(findings, 1) if outcome is Outcome.STORED else 0
-        rest = Outcome.REPEATED if outcome is Outcome.STORED else outcome
-        self._services.ledger.settle(self._origin.source, Outcome.STORED, stored)
-        self._services.ledger.settle(self._origin.source, rest, findings - stored)
+    def _count_reports(self) -> None:
+        REPORTS_CACHED.labels(*self._origin).set(len(self._cache))
+
+
+def _chunks(merged: Iterator[_Merged]) -> Iterator[list[_Merged]]:
+    """Merging a chunk takes some 10 ms: others have the loop in between."""
+    while chunk := list(islice(merged, NAMES_AT_A_TIME)):
+        yield chunk

@@ -1,9 +1,6 @@
-"""Hold what each report says.
+"""What each report of one origin holds: its version, its names, what it is about, and its events.
 
-In: the events of a report, as often as it changes.  Out: one event per name, and which reports hold it.
-Owns: per report its version, its names, what it is about, and its events, compressed (70 bytes per event in reports of 20 that
-resemble each other).
-Stops: nothing to stop; all of it can be read again from the API server.
+The events are compressed: 70 bytes per event in reports of 20 that resemble each other.
 """
 
 import zlib
@@ -17,6 +14,7 @@ import orjson
 from zenwatch.model.event import NAME_DIGEST_HEX, Event
 from zenwatch.model.finding import Resource
 from zenwatch.model.record import NO_RESOURCE
+from zenwatch.model.refs import ReportRef, Scope
 from zenwatch.processing.event.merge import merge
 
 _DIGEST_BYTES = NAME_DIGEST_HEX // 2
@@ -24,22 +22,20 @@ _DIGEST_BYTES = NAME_DIGEST_HEX // 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedReport:
-    """left_out: the digests of the names of what was filtered, one after the other. subjects: what the report is about."""
+    """filtered: the digests of the names that were filtered, one after the other. subjects: what the report is about."""
 
     version: str
     names: tuple[str, ...]
     packed: bytes
-    left_out: bytes
+    filtered: bytes
     subjects: frozenset[Resource]
 
 
 class ReportCache:
-    """What all reports of one source say at this moment."""
-
     def __init__(self) -> None:
-        self._reports: dict[str, CachedReport] = {}
-        # Nearly every name stands in one report: a plain string then, a tuple only where several hold it.
-        self._holders: dict[str, str | tuple[str, ...]] = {}
+        self._reports: dict[ReportRef, CachedReport] = {}
+        # Nearly every name stands in one report: only that reference then, a list where several reports hold it.
+        self._holders: dict[str, ReportRef | list[ReportRef]] = {}
         # How many reports of a kind are about a resource.
         self._subjects: Tally[tuple[str, Resource]] = Tally()
 
@@ -49,68 +45,77 @@ class ReportCache:
     def __contains__(self, name: str) -> bool:
         return name in self._holders
 
-    def version_of(self, report: str) -> str | None:
-        held = self._reports.get(report)
-        return held.version if held else None
+    def version_of(self, report: ReportRef) -> str | None:
+        cached = self._reports.get(report)
+        return cached.version if cached else None
 
-    def reports_of(self, place: str) -> list[str]:
-        """place: resource, or resource/namespace."""
-        return [report for report in self._reports if report.startswith(f"{place}/")]
+    def names(self) -> Collection[str]:
+        return self._holders.keys()
+
+    def reports_in(self, scope: Scope) -> list[ReportRef]:
+        return [report for report in self._reports if scope.contains(report)]
 
     def replace(
-        self, report: str, version: str, events: Collection[Event], *, left_out: Collection[str] = (), subjects: Collection[Resource] = ()
+        self,
+        report: ReportRef,
+        version: str,
+        events: Collection[Event],
+        *,
+        filtered: Collection[str] = (),
+        subjects: Collection[Resource] = (),
     ) -> set[str]:
-        """This is what the report says now. Return every name that it says, or no longer says. left_out: names that were filtered."""
+        """These are the events of the report now. Return every name that it holds, or held before. filtered: names that were filtered."""
         names = tuple(dict.fromkeys(event.name for event in events))
         packed = zlib.compress(orjson.dumps(list(events)), 1)
-        digests = b"".join(bytes.fromhex(name[-NAME_DIGEST_HEX:]) for name in left_out)
+        digests = b"".join(bytes.fromhex(name[-NAME_DIGEST_HEX:]) for name in filtered)
         touched = self.forget(report)
         self._reports[report] = CachedReport(version, names, packed, digests, frozenset(subjects))
-        self._subjects.update((_kind_of(report), subject) for subject in subjects)
+        self._subjects.update((report.kind, subject) for subject in subjects)
         for name in names:
             holders = self._holders_of(name)
-            self._holders[name] = (*holders, report) if holders else report
+            self._holders[name] = [*holders, report] if holders else report
         return touched.union(names)
 
-    def forget(self, report: str) -> set[str]:
-        """Return the names that the report said."""
-        held = self._reports.pop(report, None)
-        if held is None:
+    def forget(self, report: ReportRef) -> set[str]:
+        """Return the names that the report held."""
+        cached = self._reports.pop(report, None)
+        if cached is None:
             return set()
-        for subject in held.subjects:
-            self._subjects[_kind_of(report), subject] -= 1
-            if not self._subjects[_kind_of(report), subject]:
-                del self._subjects[_kind_of(report), subject]
-        for name in held.names:
-            left = tuple(holder for holder in self._holders_of(name) if holder != report)
+        for subject in cached.subjects:
+            self._subjects[report.kind, subject] -= 1
+            if not self._subjects[report.kind, subject]:
+                del self._subjects[report.kind, subject]
+        for name in cached.names:
+            left = [holder for holder in self._holders_of(name) if holder != report]
             if left:
                 self._holders[name] = left if len(left) > 1 else left[0]
             else:
                 del self._holders[name]
-        return set(held.names)
+        return set(cached.names)
 
-    def speaks_of(self, report: str, resource: Resource) -> bool:
-        """Whether this report, or another one of its kind, is still there to speak of the resource. NO_RESOURCE as a subject is all."""
-        kind, held = _kind_of(report), self._reports.get(report)
-        is_silent = held is not None and not held.subjects
-        return is_silent or (kind, resource) in self._subjects or (kind, NO_RESOURCE) in self._subjects
+    def covers(self, report: ReportRef | None, resource: Resource) -> bool:
+        """Whether this report, or another one of its kind, is still there and about the resource. A report about NO_RESOURCE covers all."""
+        kind = report.kind if report is not None else ""
+        cached = self._reports.get(report) if report is not None else None
+        is_about_nothing = cached is not None and not cached.subjects
+        return is_about_nothing or (kind, resource) in self._subjects or (kind, NO_RESOURCE) in self._subjects
 
     def filtered_among(self, names: Collection[str]) -> set[str]:
-        """Those of the names that a report still says, and that were filtered."""
+        """Those of the names that a report still holds, and that were filtered."""
         wanted = {bytes.fromhex(name[-NAME_DIGEST_HEX:]): name for name in names}
         found: set[str] = set()
-        for held in self._reports.values() if wanted else ():
-            for place in range(0, len(held.left_out), _DIGEST_BYTES):
-                if name := wanted.get(held.left_out[place : place + _DIGEST_BYTES]):
+        for cached in self._reports.values() if wanted else ():
+            for start in range(0, len(cached.filtered), _DIGEST_BYTES):
+                if name := wanted.get(cached.filtered[start : start + _DIGEST_BYTES]):
                     found.add(name)
         return found
 
-    def merged(self, names: Iterable[str]) -> Iterator[tuple[str, Event, tuple[str, ...]]]:
+    def merged(self, names: Iterable[str]) -> Iterator[tuple[str, Event, tuple[ReportRef, ...]]]:
         """Per name the merged event and the reports that hold it; nothing for a name that none does any more.
 
         Names of one report come together, so that each report is unpacked about once.
         """
-        by_report: dict[str, list[str]] = {}
+        by_report: dict[ReportRef, list[str]] = {}
         for name in names:
             holders = self._holders_of(name)
             if holders:
@@ -122,23 +127,18 @@ class ReportCache:
                 if report not in holders:
                     # It changed while the consumer was busy; it is touched again and comes with the next call.
                     continue
-                said = [self._unpacked(holder, unpacked)[name] for holder in holders]
-                yield name, merge(list(chain.from_iterable(said))), holders
+                events = [self._unpacked(holder, unpacked)[name] for holder in holders]
+                yield name, merge(list(chain.from_iterable(events))), holders
 
-    def _unpacked(self, report: str, cache: dict[CachedReport, dict[str, list[Event]]]) -> dict[str, list[Event]]:
-        held = self._reports[report]
-        if held not in cache:
+    def _unpacked(self, report: ReportRef, cache: dict[CachedReport, dict[str, list[Event]]]) -> dict[str, list[Event]]:
+        cached = self._reports[report]
+        if cached not in cache:
             by_name: dict[str, list[Event]] = {}
-            for fields in orjson.loads(zlib.decompress(held.packed)):
+            for fields in orjson.loads(zlib.decompress(cached.packed)):
                 by_name.setdefault(fields["name"], []).append(Event.from_json(fields))
-            cache[held] = by_name
-        return cache[held]
+            cache[cached] = by_name
+        return cache[cached]
 
-    def _holders_of(self, name: str) -> tuple[str, ...]:
+    def _holders_of(self, name: str) -> tuple[ReportRef, ...]:
         holders = self._holders.get(name, ())
-        return (holders,) if isinstance(holders, str) else holders
-
-
-def _kind_of(report: str) -> str:
-    """vulnerabilityreports.aquasecurity.github.io of vulnerabilityreports.aquasecurity.github.io/default/nginx."""
-    return report.partition("/")[0]
+        return (holders,) if isinstance(holders, ReportRef) else tuple(holders)

@@ -1,53 +1,65 @@
-"""What is stored: one small entry per record, read from the store and kept true by following it.
+"""What is stored, in memory: one small entry per record, read from the store and kept up to date by its watch.
 
-In: Puts and Gones from the store, receipts from dedup.  Out: lookups; groups; a call for every record that disappears.
-Owns: one Stored per record, and the last deletions.
+In: Puts and Gones of the store, answers that the writer received.  Out: answers to questions; a call for every record that disappears.
+Owns: one Stored per record, the groups of `zenwatch top`, and the last deletions.
 Stops: nothing to drain; it is read again at the next start.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from heapq import nsmallest
 from time import monotonic
+from typing import Any
 
 import structlog
 from cachetools import LRUCache
 
-from zenwatch.contract import Gone, Put, Store, Synced
+from zenwatch.contract import Gone, Group, Put, Store, Synced
 from zenwatch.errors import Expired
 from zenwatch.metrics import RECORDS_INDEXED
-from zenwatch.model.record import Stored
-from zenwatch.store.crd.top import Groups
+from zenwatch.model.record import Expiry, Stored
+from zenwatch.model.refs import Origin
+from zenwatch.runtime.supervise import Supervisor
+from zenwatch.store.crd.top import TopGroups
 
-log = structlog.get_logger(component="index")
+log = structlog.get_logger(component="mirror")
 
 # A watch that lasted so long was no failure.
 HEALTHY_SECS = 10.0
-# More than can be in the writer's hands at one time, by far.
+# Far more than the writer can have under way at one time.
 DELETIONS_REMEMBERED = 4096
+# Nothing is written before the mirror was read: when the API server is back, that must not wait.
+LONGEST_PAUSE_SECS = 5.0
 
 
-class StoredIndex:
-    """follow() is run by a supervised task per part of the store; after an error it is run again and reads the part anew."""
+class Mirror:
+    """contract.Records and contract.RecordCache. One task follows each part of the store; after an error it reads the part again."""
 
-    def __init__(self, store: Store) -> None:
+    group = Group.ALWAYS
+
+    def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self._store = store
+        self._supervisor = supervisor
         self._records: dict[str, Stored] = {}
         self._unread = set(store.parts)
         self._synced = asyncio.Event()
-        # Part → names told or written since its follow() began; absent once it is synced.
+        # Part → names that were reported or written since its follow() began; absent once the part is synced.
         self._fresh: dict[str, set[str]] = {}
-        # Name → version of the deletion: a receipt of an earlier write may still be on its way.
+        # Name → version of the deletion: the answer to an earlier write may still be on its way.
         self._gone: LRUCache[str, int] = LRUCache(maxsize=DELETIONS_REMEMBERED)
-        self._on_gone: list[Callable[[str], None]] = []
-        self.groups = Groups()
-        # Of all records together, as JSON.
-        self.size_bytes = 0
+        self._on_gone: dict[Origin, list[Callable[[str], None]]] = {}
+        self._groups = TopGroups()
+        self._total_bytes = 0
 
-    def __len__(self) -> int:
-        return len(self._records)
+    async def start(self) -> None:
+        for part in self._store.parts:
+            self._supervisor.start(f"mirror/{part}", partial(self.follow, part), longest_wait_secs=LONGEST_PAUSE_SECS)
 
-    def call_when_gone(self, call: Callable[[str], None]) -> None:
-        self._on_gone.append(call)
+    async def stop(self) -> None:
+        await self._supervisor.stop("mirror/")
 
     async def follow(self, part: str = "") -> None:
         """Expired is answered at once. Twice in a row, with no change in between, it is a failure like any other and costs a pause."""
@@ -56,40 +68,62 @@ class StoredIndex:
             began, changes = monotonic(), 0
             self._fresh[part] = set()
             try:
-                async for told in self._store.follow(part):
+                async for change in self._store.follow(part):
                     changes += part not in self._fresh
-                    self._take(part, told)
+                    self._apply(part, change)
             except Expired:
                 in_a_row = 1 if changes or monotonic() - began > HEALTHY_SECS else in_a_row + 1
                 if in_a_row > 1:
                     raise
-                log.info("records_read_again", namespace=part, reason="the place in the watch was too old")
+                log.info("records_read_again", namespace=part, reason="the position in the watch was too old")
 
-    def _take(self, part: str, change: Put | Gone | Synced) -> None:
-        match change:
-            case Put(stored):
-                self.put(stored)
-            case Gone(name, version):
-                self._gone[name] = version
-                known = self._records.get(name)
-                if known is not None and known.version < version:
-                    self.drop(name)
-            case Synced():
-                self._finish_sync(part)
-
-    # ------------------------------------------------------------ contract.Index
+    # ------------------------------------------------------------ contract.Records
 
     async def wait_until_synced(self) -> None:
         await self._synced.wait()
 
-    def get(self, name: str) -> Stored | None:
+    async def get(self, name: str) -> Stored | None:
         return self._records.get(name)
 
-    def all(self) -> list[Stored]:
-        return list(self._records.values())
+    async def by_names(self, names: Collection[str]) -> Mapping[str, Stored]:
+        return {name: stored for name in names if (stored := self._records.get(name)) is not None}
 
-    def of_source(self, source: str) -> list[Stored]:
-        return [stored for stored in self._records.values() if stored.source == source]
+    async def unresolved_of(self, origin: Origin) -> Sequence[Stored]:
+        return [stored for stored in self._of(origin) if not stored.is_resolved]
+
+    async def has_any(self, origin: Origin) -> bool:
+        return any(True for _ in self._of(origin))
+
+    async def open_not_seen_since(self, origin: Origin, moment: datetime) -> Sequence[Stored]:
+        latest = moment.timestamp()
+        return [stored for stored in self._of(origin) if stored.is_open and stored.last_seen <= latest]
+
+    async def expired(self, expiry: Expiry, now: datetime) -> Sequence[Stored]:
+        now_secs = now.timestamp()
+        return [stored for stored in self._records.values() if expiry.is_over(stored, now_secs)]
+
+    async def oldest_resolved(self, limit: int) -> Sequence[Stored]:
+        resolved = (stored for stored in self._records.values() if stored.is_resolved)
+        return nsmallest(limit, resolved, key=lambda stored: (stored.last_seen, stored.name))
+
+    async def open_counts(self) -> Mapping[Origin, int]:
+        return Counter(stored.origin for stored in self._records.values() if stored.is_open)
+
+    async def top(self, dimension: str, limit: int) -> tuple[Sequence[Mapping[str, Any]], int]:
+        return self._groups.top(dimension, limit), self._groups.size(dimension)
+
+    @property
+    def total_records(self) -> int:
+        return len(self._records)
+
+    @property
+    def total_bytes(self) -> int:
+        return self._total_bytes
+
+    def call_when_gone(self, origin: Origin, call: Callable[[str], None]) -> None:
+        self._on_gone.setdefault(origin, []).append(call)
+
+    # ------------------------------------------------------------ contract.RecordCache
 
     def put(self, stored: Stored) -> None:
         known = self._records.get(stored.name)
@@ -103,20 +137,35 @@ class StoredIndex:
     def drop(self, name: str) -> None:
         if (known := self._records.pop(name, None)) is not None:
             self._count(known, None)
-            for call in self._on_gone:
+            for call in self._on_gone.get(known.origin, ()):
                 call(name)
 
+    # ------------------------------------------------------------ inside
+
+    def _of(self, origin: Origin) -> Iterator[Stored]:
+        return (stored for stored in self._records.values() if stored.origin == origin)
+
+    def _apply(self, part: str, change: Put | Gone | Synced) -> None:
+        match change:
+            case Put(stored):
+                self.put(stored)
+            case Gone(name, version):
+                self._gone[name] = version
+                known = self._records.get(name)
+                if known is not None and known.version < version:
+                    self.drop(name)
+            case Synced():
+                self._finish_sync(part)
+
     def _count(self, before: Stored | None, after: Stored | None) -> None:
-        self.groups.replace(before, after)
-        self.size_bytes += (after.size_bytes if after else 0) - (before.size_bytes if before else 0)
+        self._groups.replace(before, after)
+        self._total_bytes += (after.size_bytes if after else 0) - (before.size_bytes if before else 0)
         RECORDS_INDEXED.set(len(self._records))
 
     def _finish_sync(self, part: str) -> None:
         fresh = self._fresh.pop(part, set())
-        in_part = [name for name, stored in self._records.items() if not part or stored.namespace == part]
-        for name in in_part:
-            if name not in fresh:
-                self.drop(name)
+        for name in [name for name, stored in self._records.items() if part in ("", stored.namespace) and name not in fresh]:
+            self.drop(name)
         self._unread.discard(part)
         if not self._unread and not self._synced.is_set():
             log.info("records_read_back", count=len(self._records))

@@ -1,11 +1,6 @@
-"""Records as ZenAgentEvent custom resources in the cluster's API server: contract.Store over HTTP.
+"""Records as ZenAgentEvent custom resources of one API server: contract.Store over HTTP."""
 
-In: events to create or update.  Out: what the API server has now.
-Owns: nothing; the API server does.
-Stops: with its client.
-"""
-
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,27 +8,13 @@ from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.kube.list_watch import Change, ListComplete, ListWatch, Page
+from zenwatch.kube.records import CLUSTER_LABEL, RECORDS, REPORT_ANNOTATION, SPEC_HASH_ANNOTATION, namespace_of, object_of, stored_of
 from zenwatch.metrics import RECORD_WRITES
-from zenwatch.model.event import Event, rfc3339
-from zenwatch.model.record import (
-    CLUSTER_LABEL,
-    GROUP,
-    KIND,
-    PLURAL,
-    REPORT_ANNOTATION,
-    SPEC_HASH_ANNOTATION,
-    VERSION,
-    Phase,
-    Status,
-    Stored,
-    namespace_of,
-    object_of,
-    spec_of,
-    stored_of,
-)
-from zenwatch.sdk.watcher import ApiResource
+from zenwatch.model.event import Event
+from zenwatch.model.record import Phase, Status, Stored, spec_of
+from zenwatch.model.refs import ReportRef
+from zenwatch.model.timestamps import format_rfc3339
 
-RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
 _NOT_SERVED = f"{RECORDS.full_name} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -43,19 +24,18 @@ _OPTIONAL = ("remediation", "references", "resource")
 
 
 class CrdStore:
-    def __init__(self, client: KubeClient, *, cluster_id: str, own_namespace: str, namespaces: Sequence[str] = ()) -> None:
-        """namespaces: the only ones that we may work in, beside our own; empty: all."""
+    def __init__(self, client: KubeClient, *, cluster_ids: Collection[str], own_namespace: str, namespaces: Sequence[str] = ()) -> None:
+        """cluster_ids: whose records they are. namespaces: the only ones that we may work in, beside our own; empty: all."""
         self._client = client
-        self._cluster_id = cluster_id
         self._own_namespace = own_namespace
-        self._selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={cluster_id}"
+        self._selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL} in ({','.join(sorted(cluster_ids))})"
         self._parts = tuple(dict.fromkeys([*namespaces, own_namespace])) if namespaces else ("",)
 
     @property
     def parts(self) -> Sequence[str]:
         return self._parts
 
-    async def create(self, event: Event, *, spec_hash: str, report: str = "") -> tuple[Stored, bool]:
+    async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
         namespace = namespace_of(event, own_namespace=self._own_namespace)
         is_in_reach = self._parts == ("",) or namespace in self._parts
         if not is_in_reach or namespace == self._own_namespace:
@@ -65,13 +45,13 @@ class CrdStore:
         except (NotFound, NamespaceTerminating):
             return await self._create_in_own(event, spec_hash, report)
 
-    async def _create_in_own(self, event: Event, spec_hash: str, report: str) -> tuple[Stored, bool]:
+    async def _create_in_own(self, event: Event, spec_hash: str, report: ReportRef | None) -> tuple[Stored, bool]:
         try:
             return await self._create_in(self._own_namespace, event, spec_hash, report)
         except (NotFound, NamespaceTerminating) as exc:
             raise Transient(f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE") from exc
 
-    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: str = "") -> Stored:
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: ReportRef | None = None) -> Stored:
         # A merge patch would leave what is no longer said in details; this replaces field by field.
         spec = spec_of(event)
         changes = [_put(f"/spec/{field}", value) for field, value in spec.items() if field not in _NEVER_UPDATED]
@@ -84,7 +64,7 @@ class CrdStore:
         changes.append(_put("/metadata/labels/severity", event.severity))
         changes.append(_put(_annotation(SPEC_HASH_ANNOTATION), spec_hash))
         if report:
-            changes.append(_put(_annotation(REPORT_ANNOTATION), report))
+            changes.append(_put(_annotation(REPORT_ANNOTATION), str(report)))
         call = Call("patch", RECORDS, stored.namespace, stored.name)
         try:
             answer = await self._client.send(call, body=changes, content_type=_JSON_PATCH)
@@ -99,15 +79,15 @@ class CrdStore:
 
     async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
         call = Call("patch", RECORDS, stored.namespace, stored.name, "status")
-        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        first_seen = format_rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
         said = {
             "phase": status.phase,
             "count": status.count,
             "reopened": status.reopened,
             "firstSeen": first_seen,
-            "lastSeen": max(first_seen, rfc3339(status.seen_at or now)),
+            "lastSeen": max(first_seen, format_rfc3339(status.seen_at or now)),
             # null takes it away: a record that is open again was not resolved.
-            "resolvedAt": rfc3339(now) if status.phase == Phase.RESOLVED else None,
+            "resolvedAt": format_rfc3339(now) if status.phase == Phase.RESOLVED else None,
         } | ({"reason": status.reason} if status.reason is not None else {})
         body = {"metadata": {"resourceVersion": str(stored.version)}, "status": said}
         answer = await self._client.send(call, body=body, content_type=_MERGE_PATCH)
@@ -153,7 +133,7 @@ class CrdStore:
         except NotFound as exc:
             raise Transient(_NOT_SERVED) from exc
 
-    async def _create_in(self, namespace: str, event: Event, spec_hash: str, report: str) -> tuple[Stored, bool]:
+    async def _create_in(self, namespace: str, event: Event, spec_hash: str, report: ReportRef | None) -> tuple[Stored, bool]:
         body = object_of(event, namespace=namespace, hash_of_spec=spec_hash, report=report)
         try:
             answer = await self._client.send(Call("create", RECORDS, namespace), body=body)

@@ -1,8 +1,6 @@
 """Count the stored records by what they have in common, so that many records are one line (`zenwatch top`).
 
-In: what was known of a record, and what is known now.  Out: per cve, policy, rule, namespace, image or actor: how many, how bad.
-Owns: one entry per value that a stored record has; it goes with its last record.
-Stops: nothing to stop; it is counted again from what is stored at the next start.
+A value (a CVE, a policy, a rule, a namespace, an image or an actor) has an entry as long as a stored record has it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,15 +13,15 @@ from prometheus_client import Gauge
 
 from zenwatch.metrics import RECORDS
 from zenwatch.model.finding import Severity
-from zenwatch.model.record import FACETS, Stored
+from zenwatch.model.record import DIMENSIONS, FACETS, Stored
+from zenwatch.model.refs import Origin
 
-DIMENSIONS = (*FACETS, "namespace")
-_SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
-# Of open records one place for each severity, then all that are not open.
-_PLACES = len(_SEVERITIES) + 1
+_SEVERITIES = {severity.value: slot for slot, severity in enumerate(Severity)}
+# One slot for the open records of each severity, then one for all that are not open.
+_SLOTS = len(_SEVERITIES) + 1
 
 
-class Groups:
+class TopGroups:
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, list[int]]] = {dimension: {} for dimension in DIMENSIONS}
 
@@ -43,22 +41,22 @@ class Groups:
         """How many values have open records."""
         return sum(any(counts[:-1]) for counts in self._counts[dimension].values())
 
-    def _add(self, stored: Stored, one: int) -> None:
-        _gauge(stored.source, stored.severity, stored.phase).inc(one)
-        place = _SEVERITIES.get(stored.severity, _PLACES - 2) if stored.is_open else _PLACES - 1
+    def _add(self, stored: Stored, change: int) -> None:
+        _gauge(stored.origin, stored.severity, stored.phase).inc(change)
+        slot = _SEVERITIES.get(stored.severity, _SLOTS - 2) if stored.is_open else _SLOTS - 1
         for dimension, value in _values_of(stored):
             groups = self._counts[dimension]
             counts = groups.get(value)
             if counts is None:
-                groups[value] = counts = [0] * _PLACES
-            counts[place] += one
-            if one < 0 and not any(counts):
+                groups[value] = counts = [0] * _SLOTS
+            counts[slot] += change
+            if change < 0 and not any(counts):
                 del groups[value]
 
 
 @cache
-def _gauge(source: str, severity: str, phase: str) -> Gauge:
-    return RECORDS.labels(source, severity, phase)
+def _gauge(origin: Origin, severity: str, phase: str) -> Gauge:
+    return RECORDS.labels(*origin, severity, phase)
 
 
 def _values_of(stored: Stored) -> Iterator[tuple[str, str]]:
@@ -75,6 +73,6 @@ def _weight(value: str, counts: list[int]) -> tuple[list[int], str]:
 
 
 def _line(value: str, counts: list[int]) -> dict[str, Any]:
-    open_by: Mapping[str, int] = {severity.value: counts[place] for place, severity in enumerate(Severity)}
+    open_by: Mapping[str, int] = {severity.value: counts[slot] for slot, severity in enumerate(Severity)}
     worst = next(severity for severity, count in open_by.items() if count)
     return {"value": value, "worst": worst, "open": sum(counts[:-1]), **open_by, "resolved": counts[-1]}

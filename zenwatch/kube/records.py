@@ -1,0 +1,110 @@
+"""A record as a ZenAgentEvent object: made and read to the letter of the CRD in deployments/crds (docs/records.md)."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from sys import intern
+from typing import Any
+
+import orjson
+import structlog
+
+from zenwatch.config.core import seconds_of
+from zenwatch.model.event import Event
+from zenwatch.model.finding import Resource
+from zenwatch.model.record import FACETS, SIZE_UNIT_BYTES, Phase, Stored, spec_of
+from zenwatch.model.refs import Origin, ReportRef
+from zenwatch.model.timestamps import unix_secs
+from zenwatch.sdk.watcher import ApiResource
+
+GROUP = "zen.kube-zen.io"
+VERSION = "v1"
+KIND = "ZenAgentEvent"
+PLURAL = "zenagentevents"
+RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
+CLUSTER_LABEL = f"{GROUP}/cluster"
+SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"
+log = structlog.get_logger(component="records")
+
+# The report that held the finding last: kind/namespace/name. After a restart only this shows whether that report is there and was read.
+REPORT_ANNOTATION = f"{GROUP}/report"
+# How long the record is kept, in place of EVENT_TTL.
+TTL_ANNOTATION = f"{GROUP}/ttl"
+# What the API server accepts as a namespace's name.
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def namespace_of(event: Event, *, own_namespace: str) -> str:
+    """Where the record belongs: with its resource, or in our own namespace where that has none that could exist."""
+    return event.resource.namespace if _NAMESPACE.fullmatch(event.resource.namespace) else own_namespace
+
+
+def object_of(event: Event, *, namespace: str, hash_of_spec: str, report: ReportRef | None = None) -> dict[str, Any]:
+    """The whole object as it is created. It has no status: the CRD's defaults are what a new record needs."""
+    annotations = {SPEC_HASH_ANNOTATION: hash_of_spec} | ({REPORT_ANNOTATION: str(report)} if report else {})
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {
+            "name": event.name,
+            "namespace": namespace,
+            "labels": {
+                "source": event.source,
+                "category": event.category,
+                "severity": event.severity,
+                "app.kubernetes.io/managed-by": "zenwatch",
+                CLUSTER_LABEL: event.cluster_id,
+            },
+            "annotations": annotations,
+        },
+        "spec": spec_of(event),
+    }
+
+
+def stored_of(record: Mapping[str, Any]) -> Stored:
+    """Read a record as the API server sends it. Values that many records share are kept once."""
+    metadata, spec, status = record["metadata"], record.get("spec") or {}, record.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    first_seen = unix_secs(status.get("firstSeen")) or unix_secs(metadata.get("creationTimestamp"))
+    return Stored(
+        name=metadata["name"],
+        namespace=intern(metadata["namespace"]),
+        origin=_shared_origin(spec.get("clusterID") or "", spec.get("source") or ""),
+        spec_hash=annotations.get(SPEC_HASH_ANNOTATION, ""),
+        severity=intern(spec.get("severity") or ""),
+        phase=intern(status.get("phase") or Phase.OPEN.value),
+        count=int(status.get("count") or 1),
+        reopened=int(status.get("reopened") or 0),
+        first_seen=first_seen,
+        last_seen=max(first_seen, unix_secs(status.get("lastSeen"))),
+        version=int(metadata["resourceVersion"]),
+        report=intern(annotations.get(REPORT_ANNOTATION, "")),
+        ttl_secs=_ttl_secs(annotations.get(TTL_ANNOTATION)),
+        size_units=len(orjson.dumps(record)) // SIZE_UNIT_BYTES + 1,
+        resource=_shared_resource(*((spec.get("resource") or {}).get(part, "") for part in ("apiVersion", "kind", "name", "namespace"))),
+        **_facets_of(spec.get("details") or {}),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shared_resource(api_version: str, kind: str, name: str, namespace: str) -> Resource:
+    return Resource(api_version, kind, name, namespace)
+
+
+@lru_cache(maxsize=1024)
+def _shared_origin(cluster_id: str, source: str) -> Origin:
+    return Origin(cluster_id, source)
+
+
+@lru_cache(maxsize=1024)
+def _ttl_secs(text: str | None) -> float | None:
+    """A person writes this annotation."""
+    try:
+        return seconds_of(text) if text else None
+    except ValueError:
+        log.warning("ttl_not_understood", reason=f"{str(text)[:40]!r} is no duration such as 72h; EVENT_TTL holds")
+        return None
+
+
+def _facets_of(details: Mapping[str, Any]) -> dict[str, str]:
+    return {facet: intern(str(next((details[name] for name in names if details.get(name)), ""))) for facet, names in FACETS.items()}
