@@ -8,10 +8,10 @@ from typing import cast
 
 import pytest
 
+from tests.support.builders.findings import an_event
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background
 from tests.support.fakes.store import MemoryStore
+from tests.support.tasks import background
 from zenwatch.config.core import Settings
 from zenwatch.kube.client import KubeClient
 from zenwatch.metrics import Ledger

@@ -1,7 +1,7 @@
 """zenwatch/processing/push/intake.py: a record keeps its last samples, whether or not the process still remembers them."""
 
 from tests.support.fakes.store import MemoryStore
-from tests.unit.processing.push.test_intake import an_alert, pushing
+from tests.support.pipelines.push import an_alert, pushing
 from zenwatch.errors import Transient
 from zenwatch.processing.push.intake import REMEMBERED_RECORDS
 
