@@ -10,8 +10,8 @@ from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.components import Options
 from tests.support.controlplane.identity import Identity
 from tests.support.controlplane.processes import free_ports
-from tests.support.install import install_zenwatch
-from tests.support.zenwatch_process import Zenwatch
+from tests.support.live.install import install_zenwatch
+from tests.support.live.process import Zenwatch
 
 
 @pytest.fixture(scope="session")

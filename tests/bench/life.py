@@ -12,7 +12,7 @@ from tests.bench.pull import create_reports
 from tests.bench.push import say
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.components import Options
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 
 REPORTS, FINDINGS = 2_000, 10
 MANY_REPORTS, MANY_FINDINGS = 5_000, 20

@@ -9,7 +9,7 @@ from tests.bench.figure import Figure
 from tests.bench.process import zenwatch_as_pod
 from tests.bench.reports import replica_set, vulnerability_report
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 
 REPORTS = 1000
 FINDINGS_PER_REPORT = 20

@@ -19,7 +19,7 @@ from tests.bench.process import Measured, zenwatch_as_pod
 from tests.support.controlplane.audit import DEFAULT_POLICY
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.components import Options
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 
 ALERTS, ALERTS_PER_SEC = 1500, 50
 WARM_UP_ALERTS = 50

@@ -7,8 +7,8 @@ import pytest
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import Fault, FaultProxy
-from tests.support.in_process import InProcess
+from tests.support.live.fault_proxy import Fault, FaultProxy
+from tests.support.live.in_process import InProcess
 
 
 @pytest.fixture

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_push import post
-from tests.support.chaos import Load, an_alert, differences, ledger_of, records_of, remove_records, wait_until_drained, wrong_in_ledger
+from tests.support.builders.posted import a_numbered_alert
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.controlplane.processes import free_ports
-from tests.support.fakes.fault_proxy import Fault, FaultProxy, in_turn, some_of
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.client import post
+from tests.support.live.fault_proxy import Fault, FaultProxy, in_turn, some_of
+from tests.support.live.load.comparison import differences, ledger_of, wait_until_drained, wrong_in_ledger
+from tests.support.live.load.sender import Load
+from tests.support.live.objects import records_of_source, remove_records
+from tests.support.live.process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -279,7 +282,7 @@ def test_a_write_that_lands_late_takes_no_sighting_back(scene: Scene) -> None:
     scene.proxy.choose = in_turn([Fault.NONE, Fault.NONE, Fault.LATE])
 
     def count() -> int:
-        [record] = records_of(scene.cluster, namespace, "falco")
+        [record] = records_of_source(scene.cluster, namespace, "falco")
         return int(record["status"].get("count", 1))
 
     counts = []
@@ -287,7 +290,7 @@ def test_a_write_that_lands_late_takes_no_sighting_back(scene: Scene) -> None:
         if number == 4:
             eventually(lambda: scene.proxy.done[Fault.LATE])
             counts.append(count())
-        assert post(f"{zenwatch.url}/falco/webhook", an_alert(namespace, f"late in {namespace}", number))[0] == 200
+        assert post(f"{zenwatch.url}/falco/webhook", a_numbered_alert(namespace, f"late in {namespace}", number))[0] == 200
         wait_until_drained(zenwatch)
         counts.append(count())
 

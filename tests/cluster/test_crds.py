@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.builders.findings import an_event
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.errors import KubectlError
 from tests.support.controlplane.identity import Identity
-from tests.support.fakes.findings import an_event
 from tests.support.paths import ROOT
 from zenwatch.model.record import object_of
 

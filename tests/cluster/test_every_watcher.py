@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.support import payloads
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.corpus import CORPUS
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.objects import apply, report_in, writes
+from tests.support.live.objects import apply, writes
+from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from tests.support.zenwatch_process import Zenwatch, eventually
 from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sdk.watcher import ApiResource
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import yaml
 
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.objects import apply, records, report_in, writes
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.objects import apply, records, writes
+from tests.support.live.process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

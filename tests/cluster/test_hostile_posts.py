@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_push import get, post
+from tests.support.builders.hostile import mutated
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.corpus import CORPUS
-from tests.support.hostile import mutated
+from tests.support.live.client import get, post
+from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 

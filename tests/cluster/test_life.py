@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import FaultProxy
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, apply, life_of, records, report_in, writes
-from tests.support.rights import Rights
-from tests.support.zenwatch_process import eventually
+from tests.support.live.fault_proxy import FaultProxy
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, life_of, records, writes
+from tests.support.live.process import eventually
+from tests.support.live.rights import Rights
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]

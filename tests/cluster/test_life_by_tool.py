@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cluster.test_push import ALERT, post
 from tests.support import payloads
+from tests.support.builders.posted import ALERT
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_on
+from tests.support.builders.workloads import a_workload, owned_by
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, a_workload, apply, create, life_of, owned_by, record_of, records, report_on
-from tests.support.zenwatch_process import eventually
+from tests.support.live.client import post
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, create, life_of, record_of, records
+from tests.support.live.process import eventually
 from zenwatch.model.event import rfc3339
 
 pytestmark = pytest.mark.cluster

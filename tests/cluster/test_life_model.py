@@ -18,11 +18,11 @@ from tests.support import payloads
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import FaultProxy
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, apply, records
-from tests.support.rights import Rights
-from tests.support.zenwatch_process import eventually
+from tests.support.live.fault_proxy import FaultProxy
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, records
+from tests.support.live.process import eventually
+from tests.support.live.rights import Rights
 
 pytestmark = pytest.mark.cluster
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.objects import apply, records, report_in
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.objects import apply, records
+from tests.support.live.process import Zenwatch, eventually
 from zenwatch.config.core import Settings
 from zenwatch.kube import access
 from zenwatch.runtime.app import App

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.cluster.test_doctor import doctor
-from tests.cluster.test_push import about, get, post
 from tests.support import audit_events
+from tests.support.builders.posted import an_alert_in
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import Fault, FaultProxy
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, apply, life_of, records, report_in, writes
-from tests.support.zenwatch_process import eventually
+from tests.support.live.client import get, post
+from tests.support.live.commands import doctor
+from tests.support.live.fault_proxy import Fault, FaultProxy
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, life_of, records, writes
+from tests.support.live.process import eventually
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
@@ -62,7 +63,7 @@ def annotate(cluster: ControlPlane, namespace: str, about_what: str, ttl: str) -
 
 def alert(zenwatch: InProcess, namespace: str, rule: str, **changes: str) -> None:
     """Of the Pod web there."""
-    status, said = post(f"{zenwatch.url}/falco/webhook", about(namespace, rule=rule, output=f"{rule} was seen", **changes))
+    status, said = post(f"{zenwatch.url}/falco/webhook", an_alert_in(namespace, rule=rule, output=f"{rule} was seen", **changes))
     assert status == 200, said
 
 

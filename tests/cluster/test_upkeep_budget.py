@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.cluster.test_doctor import doctor
-from tests.cluster.test_push import about, get, post
+from tests.support.builders.posted import an_alert_in
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, apply, life_of, report_in
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.client import get, post
+from tests.support.live.commands import doctor
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, life_of
+from tests.support.live.process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
@@ -205,7 +206,7 @@ def test_alerts_without_room_are_counted_exactly_in_one_record_of_their_resource
 
     def alert(rule: str, priority: str, pod: str = "web", *, times: int = 1) -> None:
         fields = {"k8s.ns.name": namespace, "k8s.pod.name": pod}
-        body = about(namespace, rule=rule, priority=priority, output=f"{rule} was seen", output_fields=fields)
+        body = an_alert_in(namespace, rule=rule, priority=priority, output=f"{rule} was seen", output_fields=fields)
         assert {post(f"{zenwatch.url}/falco/webhook", body)[0] for _ in range(times)} == {200}
 
     alert("early", "Warning")
@@ -252,7 +253,7 @@ def test_doctor_shows_a_full_budget_until_its_advice_is_followed(
     scan(cluster, namespace, "db", MEDIUM=2, LOW=6)
     zenwatch = start_zenwatch(**own)
     zenwatch.wait_for_stored(8)
-    assert post(f"{zenwatch.url}/falco/webhook", about(namespace))[0] == 200
+    assert post(f"{zenwatch.url}/falco/webhook", an_alert_in(namespace))[0] == 200
     eventually(lambda: store_of(cluster, namespace).own["CRITICAL"] == 5)
 
     full = doctor(kubeconfig, "--url", zenwatch.url, **own)

@@ -37,6 +37,11 @@ CLOSED_SETS = {
     "code": "the HTTP status codes that an API server answers",
     "task": "the names that runtime/app.py gives: one per worker, source and kind",
 }
+# Test modules that still import another one; an entry goes when its helpers are in tests/support.
+_LEFT_TO_MOVE = {
+    "tests/unit/watchers/test_falco_forms.py": {"tests.unit.watchers.test_any_input", "tests.unit.watchers.test_falco"},
+    "tests/unit/watchers/test_audit_any_input.py": {"tests.unit.watchers.test_any_input"},
+}
 BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_info")
 
 
@@ -265,3 +270,28 @@ def test_every_series_is_declared_in_one_file() -> None:
 
     assert SERIES
     assert elsewhere == []
+
+
+# ---------------------------------------------------------------- tests
+
+
+@pytest.mark.parametrize("file", TESTS, ids=_named)
+def test_no_module_imports_a_test_module(file: Path) -> None:
+    """What two test modules need is in tests/support: a reader looks for it there, and a test can be renamed or removed alone."""
+    names = {
+        name
+        for node in ast.walk(_tree(file))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (alias.name for alias in node.names)
+    } | {node.module or "" for node in ast.walk(_tree(file)) if isinstance(node, ast.ImportFrom)}
+
+    assert {name for name in names if any(part.startswith("test_") for part in name.split("."))} <= _LEFT_TO_MOVE.get(_named(file), set())
+
+
+SUPPORT = sorted({file.parent for file in TESTS if "support" in file.parts and file.parent.parent.name != "unit"})
+
+
+@pytest.mark.parametrize("folder", SUPPORT, ids=_named)
+def test_a_folder_of_support_is_read_at_a_glance(folder: Path) -> None:
+    """Nine files at most: a tenth is a second subject, and begins a folder of its own."""
+    assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= 9

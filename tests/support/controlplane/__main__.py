@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from tests.support.controlplane.build import ensure_binaries
-from tests.support.controlplane.demo import demo
+from tests.support.controlplane.binaries.build import ensure_binaries
+from tests.support.controlplane.commands.demo import demo
+from tests.support.controlplane.commands.foreground import interrupt_on_signals, run
+from tests.support.controlplane.commands.say import Say, say_on_terminal
 from tests.support.controlplane.errors import ControlPlaneError
-from tests.support.controlplane.foreground import interrupt_on_signals, run
-from tests.support.controlplane.say import Say, say_on_terminal
 
 
 def _build(say: Say) -> None:

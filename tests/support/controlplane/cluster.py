@@ -19,15 +19,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.controlplane.audit import read_audit_log
-from tests.support.controlplane.build import Binaries, ensure_binaries
+from tests.support.controlplane.binaries.build import Binaries, ensure_binaries
+from tests.support.controlplane.binaries.recipe import HERE
+from tests.support.controlplane.commands.say import Say, say_on_terminal
 from tests.support.controlplane.components import Layout, Options, apiserver_command, controllers_command, etcd_command
 from tests.support.controlplane.errors import KubectlError, StartError
 from tests.support.controlplane.folder import ClusterFolder
 from tests.support.controlplane.identity import Identity, PodFiles, kubeconfig_text, write_pod_files
 from tests.support.controlplane.pki import Pki
 from tests.support.controlplane.processes import Child, free_ports
-from tests.support.controlplane.recipe import HERE
-from tests.support.controlplane.say import Say, say_on_terminal
 
 TRIVY_CRDS = HERE / "tool-crds" / "trivy.yaml"
 # It takes 4 s on two idle cores; the rest is for a machine that is busy with other tests.

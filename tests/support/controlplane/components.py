@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.controlplane.audit import DEFAULT_POLICY, Webhook, audit_flags
-from tests.support.controlplane.build import Binaries
+from tests.support.controlplane.binaries.build import Binaries
 from tests.support.controlplane.pki import FRONT_PROXY_NAME, Pki
 
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc"

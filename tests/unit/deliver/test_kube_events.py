@@ -10,12 +10,12 @@ import yaml
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from tests.contract.index_suite import a_stored
+from tests.support.builders.findings import an_event
+from tests.support.builders.records import a_stored
 from tests.support.fakes.api_server import Answer, FakeApiServer, Seen, body, cuts, hangs, raw, status
 from tests.support.fakes.clock import START, FakeClock
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background, until
 from tests.support.paths import ROOT
+from tests.support.tasks import background, until
 from zenwatch.deliver.kube_events import KIND_KNOWN_SECS, MESSAGE_BYTES, TRIES, KubeEventAnnouncer
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.finding import Resource, Severity

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.controlplane import BuildError, ensure_binaries, recipe
-from tests.support.controlplane.build import duration
-from tests.support.controlplane.compiler import parse_go_version
+from tests.support.controlplane import BuildError, ensure_binaries
+from tests.support.controlplane.binaries import recipe
+from tests.support.controlplane.binaries.build import duration
+from tests.support.controlplane.binaries.compiler import parse_go_version
 
 
 def executable(path: Path, text: str = "#!/bin/sh\n") -> None:

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from tests.support.controlplane.audit import DEFAULT_POLICY, Webhook, audit_flags, read_audit_log
+from tests.support.controlplane.binaries.recipe import HERE
 from tests.support.controlplane.identity import Identity, kubeconfig_text, write_pod_files
 from tests.support.controlplane.pki import Pki
-from tests.support.controlplane.recipe import HERE
 
 
 def test_a_kubeconfig_holds_all_it_needs() -> None:

@@ -1,143 +1,23 @@
 """zenwatch/processing/push/intake.py: what is pushed is stored once, seen again it is counted, and the ledger knows of each event."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.builders.findings import DETECTED_AT
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import DETECTED_AT, a_finding
-from tests.support.fakes.pipeline import background, until
 from tests.support.fakes.store import MemoryStore
-from zenwatch.buffer.memory import MemoryInbox
+from tests.support.pipelines.push import AUDIT, an_alert, pushing
+from tests.support.tasks import background, until
 from zenwatch.buffer.sqlite.spool import Spool
-from zenwatch.contract import Inbox
-from zenwatch.errors import Closed, Forbidden, Invalid, NotFound, Transient
-from zenwatch.metrics import Ledger
-from zenwatch.model.finding import Category, Finding, FindingType
+from zenwatch.errors import Forbidden, Invalid, NotFound, Transient
 from zenwatch.model.record import spec_hash
 from zenwatch.processing.event.normalise import normalise
-from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.push.intake import PushedEvents
-from zenwatch.sdk.watcher import PushWatcher, Verdict
-from zenwatch.store.budget import Budget
-from zenwatch.store.crd.mirror import StoredIndex
-from zenwatch.store.writer import Writer
-
-ALERT = FindingType("falco", "falco-", "runtime-security", Category.SECURITY)
-
-
-def _nothing(_body: bytes, _media_type: str) -> Any:
-    return iter(())
-
-
-def _prepare(_settings: Any, _here: Any) -> Any:
-    return lambda _event: Verdict("any", "any")
-
-
-FALCO = PushWatcher("falco", "/falco/webhook", ("application/json",), _nothing, _prepare, counts_repeats=True, recent="samples")
-AUDIT = PushWatcher("audit", "/audit/webhook", ("application/json",), _nothing, _prepare, sender_retries=True)
-
-
-def an_alert(key: str = "shell", *, second: int = 0, sample: str = "", watcher: PushWatcher = FALCO, **changes: Any) -> Finding:
-    said = {"type": replace(ALERT, source=watcher.name), "detected_at": DETECTED_AT + timedelta(seconds=second)}
-    details = {"rule": key, "samples": [sample or f"{second:02}: a shell"]}
-    return a_finding(key=key, details=details, **said | changes)
-
-
-@dataclass(frozen=True)
-class Rooms:
-    """transform.stream.Rooms, real but for the store and the clock."""
-
-    store: MemoryStore
-    index: StoredIndex
-    writer: Writer
-    ledger: Ledger
-    clock: FakeClock
-    outcome_log: OutcomeLog
-    budget: Budget
-
-
-@dataclass(frozen=True)
-class Push:
-    stream: PushedEvents
-    store: MemoryStore
-    ledger: Ledger
-    clock: FakeClock
-    inbox: Inbox
-    outcome_log: OutcomeLog
-
-    def page(self) -> dict[str, int]:
-        return {line: count for line, count in self.ledger.page(self.stream.source).items() if count}
-
-    def said(self) -> dict[str, tuple[int, list[str]]]:
-        """Count and samples by key."""
-        return {
-            record["spec"]["key"]: (record["status"]["count"], record["spec"]["details"]["samples"])
-            for record in self.store.objects.values()
-        }
-
-    async def settled(self) -> None:
-        await until(lambda: not self.ledger.page(self.stream.source)["in_flight"])
-
-    async def post(self, *findings: Finding, filtered: int = 0, rejected: int = 0) -> bool:
-        """Offer one body and wait until it is settled."""
-        taken = await self.stream.offer(findings, filtered=filtered, rejected=rejected)
-        await self.settled()
-        return taken
-
-
-@asynccontextmanager
-async def pushing(
-    watcher: PushWatcher = FALCO,
-    *,
-    store: MemoryStore | None = None,
-    inbox: Inbox | None = None,
-    capacity_events: int = 10,
-    is_started: bool = True,
-    coalesce_secs: float = 0.0,
-    clock: FakeClock | None = None,
-    balances: bool = True,
-    window_secs: float | None = None,
-    budget_records: int = 1_000_000,
-    is_synced: bool = True,
-) -> AsyncIterator[Push]:
-    """is_started: False where nothing is taken out of the inbox. balances: False where the process dies before it can."""
-    store, clock, ledger = store or MemoryStore(), clock or FakeClock(skips_waits=True), Ledger()
-    store.now = clock.now
-    index = StoredIndex(store)
-    writer = Writer(store, queue_writes=4, clock=clock)
-    inbox = inbox or MemoryInbox(watcher.name, capacity_events=capacity_events)
-    outcome_log = OutcomeLog(clock)
-    services = Rooms(store, index, writer, ledger, clock, outcome_log, Budget(index, records=budget_records, size_bytes=1 << 40))
-    stream = PushedEvents(watcher, cluster_id="local", inbox=inbox, services=services, coalesce_secs=coalesce_secs, window_secs=window_secs)
-
-    async def take() -> None:
-        with suppress(Closed):
-            await stream.take()
-
-    works = [take, stream.write] if is_started else []
-
-    async def follow() -> None:
-        with suppress(Transient):
-            await index.follow()
-        await index.follow()
-
-    async with background(follow, writer.work, writer.work, *works):
-        if is_synced:
-            await index.wait_until_synced()
-        yield Push(stream, store, ledger, clock, inbox, outcome_log)
-        page = ledger.page(watcher.name)
-        assert not balances or page["received"] == sum(page.values()) - page["received"], "the ledger does not balance"
-
 
 # ---------------------------------------------------------------- one record
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.controlplane.binaries.recipe import GO_ENV, HERE, oldest_go
+from tests.support.controlplane.commands.say import Say
 from tests.support.controlplane.errors import BuildError
-from tests.support.controlplane.recipe import GO_ENV, HERE, oldest_go
-from tests.support.controlplane.say import Say
 
 CONSTRAINTS = HERE.parents[2] / "constraints-go.txt"
 

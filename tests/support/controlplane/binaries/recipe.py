@@ -5,7 +5,8 @@ import os
 import re
 from pathlib import Path
 
-HERE = Path(__file__).parent
+# Where go.mod, go.sum and tool-crds/ are.
+HERE = Path(__file__).parents[1]
 
 # Package to build -> name of the binary that go build makes of it.
 TOOLS = {

@@ -10,12 +10,12 @@ import urllib.request
 from pathlib import Path
 
 from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.commands.foreground import LOOK_EVERY_SECS, say_how_to_reach
+from tests.support.controlplane.commands.say import Say
 from tests.support.controlplane.components import Options
 from tests.support.controlplane.errors import StartError
-from tests.support.controlplane.foreground import LOOK_EVERY_SECS, say_how_to_reach
 from tests.support.controlplane.processes import Child, free_ports
-from tests.support.controlplane.say import Say
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "examples"

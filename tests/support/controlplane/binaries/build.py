@@ -1,6 +1,6 @@
 """Build etcd, kube-apiserver, kube-controller-manager and kubectl once, and keep them.
 
-In: go.mod and go.sum beside this file, or KUBEBUILDER_ASSETS.  Out: paths of the binaries.
+In: go.mod and go.sum in the folder above, or KUBEBUILDER_ASSETS.  Out: paths of the binaries.
 Owns: one folder per recipe below the user's cache folder.
 Stops: interrupted, it leaves a `.partial` folder at most, which the next build removes.
 """
@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.controlplane.compiler import ensure_go
+from tests.support.controlplane.binaries.compiler import ensure_go
+from tests.support.controlplane.binaries.recipe import GO_ENV, HERE, TOOLS, build_flags, cache_folder, cache_key, kubernetes_version
+from tests.support.controlplane.commands.say import Say, say_on_terminal
 from tests.support.controlplane.errors import BuildError
 from tests.support.controlplane.processes import spawn
-from tests.support.controlplane.recipe import GO_ENV, HERE, TOOLS, build_flags, cache_folder, cache_key, kubernetes_version
-from tests.support.controlplane.say import Say, say_on_terminal
 
 REQUIRED = ("etcd", "kube-apiserver", "kubectl")
 REPORT_EVERY_SECS = 15.0

@@ -1,6 +1,5 @@
 """Builders: what flows through zenwatch, complete and valid; name only what a test is about."""
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,55 +47,3 @@ def an_event(**changes: Any) -> Event:
     } | changes
     said.setdefault("name", record_name("trivy-vuln-", cluster_id=said["cluster_id"], source=said["source"], key=said["key"]))
     return Event(**said)
-
-
-def a_vulnerability(**changes: Any) -> dict[str, Any]:
-    """One entry of report.vulnerabilities. A field set to None is left out."""
-    said = {
-        "vulnerabilityID": "CVE-2026-1",
-        "resource": "zlib",
-        "installedVersion": "1.2",
-        "fixedVersion": "1.3",
-        "severity": "HIGH",
-        "title": "a flaw",
-        "primaryLink": "https://example.test/CVE-2026-1",
-        "score": 7.5,
-    } | changes
-    return {field: value for field, value in said.items() if value is not None}
-
-
-def a_report(
-    vulnerabilities: Sequence[Any] = (),
-    *,
-    name: str = "pod-nginx",
-    namespace: str = "default",
-    version: str = "1",
-    labels: Mapping[str, Any] | None = None,
-    report: Mapping[str, Any] | None = None,
-    **metadata: Any,
-) -> dict[str, Any]:
-    """A VulnerabilityReport of the Pod nginx. labels replaces all labels, report adds to or replaces parts of the report."""
-    about_nginx = {
-        "trivy-operator.resource.kind": "Pod",
-        "trivy-operator.resource.name": "nginx",
-        "trivy-operator.resource.namespace": namespace,
-        "trivy-operator.container.name": "web",
-    }
-    body: dict[str, Any] = {
-        "updateTimestamp": "2026-01-01T10:00:00Z",
-        "registry": {"server": "index.docker.io"},
-        "artifact": {"repository": "library/nginx", "tag": "1.21.0", "digest": "sha256:abc"},
-        "vulnerabilities": list(vulnerabilities),
-    }
-    return {
-        "apiVersion": "aquasecurity.github.io/v1alpha1",
-        "kind": "VulnerabilityReport",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "resourceVersion": version,
-            "labels": about_nginx if labels is None else dict(labels),
-            **metadata,
-        },
-        "report": body | dict(report or {}),
-    }

@@ -6,8 +6,8 @@ import time
 from types import FrameType
 
 from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.commands.say import Say
 from tests.support.controlplane.errors import StartError
-from tests.support.controlplane.say import Say
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_EVERY_SECS = 0.5

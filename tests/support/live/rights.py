@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.zenwatch_process import eventually
+from tests.support.live.process import eventually
 
 Json = dict[str, Any]
 OWN_NAMESPACE = "zenwatch"
