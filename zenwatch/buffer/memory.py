@@ -13,12 +13,13 @@ from zenwatch.errors import Closed
 from zenwatch.metrics import BUFFER_CAPACITY, BUFFER_EVENTS
 from zenwatch.model.event import Event
 from zenwatch.model.queue import Fill, Intent, QueuedEvent
+from zenwatch.model.refs import Origin
 
 
 class MemoryInbox:
     is_durable = False
 
-    def __init__(self, source: str, *, capacity_events: int) -> None:
+    def __init__(self, origin: Origin, *, capacity_events: int) -> None:
         self._capacity_events = capacity_events
         self._queued: deque[QueuedEvent] = deque()
         self._tickets = 0
@@ -26,8 +27,8 @@ class MemoryInbox:
         self._closed = False
         self._news = asyncio.Event()
         self._on_taken: Callable[[int], None] = lambda _events: None
-        self._gauge = BUFFER_EVENTS.labels(source)
-        BUFFER_CAPACITY.labels(source).set(capacity_events)
+        self._gauge = BUFFER_EVENTS.labels(*origin)
+        BUFFER_CAPACITY.labels(*origin).set(capacity_events)
 
     @property
     def fill(self) -> Fill:

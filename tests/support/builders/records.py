@@ -1,13 +1,16 @@
-"""What the index remembers of a stored record; a test names only what it is about."""
+"""A stored record as the mirror keeps it; a test names only what it is about."""
 
 from dataclasses import replace
 from typing import Any
 
 from tests.support.builders.findings import an_event
 from zenwatch.model.record import Stored
+from zenwatch.model.refs import Origin
 
 
 def a_stored(**changes: Any) -> Stored:
     """An open HIGH record of Trivy that was written once."""
-    stored = Stored(an_event().name, "default", "trivy", "a", "HIGH", "Open", 1, 0, first_seen=0, last_seen=0, version=1)
+    stored = Stored(an_event().name, "default", Origin("local", "trivy"), "a", "HIGH", "Open", 1, 0, first_seen=0, last_seen=0, version=1)
+    if "source" in changes:
+        changes["origin"] = Origin("local", changes.pop("source"))
     return replace(stored, **changes)

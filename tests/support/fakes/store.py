@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +11,17 @@ import orjson
 from tests.support.fakes.clock import START
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import Conflict, Invalid, NotFound, Transient
-from zenwatch.model.event import Event, rfc3339
-from zenwatch.model.record import CLUSTER_LABEL, REPORT_ANNOTATION, Phase, Status, Stored, object_of, stored_of
+from zenwatch.kube.records import CLUSTER_LABEL, REPORT_ANNOTATION, object_of, stored_of
+from zenwatch.model.event import Event
+from zenwatch.model.record import Phase, Status, Stored
+from zenwatch.model.refs import ReportRef
+from zenwatch.model.timestamps import format_rfc3339
 
 
 class MemoryStore:
     """objects: by name, each as the API server would show it. calls: every write that was tried, as (operation, name)."""
 
-    def __init__(self, *, cluster_id: str = "local", own_namespace: str = "zenwatch") -> None:
+    def __init__(self, *, cluster_ids: Collection[str] = ("local",), own_namespace: str = "zenwatch") -> None:
         # When records are created.
         self.now: Callable[[], datetime] = lambda: START
         self.objects: dict[str, dict[str, Any]] = {}
@@ -26,7 +29,7 @@ class MemoryStore:
         self.missing_namespaces: set[str] = set()
         self.terminating_namespaces: set[str] = set()
         self.follows_begun = 0
-        self._cluster_id = cluster_id
+        self._cluster_ids = frozenset(cluster_ids)
         self._own_namespace = own_namespace
         self._faults: dict[str, deque[Exception]] = {}
         self._version = 0
@@ -75,7 +78,7 @@ class MemoryStore:
 
     # ------------------------------------------------------------ contract.Store
 
-    async def create(self, event: Event, *, spec_hash: str, report: str = "") -> tuple[Stored, bool]:
+    async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
         await self._enter("create", event.name)
         if not event.title:
             raise Invalid(f"{event.name}: spec.title must not be empty")
@@ -87,15 +90,15 @@ class MemoryStore:
         if event.name in self.objects:
             return self.stored(event.name), False
         created = object_of(event, namespace=namespace, hash_of_spec=spec_hash, report=report)
-        created["metadata"]["creationTimestamp"] = rfc3339(self.now())
+        created["metadata"]["creationTimestamp"] = format_rfc3339(self.now())
         created["status"] = {"phase": Phase.OPEN.value, "count": 1, "reopened": 0}
         return self._keep(created), True
 
-    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: str = "") -> Stored:
+    async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: ReportRef | None = None) -> Stored:
         await self._enter("update", stored.name)
         self._require_version(stored)
         before = self._object(stored.name)
-        report = report or before["metadata"]["annotations"].get(REPORT_ANNOTATION, "")
+        report = report or ReportRef.parse(before["metadata"]["annotations"].get(REPORT_ANNOTATION, ""))
         after = object_of(event, namespace=stored.namespace, hash_of_spec=spec_hash, report=report)
         after["metadata"]["creationTimestamp"] = before["metadata"]["creationTimestamp"]
         for field in ("source", "clusterID", "key", "detectedAt"):
@@ -106,11 +109,11 @@ class MemoryStore:
         await self._enter("set_status", stored.name)
         self._require_version(stored)
         before = self._object(stored.name)
-        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        first_seen = format_rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
         said = {"phase": str(status.phase), "count": status.count, "reopened": status.reopened, "firstSeen": first_seen}
-        said["lastSeen"] = max(first_seen, rfc3339(status.seen_at or now))
+        said["lastSeen"] = max(first_seen, format_rfc3339(status.seen_at or now))
         after = {field: value for field, value in before["status"].items() if field != "resolvedAt"} | said
-        after |= {"resolvedAt": rfc3339(now)} if status.phase == Phase.RESOLVED else {}
+        after |= {"resolvedAt": format_rfc3339(now)} if status.phase == Phase.RESOLVED else {}
         after |= {"reason": str(status.reason)} if status.reason is not None else {}
         return self._keep(before | {"status": after})
 
@@ -132,7 +135,7 @@ class MemoryStore:
         self._fail("follow")
         place = len(self._told)
         for kept in list(self.objects.values()):
-            if kept["metadata"]["labels"][CLUSTER_LABEL] == self._cluster_id:
+            if kept["metadata"]["labels"][CLUSTER_LABEL] in self._cluster_ids:
                 yield Put(stored_of(kept))
         yield Synced()
         while True:
@@ -170,7 +173,7 @@ class MemoryStore:
         metadata = changed["metadata"] | {"resourceVersion": str(self._next_version())}
         # As it comes back from an API server: plain JSON.
         self.objects[metadata["name"]] = kept = orjson.loads(orjson.dumps(changed | {"metadata": metadata}))
-        if metadata["labels"][CLUSTER_LABEL] == self._cluster_id:
+        if metadata["labels"][CLUSTER_LABEL] in self._cluster_ids:
             self._tell(Put(stored_of(kept)))
         if self._answers_to_lose:
             self._answers_to_lose -= 1

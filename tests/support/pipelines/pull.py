@@ -7,66 +7,54 @@ from typing import Any
 
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
+from tests.support.pipelines.core import Core, a_core
 from tests.support.tasks import background
 from zenwatch.contract import RecordWriter
-from zenwatch.metrics import Ledger
-from zenwatch.model.finding import Severity
-from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.pull.dedup import Dedup
-from zenwatch.processing.pull.reconciler import Origin, Reconciler
-from zenwatch.store.budget import Budget
-from zenwatch.store.crd.mirror import StoredIndex
-from zenwatch.store.writer import Writer
+from zenwatch.model.refs import Origin
+from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 
 WORKERS = 2
+TRIVY = Origin("local", "trivy")
 
 
 @dataclass(frozen=True)
-class PullServices:
-    store: MemoryStore
-    index: StoredIndex
-    ledger: Ledger
-    clock: FakeClock
-    writer: RecordWriter
-    dedup: Dedup
-    outcome_log: OutcomeLog
-    budget: Budget
-
-
-@dataclass(frozen=True)
-class Pipeline(PullServices):
+class Pipeline(Core):
+    origin: Origin
     intake: Reconciler
 
     def page(self) -> dict[str, int]:
-        """The ledger's lines that are not zero."""
-        return {line: count for line, count in self.ledger.page("trivy").items() if count}
+        """The accounts of the origin that are not zero."""
+        return {line: count for line, count in self.ledger.page(self.origin).items() if count}
 
 
 def a_pipeline(
     *,
+    origin: Origin = TRIVY,
     store: MemoryStore | None = None,
     writer: RecordWriter | None = None,
-    min_severity: Severity = Severity.INFO,
     clock: FakeClock | None = None,
     budget_records: int = 1_000_000,
-    **origin: Any,
-) -> tuple[Pipeline, Writer]:
-    """writer: stands in for the one that is returned; that one has no workers yet. origin: more fields of Origin."""
-    clock = clock or FakeClock(skips_waits=True)
-    store = store or MemoryStore()
-    store.now = clock.now
-    index = StoredIndex(store)
-    real = Writer(store, queue_writes=4, clock=clock)
-    budget = Budget(index, records=budget_records, size_bytes=1 << 40)
-    services = PullServices(store, index, Ledger(), clock, writer or real, Dedup(index), OutcomeLog(clock), budget)
-    intake = Reconciler(Origin("trivy", "local", min_severity, **origin), services)
-    index.call_when_gone(intake.look_again)
-    return Pipeline(**vars(services), intake=intake), real
+    core: Core | None = None,
+    **policy: Any,
+) -> Pipeline:
+    """writer: stands in for the real one. core: shared with another pipeline. policy: fields of PullPolicy."""
+    core = core or a_core(store=store, clock=clock, budget_records=budget_records)
+    intake = Reconciler(
+        origin,
+        PullPolicy(**policy),
+        records=core.mirror,
+        writer=writer or core.writer,
+        accounts=core.ledger,
+        capacity=core.budget,
+        clock=core.clock,
+    )
+    core.mirror.call_when_gone(origin, intake.recheck)
+    return Pipeline(**vars(core), origin=origin, intake=intake)
 
 
 @asynccontextmanager
 async def running(**parts: Any) -> AsyncIterator[Pipeline]:
-    """Workers write and the index follows, both without a supervisor."""
-    pipeline, real = a_pipeline(**parts)
-    async with background(pipeline.index.follow, *[real.work] * WORKERS):
+    """Workers write and the mirror follows, both without a supervisor."""
+    pipeline = a_pipeline(**parts)
+    async with background(pipeline.mirror.follow, *[pipeline.writer.work] * WORKERS):
         yield pipeline

@@ -9,18 +9,18 @@ from typing import Any
 from tests.support.builders.findings import DETECTED_AT, a_finding
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
+from tests.support.pipelines.core import Core, a_core
 from tests.support.tasks import background, until
 from zenwatch.buffer.memory import MemoryInbox
 from zenwatch.contract import Inbox
 from zenwatch.errors import Closed, Transient
-from zenwatch.metrics import Ledger
 from zenwatch.model.finding import Category, Finding, FindingType
+from zenwatch.model.refs import Origin
+from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.push.intake import PushedEvents
+from zenwatch.processing.push.intake import EventIntake
+from zenwatch.processing.push.processor import PushProcessor
 from zenwatch.sdk.watcher import PushWatcher, Verdict
-from zenwatch.store.budget import Budget
-from zenwatch.store.crd.mirror import StoredIndex
-from zenwatch.store.writer import Writer
 
 ALERT = FindingType("falco", "falco-", "runtime-security", Category.SECURITY)
 
@@ -45,32 +45,32 @@ def an_alert(key: str = "shell", *, second: int = 0, sample: str = "", watcher: 
 
 
 @dataclass(frozen=True)
-class PushServices:
-    """What the push intake is joined to: all parts are real but the store and the clock."""
-
-    store: MemoryStore
-    index: StoredIndex
-    writer: Writer
-    ledger: Ledger
-    clock: FakeClock
-    outcome_log: OutcomeLog
-    budget: Budget
-
-
-@dataclass(frozen=True)
 class Push:
-    """stream: the intake. The other fields are what it is joined to."""
-
-    stream: PushedEvents
-    store: MemoryStore
-    ledger: Ledger
-    clock: FakeClock
+    origin: Origin
+    intake: EventIntake
+    processor: PushProcessor
     inbox: Inbox
-    outcome_log: OutcomeLog
+    core: Core
+
+    @property
+    def store(self) -> MemoryStore:
+        return self.core.store
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.core.ledger
+
+    @property
+    def clock(self) -> FakeClock:
+        return self.core.clock
+
+    @property
+    def outcome_log(self) -> OutcomeLog:
+        return self.core.outcome_log
 
     def page(self) -> dict[str, int]:
-        """The lines of the ledger that are not zero."""
-        return {line: count for line, count in self.ledger.page(self.stream.source).items() if count}
+        """The accounts of the origin that are not zero."""
+        return {line: count for line, count in self.ledger.page(self.origin).items() if count}
 
     def said(self) -> dict[str, tuple[int, list[str]]]:
         """Count and samples by key."""
@@ -81,13 +81,43 @@ class Push:
 
     async def settled(self) -> None:
         """Wait until no event is in flight."""
-        await until(lambda: not self.ledger.page(self.stream.source)["in_flight"])
+        await until(lambda: not self.ledger.page(self.origin)["in_flight"])
 
     async def post(self, *findings: Finding, filtered: int = 0, rejected: int = 0) -> bool:
         """Offer one body and wait until it is settled."""
-        taken = await self.stream.offer(findings, filtered=filtered, rejected=rejected)
+        taken = await self.intake.offer(findings, filtered=filtered, rejected=rejected)
         await self.settled()
         return taken
+
+
+def a_push(
+    watcher: PushWatcher,
+    core: Core,
+    inbox: Inbox,
+    *,
+    coalesce_secs: float = 0.0,
+    window_secs: float | None = None,
+    cluster_id: str = "local",
+) -> Push:
+    """Nothing runs yet."""
+    origin = Origin(cluster_id, watcher.name)
+    intake = EventIntake(origin, inbox, core.ledger, clock=core.clock, sender_retries=watcher.sender_retries)
+    processor = PushProcessor(
+        origin,
+        watcher,
+        inbox,
+        store=core.store,
+        records=core.mirror,
+        cache=core.mirror,
+        writer=core.writer,
+        accounts=core.ledger,
+        capacity=core.budget,
+        supervisor=core.supervisor,
+        clock=core.clock,
+        coalesce_secs=coalesce_secs,
+        window_secs=window_secs,
+    )
+    return Push(origin, intake, processor, inbox, core)
 
 
 @asynccontextmanager
@@ -105,33 +135,28 @@ async def pushing(
     budget_records: int = 1_000_000,
     is_synced: bool = True,
 ) -> AsyncIterator[Push]:
-    """Run the intake of one watcher, the writer and the index, and check at the end that the ledger balances.
+    """Run the intake of one watcher, the writer and the mirror, and check at the end that the accounts balance.
 
-    is_started: False: nothing is received from the inbox. balances: False: the process dies before its ledger can balance.
+    is_started: False: nothing is received from the inbox. balances: False: the process dies before its accounts can balance.
     """
-    store, clock, ledger = store or MemoryStore(), clock or FakeClock(skips_waits=True), Ledger()
-    store.now = clock.now
-    index = StoredIndex(store)
-    writer = Writer(store, queue_writes=4, clock=clock)
-    inbox = inbox or MemoryInbox(watcher.name, capacity_events=capacity_events)
-    outcome_log = OutcomeLog(clock)
-    services = PushServices(store, index, writer, ledger, clock, outcome_log, Budget(index, records=budget_records, size_bytes=1 << 40))
-    stream = PushedEvents(watcher, cluster_id="local", inbox=inbox, services=services, coalesce_secs=coalesce_secs, window_secs=window_secs)
+    core = a_core(store=store, clock=clock, budget_records=budget_records)
+    inbox = inbox or MemoryInbox(Origin("local", watcher.name), capacity_events=capacity_events)
+    push = a_push(watcher, core, inbox, coalesce_secs=coalesce_secs, window_secs=window_secs)
 
-    async def take() -> None:
+    async def receive() -> None:
         with suppress(Closed):
-            await stream.take()
+            await push.processor.receive()
 
-    works = [take, stream.write] if is_started else []
+    works = [receive, push.processor.write] if is_started else []
 
     async def follow() -> None:
         with suppress(Transient):
-            await index.follow()
-        await index.follow()
+            await core.mirror.follow()
+        await core.mirror.follow()
 
-    async with background(follow, writer.work, writer.work, *works):
+    async with background(follow, core.writer.work, core.writer.work, *works):
         if is_synced:
-            await index.wait_until_synced()
-        yield Push(stream, store, ledger, clock, inbox, outcome_log)
-        page = ledger.page(watcher.name)
-        assert not balances or page["received"] == sum(page.values()) - page["received"], "the ledger does not balance"
+            await core.mirror.wait_until_synced()
+        yield push
+        page = push.ledger.page(push.origin)
+        assert not balances or page["received"] == sum(page.values()) - page["received"], "the accounts do not balance"

@@ -31,7 +31,7 @@ ROW_BYTES = 64
 class Offer:
     """added: the tickets, or none of them where it is refused."""
 
-    source: str
+    queue: str
     events: Sequence[Event]
     bodies: Sequence[bytes]
     added: asyncio.Future[list[int]]
@@ -80,16 +80,16 @@ class Database:
         except (OSError, sqlite3.Error) as exc:
             raise ConfigError(f"SPOOL_DIR is {folder!r}: {first_line(exc)}.") from exc
 
-    def intents(self, source: str) -> list[Intent]:
-        return [_intent_of(body) for (body,) in self.connection.execute("SELECT body FROM intents WHERE source = ?", (source,))]
+    def intents(self, queue: str) -> list[Intent]:
+        return [_intent_of(body) for (body,) in self.connection.execute("SELECT body FROM intents WHERE source = ?", (queue,))]
 
-    def waiting(self, source: str) -> int:
-        [(events,)] = self.connection.execute("SELECT count(*) FROM events WHERE source = ?", (source,))
+    def waiting(self, queue: str) -> int:
+        [(events,)] = self.connection.execute("SELECT count(*) FROM events WHERE source = ?", (queue,))
         return int(events)
 
-    def read(self, source: str, after: int, most: int) -> list[tuple[int, bytes]]:
+    def read(self, queue: str, after: int, most: int) -> list[tuple[int, bytes]]:
         query = "SELECT seq, body FROM events WHERE source = ? AND seq > ? ORDER BY seq LIMIT ?"
-        return self.connection.execute(query, (source, after, most)).fetchall()
+        return self.connection.execute(query, (queue, after, most)).fetchall()
 
     def changes_of_others(self) -> int:
         """Another number after another process changed something."""
@@ -120,8 +120,8 @@ class Database:
             if batch.intents_gone:
                 database.execute("DELETE FROM intents WHERE name IN (SELECT value FROM json_each(?))", (_json(batch.intents_gone),))
             if batch.intents:
-                said = _json([[intent.event.name, source, _json(intent)] for source, intents, _ in batch.intents for intent in intents])
-                database.execute(_INTEND, (said,))
+                rows = [[intent.event.name, queue, _json(intent)] for queue, intents, _ in batch.intents for intent in intents]
+                database.execute(_INTEND, (_json(rows),))
             for letter in batch.letters:
                 insert_letter(database, letter)
             message_ids = self._insert(batch.offers)
@@ -134,12 +134,12 @@ class Database:
     def _insert(self, offers: Sequence[Offer]) -> list[list[int]]:
         """All of a source in one statement. Numbers are given in order, and nobody else writes inside this transaction."""
         given: dict[str, Iterator[int]] = {}
-        for source in {offer.source for offer in offers}:
-            bodies = [body for offer in offers if offer.source == source for body in offer.bodies]
+        for queue in {offer.queue for offer in offers}:
+            bodies = [body for offer in offers if offer.queue == queue for body in offer.bodies]
             array = b"[%s]" % b",".join(bodies)
-            last = self.connection.execute(_INSERT, (source, array.decode())).lastrowid or 0
-            given[source] = iter(range(last - len(bodies) + 1, last + 1))
-        return [list(islice(given[offer.source], len(offer.bodies))) for offer in offers]
+            last = self.connection.execute(_INSERT, (queue, array.decode())).lastrowid or 0
+            given[queue] = iter(range(last - len(bodies) + 1, last + 1))
+        return [list(islice(given[offer.queue], len(offer.bodies))) for offer in offers]
 
     def _locked(self) -> int:
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

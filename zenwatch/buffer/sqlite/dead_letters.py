@@ -16,6 +16,7 @@ import orjson
 from zenwatch.errors import BadInput, ConfigError, first_line
 from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter
+from zenwatch.model.refs import Origin
 
 FILE = "spool.sqlite"
 MOST_DEAD_LETTERS = 10_000
@@ -59,7 +60,9 @@ class DeadLetterQueue:
         with self._open() as database:
             kept = self._find(database, entry_id)
             event = kept.letter.event
-            database.execute("INSERT INTO events (source, body) VALUES (?, ?)", (event.source, orjson.dumps(event)))
+            database.execute(
+                "INSERT INTO events (source, body) VALUES (?, ?)", (str(Origin(event.cluster_id, event.source)), orjson.dumps(event))
+            )
             database.execute("DELETE FROM dead_letters WHERE id = ?", (entry_id,))
             return kept
 

@@ -20,10 +20,13 @@ import orjson
 import structlog
 
 from zenwatch.buffer.sqlite.database import ROW_BYTES, Batch, Database, Offer
+from zenwatch.contract import Group
 from zenwatch.errors import Closed, first_line
 from zenwatch.metrics import BUFFER_EVENTS, SPOOL_BYTES, SPOOL_CAPACITY
 from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter, Fill, Intent, QueuedEvent
+from zenwatch.model.refs import Origin
+from zenwatch.runtime.supervise import Supervisor
 
 log = structlog.get_logger(component="spool")
 
@@ -37,10 +40,13 @@ LOOK_AGAIN_SECS = 0.5
 
 
 class Spool:
-    """run() is a supervised task. inbox() gives one inbox for each source."""
+    """inbox() gives one inbox for each origin."""
 
-    def __init__(self, folder: str, *, max_bytes: int, window_events: int = WINDOW_EVENTS) -> None:
+    group = Group.ALWAYS
+
+    def __init__(self, folder: str, supervisor: Supervisor, *, max_bytes: int, window_events: int = WINDOW_EVENTS) -> None:
         """ConfigError: the folder cannot be used, or another process uses it."""
+        self._supervisor = supervisor
         self.max_bytes = max_bytes
         self.window_events = window_events
         self.database = Database(folder)
@@ -55,11 +61,12 @@ class Spool:
         SPOOL_CAPACITY.set(max_bytes)
         self._count(0)
 
-    def inbox(self, source: str) -> "SpoolInbox":
-        waiting = self.database.waiting(source)
+    def inbox(self, origin: Origin) -> "SpoolInbox":
+        queue = str(origin)
+        waiting = self.database.waiting(queue)
         if waiting:
-            log.info("spool_replayed", source=source, count=waiting)
-        self._inboxes[source] = inbox = SpoolInbox(self, source, self.database.intents(source), has_more=bool(waiting))
+            log.info("spool_replayed", cluster_id=origin.cluster_id, source=origin.source, count=waiting)
+        self._inboxes[queue] = inbox = SpoolInbox(self, origin, self.database.intents(queue), has_more=bool(waiting))
         return inbox
 
     @property
@@ -71,6 +78,14 @@ class Spool:
         log.warning("dead_letter", source=letter.event.source, name=letter.event.name, key=letter.event.key, reason=letter.reason)
         self._batch.letters.append(letter)
         self._news.set()
+
+    async def start(self) -> None:
+        self._supervisor.start("spool", self.run)
+
+    async def stop(self) -> None:
+        await self._supervisor.stop("spool")
+        if self._batch.settled or self._batch.is_urgent:
+            await self._commit()
 
     async def run(self) -> None:
         """One transaction after the other, for all that came in the meantime."""
@@ -86,15 +101,14 @@ class Spool:
                 looked_at = monotonic()
 
     async def close(self) -> None:
-        """The task is over: commit what is left."""
-        if self._batch.settled or self._batch.is_urgent:
-            await self._commit()
+        """Stop, and let go of the folder: the spool cannot start again."""
+        await self.stop()
         await self._in_thread(self.database.close)
         self._thread.shutdown()
 
     # ------------------------------------------------------------ for the inboxes
 
-    async def add(self, source: str, events: Sequence[Event]) -> list[int]:
+    async def add(self, queue: str, events: Sequence[Event]) -> list[int]:
         """Return the tickets once the events are synced; none where there is no room or the disk refuses."""
         bodies = [orjson.dumps(event) for event in events]
         needed = sum(map(len, bodies)) + ROW_BYTES * len(bodies)
@@ -103,16 +117,16 @@ class Spool:
         # Before it is there, so that a crowd does not pass together where there is room for one.
         self._count(needed)
         added: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._batch.offers.append(Offer(source, events, bodies, added))
+        self._batch.offers.append(Offer(queue, events, bodies, added))
         self._news.set()
         message_ids = await added
         if not message_ids:
             self._count(-needed)
         return message_ids
 
-    async def read(self, source: str, after: int, most: int) -> list[tuple[int, bytes, bool]]:
+    async def read(self, queue: str, after: int, most: int) -> list[tuple[int, bytes, bool]]:
         """Ticket, event, and whether this process has not met it before."""
-        rows: list[tuple[int, bytes]] = await self._in_thread(lambda: self.database.read(source, after, most))
+        rows: list[tuple[int, bytes]] = await self._in_thread(lambda: self.database.read(queue, after, most))
         read = [(message_id, body, message_id not in self._sizes) for message_id, body in rows]
         sizes = {message_id: len(body) + ROW_BYTES for message_id, body in rows}
         # What was there at the start was counted then; what another process put back was not.
@@ -127,11 +141,11 @@ class Spool:
         self._batch.intents_gone.extend(intents)
         self._news.set()
 
-    async def intend(self, source: str, intents: Sequence[Intent]) -> None:
-        said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._batch.intents.append((source, intents, said))
+    async def intend(self, queue: str, intents: Sequence[Intent]) -> None:
+        announced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._batch.intents.append((queue, intents, announced))
         self._news.set()
-        await said
+        await announced
 
     # ------------------------------------------------------------ one transaction
 
@@ -167,13 +181,13 @@ class Spool:
         for offer, given in zip(batch.offers, message_ids, strict=True):
             if given:
                 self._sizes.update(zip(given, (len(body) + ROW_BYTES for body in offer.bodies), strict=True))
-                self._inboxes[offer.source].arrived(given, offer.events)
+                self._inboxes[offer.queue].arrived(given, offer.events)
             if not offer.added.done():
                 offer.added.set_result(given)
-        for _, _, said in batch.intents:
+        for _, _, announced in batch.intents:
             # Without a disk a write is made all the same: at worst it is counted twice after a crash, but it is not lost.
-            if not said.done():
-                said.set_result(None)
+            if not announced.done():
+                announced.set_result(None)
 
     async def _look_for_retried(self) -> None:
         """`zenwatch deadletters retry` puts events back from another process."""
@@ -201,9 +215,9 @@ class SpoolInbox:
 
     is_durable = True
 
-    def __init__(self, spool: Spool, source: str, intents: Sequence[Intent], *, has_more: bool) -> None:
+    def __init__(self, spool: Spool, origin: Origin, intents: Sequence[Intent], *, has_more: bool) -> None:
         self._spool = spool
-        self._source = source
+        self._queue = str(origin)
         self._intents = {message_id: intent for intent in intents for message_id in intent.carries}
         # Ticket → name of the record whose intent carries it, as long as that is not settled.
         self._intended = {message_id: intent.event.name for intent in intents for message_id in intent.carries}
@@ -214,7 +228,7 @@ class SpoolInbox:
         self._closed = False
         self._news = asyncio.Event()
         self._on_taken: Callable[[int], None] = lambda _events: None
-        self._gauge = BUFFER_EVENTS.labels(source)
+        self._gauge = BUFFER_EVENTS.labels(*origin)
 
     @property
     def fill(self) -> Fill:
@@ -228,7 +242,7 @@ class SpoolInbox:
         self._on_taken = call
 
     async def offer(self, events: Sequence[Event]) -> bool:
-        return not self._closed and bool(await self._spool.add(self._source, events))
+        return not self._closed and bool(await self._spool.add(self._queue, events))
 
     async def receive(self) -> QueuedEvent:
         while not self._closed:
@@ -248,7 +262,7 @@ class SpoolInbox:
     async def intend(self, intents: Sequence[Intent]) -> None:
         for intent in intents:
             self._intended |= dict.fromkeys(intent.carries, intent.event.name)
-        await self._spool.intend(self._source, intents)
+        await self._spool.intend(self._queue, intents)
 
     def settle(self, message_ids: Sequence[int]) -> None:
         names = {name for message_id in message_ids if (name := self._intended.pop(message_id, ""))}
@@ -283,7 +297,7 @@ class SpoolInbox:
 
     async def _read(self) -> None:
         most = min(self._room, READ_AT_ONCE)
-        rows = await self._spool.read(self._source, self._last, most)
+        rows = await self._spool.read(self._queue, self._last, most)
         # Whatever arrives while we read is told by arrived(), which leaves it on disk as long as this is set.
         self._has_more = len(rows) == most
         for message_id, body, is_new_here in rows:
