@@ -130,8 +130,8 @@ class Records(Protocol):
         """About the size of all records as JSON."""
         ...
 
-    def call_when_gone(self, origin: Origin, call: Callable[[str], None]) -> None:
-        """call(name) for every record of the origin that disappears from the store."""
+    def call_when_gone(self, origin: Origin, call: Callable[[str], None] | None) -> None:
+        """call(name) for every record of the origin that disappears from the store. None: nobody wants to know any more."""
         ...
 
 

@@ -30,19 +30,19 @@ class OutcomeLog:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ended: dict[Origin, LRUCache[str, LoggedOutcome]] = {}
-        self._in_flight: list[Callable[[str], list[LoggedOutcome]]] = []
+        self._in_flight: dict[Origin, Callable[[str], list[LoggedOutcome]]] = {}
 
     def record(self, origin: Origin, key: str, outcome: Outcome, why: str, *, name: str = "") -> None:
         """The log keeps the last outcome of each key."""
         ended = self._ended.setdefault(origin, LRUCache(maxsize=REMEMBERED))
         ended[key] = LoggedOutcome(origin.source, key, name, outcome.value, why, format_rfc3339(self._clock.now()))
 
-    def also_search(self, find_in_flight: Callable[[str], list[LoggedOutcome]]) -> None:
-        """find_in_flight(query) returns the events of a component that are in flight."""
-        self._in_flight.append(find_in_flight)
+    def also_search(self, origin: Origin, find_in_flight: Callable[[str], list[LoggedOutcome]]) -> None:
+        """find_in_flight(query) returns the events of the origin that are in flight."""
+        self._in_flight[origin] = find_in_flight
 
     def find(self, query: str) -> list[dict[str, str]]:
         """query: a key or the name of a record. Events in flight come first."""
-        in_flight = [logged for find in self._in_flight for logged in find(query)]
+        in_flight = [logged for find in self._in_flight.values() for logged in find(query)]
         ended = [logged for log in self._ended.values() for logged in log.values() if query in (logged.key, logged.name)]
         return [asdict(logged) for logged in (*in_flight, *ended)]

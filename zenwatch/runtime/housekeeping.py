@@ -1,109 +1,104 @@
-"""What goes on beside the lines: the store is kept small, and what is the matter with zenwatch or its tools is said.
+"""Check the record budget and every source, and report what is wrong as findings of zenwatch itself.
 
-Retention ──▶ writer          (what had its time, and what has to make room)
-Budget, voices ──▶ Notices ──▶ Reconciler ──▶ writer      (records of source zenwatch)
+In: the budget; the monitors of the sources.  Out: self-findings, gauges, lines in the log.
+Owns: which sources are silent, and which fields are missing.
+Stops: with its task; what is still wrong is found again.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Self
 
 import structlog
 
-from zenwatch.contract import Clock, Index, RecordWriter
-from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT, Ledger
-from zenwatch.model.event import rfc3339
+from zenwatch.contract import Group
+from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT
 from zenwatch.model.finding import Severity
-from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.pull.dedup import Dedup
-from zenwatch.processing.pull.reconciler import Origin, Reconciler
-from zenwatch.processing.self_findings import PLACE, SOURCE, SelfFinding, SelfReporter
+from zenwatch.model.refs import Origin
+from zenwatch.model.timestamps import format_rfc3339
+from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
+from zenwatch.processing.self_findings import SCOPE, SOURCE, SelfFinding, SelfReporter
 from zenwatch.runtime.pipelines import MonitoredSource, Services
-from zenwatch.runtime.supervise import Supervisor
 from zenwatch.store.budget import Level
-from zenwatch.store.retention import Retention, Rules
 
-log = structlog.get_logger(component="upkeep")
+log = structlog.get_logger(component="housekeeping")
 
-LOOK_EVERY_SECS = 10.0
+CHECK_EVERY_SECS = 10.0
+TASK = "housekeeping"
 
 
 class _Unlimited:
-    """contract.Capacity of what zenwatch says of itself: a few records, of which one tells why others have no room."""
+    """contract.Capacity of self-findings: they are few, and one of them reports that others have no space."""
 
     free_records = 1000
 
-    def roll_up(self, source: str, findings: int) -> None:
-        """Nothing of it ever is."""
+    def roll_up(self, origin: Origin, findings: int) -> None:
+        """Nothing of them ever is."""
 
 
-@dataclass(frozen=True)
-class _Rooms:
-    """The trunk's, as far as the notices' reconciler is joined to them, with a budget of its own."""
-
-    index: Index
-    dedup: Dedup
-    writer: RecordWriter
-    ledger: Ledger
-    clock: Clock
-    outcome_log: OutcomeLog
-    budget: _Unlimited
-
-    @classmethod
-    def of(cls, services: Services) -> Self:
-        return cls(services.index, services.dedup, services.writer, services.ledger, services.clock, services.outcome_log, _Unlimited())
+def self_reporter(services: Services) -> SelfReporter:
+    """The pull pipeline of zenwatch's findings about itself."""
+    origin = Origin(services.settings.cluster_id, SOURCE)
+    policy = PullPolicy(Severity.INFO, services.settings.resolve_grace_secs, frozenset({SCOPE}))
+    reconciler = Reconciler(
+        origin,
+        policy,
+        records=services.records,
+        writer=services.writer,
+        accounts=services.ledger,
+        capacity=_Unlimited(),
+        clock=services.clock,
+    )
+    services.records.call_when_gone(origin, reconciler.recheck)
+    return SelfReporter(reconciler, services.supervisor, clock=services.clock)
 
 
 class Housekeeping:
-    """pushed: the sources whose records leave by their age, open or not."""
+    group = Group.LEADER
 
-    def __init__(self, services: Services, *, pushed: Sequence[str]) -> None:
-        settings = services.settings
+    def __init__(self, services: Services, sources: Sequence[MonitoredSource], reporter: SelfReporter) -> None:
         self._services = services
         self._budget = services.budget
-        self.monitored: list[MonitoredSource] = []
-        self._silent: dict[str, datetime | None] = {}
-        self._missing: dict[str, tuple[str, ...]] = {}
+        self._reporter = reporter
+        self.sources = sources
+        self._silent: dict[Origin, datetime | None] = {}
+        self._missing: dict[Origin, tuple[str, ...]] = {}
         self._never = asyncio.Event()
-        rules = Rules(settings.event_ttl_secs or None, settings.gc_rate, frozenset(pushed))
-        self._retention = Retention(rules, services.budget, index=services.index, writer=services.writer, clock=services.clock)
-        origin = Origin(SOURCE, settings.cluster_id, Severity.INFO, grace_secs=settings.resolve_grace_secs, places=frozenset({PLACE}))
-        intake = Reconciler(origin, _Rooms.of(services))
-        services.index.call_when_gone(intake.look_again)
-        self._self_reporter = SelfReporter(intake, clock=services.clock)
 
-    def start(self, monitored: Sequence[MonitoredSource], supervisor: Supervisor) -> None:
-        self.monitored = list(monitored)
-        supervisor.start("source/zenwatch/notices", partial(self._self_reporter.keep_settling, look_every_secs=LOOK_EVERY_SECS))
-        supervisor.start("source/zenwatch/retention", self._retention.keep_collecting)
-        supervisor.start("source/zenwatch/look", self._keep_looking)
+    async def start(self) -> None:
+        self._services.supervisor.start(TASK, self._keep_checking)
 
-    async def _keep_looking(self) -> None:
-        # Before all is read, neither how much is stored is known nor who ever spoke.
-        await self._services.index.wait_until_synced()
+    async def stop(self) -> None:
+        await self._services.supervisor.stop(TASK)
+
+    def silent_since(self, origin: Origin) -> datetime | None:
+        """None: the source is not silent."""
+        return self._silent.get(origin)
+
+    def _about(self, origin: Origin) -> str:
+        """How a self-finding names the source: with its cluster only where that is not the local one."""
+        return origin.source if origin.cluster_id == self._services.settings.cluster_id else str(origin)
+
+    async def _keep_checking(self) -> None:
+        # Before all records are known, neither their number is known nor which sources ever reported.
+        await self._services.records.wait_until_synced()
         while True:
-            self.look()
-            await self._services.clock.wait(self._never, timeout_secs=LOOK_EVERY_SECS)
+            await self.check()
+            await self._services.clock.wait(self._never, timeout_secs=CHECK_EVERY_SECS)
 
-    def look(self) -> None:
-        self._look_at_budget()
-        for one in self.monitored:
-            self._look_for_silence(one)
-            self._look_for_drift(one)
+    async def check(self) -> None:
+        self._check_budget()
+        for source in self.sources:
+            self._check_silence(source, is_installed=await source.is_installed())
+            self._check_fields(source)
 
-    def silent_since(self, source: str) -> datetime | None:
-        return self._silent.get(source)
-
-    def _look_at_budget(self) -> None:
-        level, budget = self._budget.look(), self._budget
+    def _check_budget(self) -> None:
+        level, budget = self._budget.check(), self._budget
         if level is Level.OK:
-            self._self_reporter.withdraw("record-budget", "")
+            self._reporter.withdraw("record-budget", "")
             return
         is_full = level is Level.FULL
-        self._self_reporter.say(
+        self._reporter.report(
             SelfFinding(
                 topic="record-budget",
                 about="",
@@ -114,53 +109,55 @@ class Housekeeping:
             )
         )
 
-    def _look_for_silence(self, one: MonitoredSource) -> None:
-        source, silence = one.monitor.source, one.monitor.silence
-        since, before = silence.silence(is_installed=one.is_installed()), self._silent.get(source)
-        SOURCE_SILENT.labels(source).set(since is not None)
-        if silence.last_data_at is not None:
-            SOURCE_LAST_DATA.labels(source).set(silence.last_data_at.timestamp())
-        self._silent[source] = since
+    def _check_silence(self, source: MonitoredSource, *, is_installed: bool) -> None:
+        origin, detector = source.origin, source.monitor.silence
+        since, before = detector.silent_since(is_installed=is_installed), self._silent.get(origin)
+        SOURCE_SILENT.labels(*origin).set(since is not None)
+        if detector.last_data_at is not None:
+            SOURCE_LAST_DATA.labels(*origin).set(detector.last_data_at.timestamp())
+        self._silent[origin] = since
         if since is None:
-            self._self_reporter.withdraw("source-silent", source)
+            self._reporter.withdraw("source-silent", self._about(origin))
             if before is not None:
-                log.info("source_speaks_again", source=source)
+                log.info("source_speaks_again", cluster_id=origin.cluster_id, source=origin.source)
             return
         if before is None:
-            log.warning("source_silent", source=source, reason=f"it is installed and has said nothing since {rfc3339(since)}")
-        self._self_reporter.say(
-            SelfFinding(
-                topic="source-silent",
-                about=source,
-                severity=Severity.HIGH,
-                title=f"{source} has said nothing since {rfc3339(since)}",
-                remediation=f"See with zenwatch doctor whether it runs and can write or post. If it may be so silent: {_setting(source)}.",
-                details={"silentSince": rfc3339(since)},
-            )
-        )
+            reason = f"it is installed and has sent nothing since {format_rfc3339(since)}"
+            log.warning("source_silent", cluster_id=origin.cluster_id, source=origin.source, reason=reason)
+        self._reporter.report(_silence(self._about(origin), origin.source, since))
 
-    def _look_for_drift(self, one: MonitoredSource) -> None:
-        source, missing = one.monitor.source, tuple(one.monitor.drift.missing)
-        SOURCE_MISSING_FIELDS.labels(source).set(len(missing))
-        before, self._missing[source] = self._missing.get(source, ()), missing
+    def _check_fields(self, source: MonitoredSource) -> None:
+        origin, missing = source.origin, tuple(source.monitor.drift.missing)
+        SOURCE_MISSING_FIELDS.labels(*origin).set(len(missing))
+        before, self._missing[origin] = self._missing.get(origin, ()), missing
         if not missing:
             if before:
-                log.info("fields_are_back", source=source)
-                self._self_reporter.withdraw("schema-drift", source)
+                log.info("fields_are_back", cluster_id=origin.cluster_id, source=origin.source)
+                self._reporter.withdraw("schema-drift", self._about(origin))
             return
         if missing != before:
-            log.warning("fields_missing", source=source, reason=", ".join(missing))
-        self._self_reporter.say(
-            SelfFinding(
-                topic="schema-drift",
-                about=source,
-                severity=Severity.MEDIUM,
-                title=f"{source} does not send any more what it always sent: {', '.join(missing[:3])}",
-                remediation="See what was changed with the tool, such as an upgrade; findings may lack what these fields said.",
-                details={"missing": list(missing)},
-            )
-        )
+            log.warning("fields_missing", cluster_id=origin.cluster_id, source=origin.source, reason=", ".join(missing))
+        self._reporter.report(_drift(self._about(origin), missing))
 
 
-def _setting(source: str) -> str:
-    return f"{source.upper().replace('-', '_')}_SILENCE_AFTER"
+def _silence(about: str, source: str, since: datetime) -> SelfFinding:
+    setting = f"{source.upper().replace('-', '_')}_SILENCE_AFTER"
+    return SelfFinding(
+        topic="source-silent",
+        about=about,
+        severity=Severity.HIGH,
+        title=f"{about} has said nothing since {format_rfc3339(since)}",
+        remediation=f"See with zenwatch doctor whether it runs and can write or post. If it may be so silent: {setting}.",
+        details={"silentSince": format_rfc3339(since)},
+    )
+
+
+def _drift(about: str, missing: Sequence[str]) -> SelfFinding:
+    return SelfFinding(
+        topic="schema-drift",
+        about=about,
+        severity=Severity.MEDIUM,
+        title=f"{about} does not send any more what it always sent: {', '.join(missing[:3])}",
+        remediation="See what was changed with the tool, such as an upgrade; findings may lack what these fields said.",
+        details={"missing": list(missing)},
+    )

@@ -1,160 +1,201 @@
-"""One line per watcher: the rooms between its tool and the writer, joined.
+"""One pipeline per cluster and watcher: the parts between a tool and the writer, joined.
 
-Pull:  Reports ──▶ Reconciler ──▶ writer       (a round calls settle)
-Push:  Webhook ──▶ Stream ──▶ writer           (an inbox stands in the stream: memory, or the spool)
+Pull:  ReportInformer ──▶ Reconciler ──▶ writer                       (a ReconcileLoop calls settle)
+Push:  Webhook ──▶ EventIntake ──▶ inbox ──▶ PushProcessor ──▶ writer   (the inbox is in memory, or the spool)
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
 from zenwatch.buffer.memory import MemoryInbox
 from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.config.core import PushSettings, Settings, WatcherSettings
-from zenwatch.contract import Clock, Inbox, OwnerResolver
-from zenwatch.kube.client import KubeClient
-from zenwatch.metrics import Ledger
+from zenwatch.contract import ChangeFeed, Clock, Group, Inbox, RecordCache, Records, Store
+from zenwatch.kube.cluster import Cluster
+from zenwatch.kube.scopes import scopes_of
 from zenwatch.model.queue import Fill
-from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.pull.dedup import Dedup
-from zenwatch.processing.pull.reconciler import Origin, Reconciler
+from zenwatch.model.refs import Origin, Scope
+from zenwatch.processing.accounts import Ledger
+from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 from zenwatch.processing.push.inactivity import InactivityResolver
-from zenwatch.processing.push.intake import PushedEvents
+from zenwatch.processing.push.intake import EventIntake
+from zenwatch.processing.push.processor import PushProcessor
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Watcher
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.sources.pull.detection import Detector
-from zenwatch.sources.pull.informer import ReportInformer, Scope
+from zenwatch.sources.pull.informer import ReportInformer
 from zenwatch.sources.pull.reconcile_loop import Interval, ReconcileLoop
 from zenwatch.sources.push.webhook import Webhook
 from zenwatch.store.budget import Budget
-from zenwatch.store.crd.mirror import StoredIndex
-from zenwatch.store.crd.store import CrdStore
 from zenwatch.store.writer import Writer
 
 
 @dataclass(frozen=True)
 class Services:
-    """What all lines lead into."""
+    """What all pipelines lead into."""
 
     settings: Settings
-    client: KubeClient
-    store: CrdStore
-    index: StoredIndex
-    dedup: Dedup
+    store: Store
+    records: Records
+    cache: RecordCache
     writer: Writer
-    spool: Spool | None
+    changes: ChangeFeed
     ledger: Ledger
-    outcome_log: OutcomeLog
-    clock: Clock
     budget: Budget
-    owners: OwnerResolver | None = None
-
-    @property
-    def interval(self) -> Interval:
-        return Interval(self.settings.watch_interval_secs, self.settings.round_timeout_secs)
-
-    def pods_in(self, own: WatcherSettings) -> str:
-        """Where a tool's pods are looked for; empty where we may not."""
-        namespaces = self.settings.watch_namespaces
-        return own.namespace if not namespaces or own.namespace in namespaces else ""
-
-
-def scopes_of(watcher: Watcher, settings: Settings) -> list[Scope]:
-    """Where its kinds are read: in the whole cluster, or in each namespace that we are confined to."""
-    namespaces = settings.watch_namespaces
-    kinds = [kind for kind in watcher.reads if kind.namespaced or not namespaces]
-    return [Scope(kind, namespace) for kind in kinds for namespace in namespaces or ("",)]
+    spool: Spool | None
+    supervisor: Supervisor
+    clock: Clock
 
 
 @dataclass(frozen=True)
 class MonitoredSource:
-    """What is listened to of one source. is_installed: as far as is known. fill: of its buffer, where it has one."""
+    """is_installed: as far as is known. fill: of the buffer, where the source has one."""
 
+    origin: Origin
     monitor: SourceMonitor
-    is_installed: Callable[[], bool]
+    is_installed: Callable[[], Awaitable[bool]]
     fill: Callable[[], Fill] | None = None
 
 
-def start_pull_pipeline(watcher: Watcher, own: WatcherSettings, services: Services, supervisor: Supervisor) -> MonitoredSource:
-    settings, places = services.settings, scopes_of(watcher, services.settings)
-    origin = Origin(
-        watcher.name,
-        settings.cluster_id,
-        own.min_severity,
-        grace_secs=settings.resolve_grace_secs,
-        places=frozenset(map(str, places)),
-        is_confined=bool(settings.watch_namespaces),
-    )
-    intake = Reconciler(origin, services)
-    monitor = SourceMonitor(watcher.name, services.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
-    services.index.call_when_gone(intake.look_again)
-    interval = services.interval
-    kinds = [
-        ReportInformer(
-            services.client,
-            place,
-            watcher,
-            intake,
-            ask_again_secs=interval.interval_secs,
-            clock=services.clock,
-            owners=services.owners,
-            observe=monitor.observe,
-        )
-        for place in places
-    ]
-    detector = Detector(services.client, watcher, kinds, namespace=services.pods_in(own))
+class PullPipeline:
+    group = Group.LEADER
 
-    def page() -> dict[str, int]:
-        return services.ledger.page(watcher.name) | {"resolved": intake.resolved, "reopened": intake.reopened}
-
-    rounds = ReconcileLoop(watcher.name, kinds, intake, interval, page=page, look=detector.look, clock=services.clock)
-    supervisor.start(f"source/{watcher.name}/round", rounds.keep_going)
-    for kind in kinds:
-        supervisor.start(f"source/{watcher.name}/{kind.place}", kind.follow)
-    return MonitoredSource(monitor, lambda: detector.is_installed)
-
-
-class PushPipeline:
-    def __init__(self, watcher: PushWatcher, own: PushSettings, services: Services, self_identity: SelfIdentity) -> None:
-        """ConfigError: a setting of the watcher cannot be used."""
-        self.name = watcher.name
+    def __init__(self, watcher: Watcher, own: WatcherSettings, cluster: Cluster, services: Services) -> None:
+        settings, clock = services.settings, services.clock
+        self.origin = origin = Origin(cluster.id, watcher.name)
         self._services = services
-        spool = services.spool
-        self._inbox: Inbox = spool.inbox(watcher.name) if spool else MemoryInbox(watcher.name, capacity_events=own.buffer_events)
-        settings = services.settings
-        self.stream = PushedEvents(
-            watcher,
-            cluster_id=settings.cluster_id,
-            inbox=self._inbox,
-            services=services,
-            coalesce_secs=settings.coalesce_window_secs,
-            window_secs=settings.dedup_window_secs,
+        self._task = f"source/{origin}"
+        self._monitor = SourceMonitor(
+            origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady
         )
-        self._quiet = InactivityResolver(
-            watcher.name, resolve_after_secs=own.resolve_after_secs, index=services.index, writer=services.writer, clock=services.clock
+        kinds = scopes_of(watcher, settings)
+        policy = PullPolicy(
+            own.min_severity,
+            grace_secs=settings.resolve_grace_secs,
+            scopes=frozenset(Scope(kind.full_name, namespace) for kind, namespace in kinds),
+            is_confined=bool(settings.watch_namespaces),
         )
-        self._monitor = SourceMonitor(watcher.name, services.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
-        self.hook = Webhook(watcher, own, self_identity, self.stream, services.outcome_log, monitor=self._monitor)
-        self._detector = Detector(services.client, watcher, (), namespace=services.pods_in(own))
+        self._reconciler = Reconciler(
+            origin,
+            policy,
+            records=services.records,
+            writer=services.writer,
+            accounts=services.ledger,
+            capacity=services.budget,
+            clock=clock,
+        )
+        interval = Interval(settings.watch_interval_secs, settings.round_timeout_secs)
+        self._informers = [
+            ReportInformer(
+                cluster, kind, watcher, self._reconciler, namespace=namespace,
+                ask_again_secs=interval.interval_secs, clock=clock, observe=self._monitor.observe,
+            )
+            for kind, namespace in kinds
+        ]
+        self._detector = Detector(cluster, watcher, self._informers, namespace=_pods_namespace(own, settings))
+        self._loop = ReconcileLoop(
+            origin, self._informers, self._reconciler, interval, counts=self._counts, detect=self._detector.look, clock=clock
+        )
 
     @property
     def monitored(self) -> MonitoredSource:
-        """Whose pods cannot be seen, such as the API server's, is there if it ever posted."""
+        async def is_installed() -> bool:
+            return self._detector.is_installed
 
-        def is_installed() -> bool:
-            has_posted = self._monitor.last_post_at is not None
-            return has_posted or self._detector.is_installed or bool(self._services.index.of_source(self.name))
+        return MonitoredSource(self.origin, self._monitor, is_installed)
 
-        return MonitoredSource(self._monitor, is_installed, self.fill)
+    async def start(self) -> None:
+        # While this process did not work, another one may have changed records.
+        self._reconciler.recheck_all()
+        self._services.records.call_when_gone(self.origin, self._reconciler.recheck)
+        self._services.supervisor.start(f"{self._task}/reconcile", self._loop.run)
+        for informer in self._informers:
+            self._services.supervisor.start(f"{self._task}/{informer.scope}", informer.follow)
+
+    async def stop(self) -> None:
+        await self._services.supervisor.stop(f"{self._task}/")
+        self._services.records.call_when_gone(self.origin, None)
+
+    def _counts(self) -> dict[str, int]:
+        counts = self._services.ledger.page(self.origin)
+        return counts | {"resolved": self._reconciler.resolved, "reopened": self._reconciler.reopened}
+
+
+class PushPipeline:
+    """The processor works in the processes of its role; what only detects and resolves works where the leader is."""
+
+    def __init__(
+        self, watcher: PushWatcher, own: PushSettings, services: Services, *, cluster: Cluster | None, identity: SelfIdentity
+    ) -> None:
+        """cluster: None: nothing detects the tool's pods. identity: whose own acts are left out. ConfigError: a setting of the watcher
+        cannot be used.
+        """
+        settings, clock = services.settings, services.clock
+        self.origin = origin = Origin(settings.cluster_id, watcher.name)
+        self._records = services.records
+        self._inbox: Inbox = services.spool.inbox(origin) if services.spool else MemoryInbox(origin, capacity_events=own.buffer_events)
+        intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
+        self.webhook = Webhook(origin, watcher, own, identity, intake, services.ledger, monitor=self._monitor)
+        self.processor = PushProcessor(
+            origin,
+            watcher,
+            self._inbox,
+            store=services.store,
+            records=services.records,
+            cache=services.cache,
+            writer=services.writer,
+            accounts=services.ledger,
+            capacity=services.budget,
+            supervisor=services.supervisor,
+            clock=clock,
+            coalesce_secs=settings.coalesce_window_secs,
+            window_secs=settings.dedup_window_secs,
+        )
+        self.inactivity = InactivityResolver(
+            origin, services.records, services.writer, services.supervisor, resolve_after_secs=own.resolve_after_secs, clock=clock
+        )
+        detector = Detector(cluster, watcher, (), namespace=_pods_namespace(own, settings)) if cluster else None
+        self.detection = DetectionLoop(detector, origin, services) if detector else None
 
     @property
-    def fill(self) -> Callable[[], Fill]:
-        return lambda: self._inbox.fill
+    def monitored(self) -> MonitoredSource:
+        async def is_installed() -> bool:
+            """A tool whose pods cannot be seen, such as the API server, is there if it ever posted."""
+            is_detected = self.detection is not None and self.detection.is_installed
+            return is_detected or self._monitor.last_post_at is not None or await self._records.has_any(self.origin)
 
-    def start(self, supervisor: Supervisor) -> None:
-        keep_looking = partial(self._detector.keep_looking, interval_secs=self._services.interval.interval_secs, clock=self._services.clock)
-        supervisor.start(f"source/{self.name}/detect", keep_looking)
-        supervisor.start(f"source/{self.name}/quiet", self._quiet.keep_looking)
-        supervisor.start(f"stream/{self.name}/write", self.stream.write)
-        supervisor.start(f"stream/{self.name}/take", self.stream.take)
+        return MonitoredSource(self.origin, self._monitor, is_installed, self.fill)
+
+    def fill(self) -> Fill:
+        return self._inbox.fill
+
+
+class DetectionLoop:
+    """Detects a tool that posts: no reconcile loop does it for a push source."""
+
+    group = Group.LEADER
+
+    def __init__(self, detector: Detector, origin: Origin, services: Services) -> None:
+        self._detector = detector
+        self._services = services
+        self._task = f"source/{origin}/detect"
+
+    @property
+    def is_installed(self) -> bool:
+        return self._detector.is_installed
+
+    async def start(self) -> None:
+        interval_secs = self._services.settings.watch_interval_secs
+        detect = partial(self._detector.keep_looking, interval_secs=interval_secs, clock=self._services.clock)
+        self._services.supervisor.start(self._task, detect)
+
+    async def stop(self) -> None:
+        await self._services.supervisor.stop(self._task)
+
+
+def _pods_namespace(own: WatcherSettings, settings: Settings) -> str:
+    """Where a tool's pods are listed to detect it; empty where zenwatch may not list them."""
+    return own.namespace if not settings.watch_namespaces or own.namespace in settings.watch_namespaces else ""

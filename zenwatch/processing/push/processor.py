@@ -80,13 +80,13 @@ class PushProcessor:
         self._in_flight = InFlight(origin, accounts, is_durable=inbox.is_durable)
         self._pause = Pause(clock)
         inbox.call_when_taken(self._in_flight.accept)
-        accounts.outcome_log.also_search(self._find)
 
     @property
     def is_busy(self) -> bool:
         return self._in_flight.is_busy
 
     async def start(self) -> None:
+        self._accounts.outcome_log.also_search(self._origin, self._find)
         self._supervisor.start(f"push/{self._origin}/write", self.write)
         self._supervisor.start(f"push/{self._origin}/receive", self.receive)
 

@@ -50,7 +50,7 @@ class Mirror:
         self._fresh: dict[str, set[str]] = {}
         # Name → version of the deletion: the answer to an earlier write may still be on its way.
         self._gone: LRUCache[str, int] = LRUCache(maxsize=DELETIONS_REMEMBERED)
-        self._on_gone: dict[Origin, list[Callable[[str], None]]] = {}
+        self._on_gone: dict[Origin, Callable[[str], None]] = {}
         self._groups = TopGroups()
         self._total_bytes = 0
 
@@ -120,8 +120,10 @@ class Mirror:
     def total_bytes(self) -> int:
         return self._total_bytes
 
-    def call_when_gone(self, origin: Origin, call: Callable[[str], None]) -> None:
-        self._on_gone.setdefault(origin, []).append(call)
+    def call_when_gone(self, origin: Origin, call: Callable[[str], None] | None) -> None:
+        self._on_gone.pop(origin, None)
+        if call is not None:
+            self._on_gone[origin] = call
 
     # ------------------------------------------------------------ contract.RecordCache
 
@@ -137,7 +139,7 @@ class Mirror:
     def drop(self, name: str) -> None:
         if (known := self._records.pop(name, None)) is not None:
             self._count(known, None)
-            for call in self._on_gone.get(known.origin, ()):
+            if (call := self._on_gone.get(known.origin)) is not None:
                 call(name)
 
     # ------------------------------------------------------------ inside

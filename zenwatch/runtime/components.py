@@ -1,0 +1,35 @@
+"""Start components downstream first, stop them upstream first; a group of them alone where leadership or a role changes.
+
+In: components, in the order of the flow: whoever is handed something comes before whoever hands it on.  Out: nothing.
+Owns: which components run.
+Stops: stop() stops all that run.
+"""
+
+from collections.abc import Collection
+
+from zenwatch.contract import Component, Group
+
+ALL_GROUPS = frozenset(Group)
+
+
+class Components:
+    def __init__(self) -> None:
+        self._components: list[Component] = []
+        self._running: list[Component] = []
+
+    def add(self, *components: Component | None) -> None:
+        """None: the settings leave this component out."""
+        self._components += [component for component in components if component is not None]
+
+    async def start(self, groups: Collection[Group] = ALL_GROUPS) -> None:
+        """Start what does not run. ConfigError: a component cannot start; those before it run, and stop() stops them."""
+        for component in self._components:
+            if component.group in groups and component not in self._running:
+                self._running.append(component)
+                await component.start()
+
+    async def stop(self, groups: Collection[Group] = ALL_GROUPS) -> None:
+        for component in reversed(self._components):
+            if component.group in groups and component in self._running:
+                await component.stop()
+                self._running.remove(component)
