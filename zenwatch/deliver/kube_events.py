@@ -19,9 +19,10 @@ from zenwatch.contract import Clock
 from zenwatch.errors import AlreadyExists, Forbidden, NamespaceTerminating, NotFound, Permanent, Transient, ZenwatchError, first_line
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.metrics import KUBERNETES_EVENTS
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import Stored
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.runtime.backoff import backoff_secs
 from zenwatch.sdk.watcher import ApiResource
 
@@ -190,7 +191,7 @@ def _uid_of(found: Any, kind: ApiResource) -> str:
 
 def _event_object(told: _Told, namespace: str, uid: str) -> dict[str, Any]:
     """namespace: of the resource; empty for one of the whole cluster, whose Events lie in `default`, as client-go has it."""
-    resource, at = told.event.resource, rfc3339(told.at)
+    resource, at = told.event.resource, format_rfc3339(told.at)
     return {
         "apiVersion": "v1",
         "kind": EVENTS.kind,

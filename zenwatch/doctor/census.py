@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from zenwatch.config.core import Settings
-from zenwatch.doctor.check import moment_of
 from zenwatch.doctor.permissions import RECORDS, store_parts
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.model.record import CLUSTER_LABEL, Phase
+from zenwatch.model.timestamps import parse_rfc3339
 from zenwatch.sdk.watcher import ApiResource
 from zenwatch.sources.pull.detection import METADATA_ONLY
 
@@ -85,4 +85,4 @@ async def _metadata(client: KubeClient, call: Call, query: Mapping[str, str], ce
 def _written_at(metadata: Mapping[str, Any]) -> datetime | None:
     """When it was created or, as the API server notes for each writer, changed."""
     times = [metadata.get("creationTimestamp"), *(field.get("time") for field in metadata.get("managedFields") or ())]
-    return max((moment for moment in map(moment_of, times) if moment), default=None)
+    return max((moment for moment in map(parse_rfc3339, times) if moment), default=None)

@@ -15,8 +15,8 @@ import structlog
 
 from zenwatch.contract import Clock, Index, RecordWriter
 from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT, Ledger
-from zenwatch.model.event import rfc3339
 from zenwatch.model.finding import Severity
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.processing.pull.reconciler import Origin, Reconciler
@@ -127,15 +127,15 @@ class Housekeeping:
                 log.info("source_speaks_again", source=source)
             return
         if before is None:
-            log.warning("source_silent", source=source, reason=f"it is installed and has said nothing since {rfc3339(since)}")
+            log.warning("source_silent", source=source, reason=f"it is installed and has said nothing since {format_rfc3339(since)}")
         self._self_reporter.say(
             SelfFinding(
                 topic="source-silent",
                 about=source,
                 severity=Severity.HIGH,
-                title=f"{source} has said nothing since {rfc3339(since)}",
+                title=f"{source} has said nothing since {format_rfc3339(since)}",
                 remediation=f"See with zenwatch doctor whether it runs and can write or post. If it may be so silent: {_setting(source)}.",
-                details={"silentSince": rfc3339(since)},
+                details={"silentSince": format_rfc3339(since)},
             )
         )
 

@@ -14,9 +14,10 @@ import structlog
 from zenwatch.contract import Clock, DeadLetters, Store
 from zenwatch.errors import Closed, Conflict, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
 from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS, RECORDS_REOPENED, RECORDS_RESOLVED
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter
 from zenwatch.model.record import Status, Stored
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.model.write import Delete, Envelope, Outcome, SetStatus, Upsert, WriteRequest, WriteResult
 from zenwatch.runtime.backoff import backoff_secs
 from zenwatch.store.adaptive_limit import AdaptiveLimiter
@@ -187,7 +188,7 @@ class Writer:
             self._tell_once(refusal)
             return WriteResult(outcome=None)
         # Before the receipt: once the event is settled, nobody else has it.
-        await self._dead_letters.put(DeadLetter(order.event, first_line(refusal), rfc3339(self._clock.now())))
+        await self._dead_letters.put(DeadLetter(order.event, first_line(refusal), format_rfc3339(self._clock.now())))
         return WriteResult(Outcome.DEAD_LETTERED)
 
     def _tell_once(self, refusal: Permanent) -> None:

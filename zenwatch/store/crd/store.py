@@ -14,7 +14,7 @@ from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFou
 from zenwatch.kube.client import Call, KubeClient
 from zenwatch.kube.list_watch import Change, ListComplete, ListWatch, Page
 from zenwatch.metrics import RECORD_WRITES
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.record import (
     CLUSTER_LABEL,
     GROUP,
@@ -31,6 +31,7 @@ from zenwatch.model.record import (
     spec_of,
     stored_of,
 )
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.sdk.watcher import ApiResource
 
 RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
@@ -99,15 +100,15 @@ class CrdStore:
 
     async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
         call = Call("patch", RECORDS, stored.namespace, stored.name, "status")
-        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        first_seen = format_rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
         said = {
             "phase": status.phase,
             "count": status.count,
             "reopened": status.reopened,
             "firstSeen": first_seen,
-            "lastSeen": max(first_seen, rfc3339(status.seen_at or now)),
+            "lastSeen": max(first_seen, format_rfc3339(status.seen_at or now)),
             # null takes it away: a record that is open again was not resolved.
-            "resolvedAt": rfc3339(now) if status.phase == Phase.RESOLVED else None,
+            "resolvedAt": format_rfc3339(now) if status.phase == Phase.RESOLVED else None,
         } | ({"reason": status.reason} if status.reason is not None else {})
         body = {"metadata": {"resourceVersion": str(stored.version)}, "status": said}
         answer = await self._client.send(call, body=body, content_type=_MERGE_PATCH)
