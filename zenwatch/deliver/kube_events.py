@@ -18,12 +18,14 @@ from cachetools import TTLCache
 from zenwatch.contract import Clock
 from zenwatch.errors import AlreadyExists, Forbidden, NamespaceTerminating, NotFound, Permanent, Transient, ZenwatchError, first_line
 from zenwatch.kube.client import Call, KubeClient
+from zenwatch.log import OncePerMessage
 from zenwatch.metrics import KUBERNETES_EVENTS
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import Stored
 from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.runtime.backoff import backoff_secs
+from zenwatch.runtime.token_bucket import TokenBucket
 from zenwatch.sdk.watcher import ApiResource
 
 log = structlog.get_logger(component="announce")
@@ -60,11 +62,11 @@ class KubeEventAnnouncer:
         """burst: so many go at once after a silence; from then on rate_per_sec."""
         self._client = client
         self._clock = clock
-        self._bucket = TokenBucket(clock, rate_per_sec, burst)
+        self._bucket = TokenBucket(clock, rate_per_sec, burst=burst)
         self._queue: asyncio.Queue[_Told] = asyncio.Queue(maxsize=queue_events)
         # None: not served.
         self._kinds: TTLCache[tuple[str, str], ApiResource | None] = TTLCache(KINDS_KNOWN, KIND_KNOWN_SECS, timer=clock.monotonic_secs)
-        self._refusals: set[str] = set()
+        self._logged = OncePerMessage()
         self._is_dropping = False
         self._never = asyncio.Event()
 
@@ -106,7 +108,7 @@ class KubeEventAnnouncer:
                 # The resource went while its record was written, or its kind was never served here.
                 return "skipped"
             except Forbidden as exc:
-                self._tell_once(exc)
+                self._log_refusal(exc)
                 return "refused"
             except (Transient, Permanent) as exc:
                 failure: ZenwatchError = exc
@@ -141,32 +143,12 @@ class KubeEventAnnouncer:
         self._kinds[key] = kind = await self._client.find_kind(*place, resource.kind) if place else None
         return kind
 
-    def _tell_once(self, refusal: Forbidden) -> None:
+    def _log_refusal(self, refusal: Forbidden) -> None:
         """One line per verb and kind: neither a thousand events nor a hundred namespaces say more."""
         permission, _, _ = first_line(refusal).partition(" in ")
-        if permission not in self._refusals:
-            self._refusals.add(permission)
+        if self._logged.is_new(permission):
             advice = "deployments/events/rbac.yaml grants what Events need; add the kind there if it is not among them"
             log.warning("permission_missing", error=first_line(refusal), reason=advice)
-
-
-class TokenBucket:
-    """Tokens that come back at a rate. For one task: who waits, waits alone."""
-
-    def __init__(self, clock: Clock, rate_per_sec: float, burst: int) -> None:
-        self._clock = clock
-        self._rate = rate_per_sec
-        self._most = float(burst)
-        self._left = float(burst)
-        self._counted_at = clock.monotonic_secs()
-        self._never = asyncio.Event()
-
-    async def take(self) -> None:
-        now = self._clock.monotonic_secs()
-        self._left = min(self._most, self._left + (now - self._counted_at) * self._rate) - 1.0
-        self._counted_at = now
-        if self._left < 0.0:
-            await self._clock.wait(self._never, timeout_secs=-self._left / self._rate)
 
 
 def _group_version(resource: Resource) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
+from zenwatch.contract import Clock
 from zenwatch.errors import (
     AlreadyExists,
     Conflict,
@@ -31,6 +32,7 @@ from zenwatch.errors import (
 )
 from zenwatch.kube.access import Access
 from zenwatch.metrics import api_requests
+from zenwatch.runtime.clock import SystemClock
 from zenwatch.runtime.token_bucket import TokenBucket
 from zenwatch.sdk.watcher import ApiResource
 
@@ -95,9 +97,11 @@ _METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "upda
 
 
 class KubeClient:
-    def __init__(self, access: Access, *, timeout_secs: float, connections: int, rate_per_sec: float = 2000.0) -> None:
+    def __init__(
+        self, access: Access, *, timeout_secs: float, connections: int, rate_per_sec: float = 2000.0, clock: Clock | None = None
+    ) -> None:
         self._access = access
-        self._pace = TokenBucket(rate_per_sec)
+        self._rate_limit = TokenBucket(clock or SystemClock(), rate_per_sec)
         self._timeout_secs = timeout_secs
         # Answers are small or come from the same machine room: compressing them costs the API server more than it saves.
         headers = {"Accept-Encoding": "identity", "User-Agent": "zenwatch"}
@@ -137,7 +141,7 @@ class KubeClient:
         """send(), and how many bytes the answer had."""
         sent = None if body is None else orjson.dumps(body)
         # Before the clock starts: a server that was not asked cannot have been slow.
-        await self._pace.take()
+        await self._rate_limit.take()
         try:
             async with asyncio.timeout(self._timeout_secs):
                 async with await self._open(call, query, sent, content_type, accept) as answer:
@@ -180,7 +184,7 @@ class KubeClient:
     async def date(self) -> datetime:
         """What the API server's clock shows, cut off to the second. Transient: it does not tell."""
         call = Discovery(_REVIEWS.group, _REVIEWS.version)
-        await self._pace.take()
+        await self._rate_limit.take()
         try:
             async with asyncio.timeout(self._timeout_secs), await self._open(call, None, None, JSON, JSON) as answer:
                 return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
@@ -193,7 +197,7 @@ class KubeClient:
 
     async def stream(self, call: Call | Discovery, *, query: Mapping[str, str], accept: str, idle_secs: float) -> AsyncIterator[bytes]:
         """The lines of a watch, each one JSON value. Ends when the server ends it; Transient when idle_secs pass without a byte."""
-        await self._pace.take()
+        await self._rate_limit.take()
         try:
             async with asyncio.timeout(self._timeout_secs):
                 answer = await self._open(call, query, None, JSON, accept)

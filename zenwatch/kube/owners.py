@@ -17,6 +17,7 @@ from cachetools import TTLCache
 from zenwatch.contract import Clock
 from zenwatch.errors import Expired, Forbidden, Permanent, Transient, first_line
 from zenwatch.kube.client import Call, KubeClient
+from zenwatch.log import OncePerMessage
 from zenwatch.model.finding import Resource
 from zenwatch.sdk.watcher import ApiResource
 
@@ -75,7 +76,7 @@ class Owners:
         self._refused: TTLCache[_Place, bool] = TTLCache(PLACES_KNOWN, REFUSED_SECS, timer=timer)
         # A lock lives as long as somebody holds it or waits for it.
         self._locks: WeakValueDictionary[_Place, asyncio.Lock] = WeakValueDictionary()
-        self._told: set[str] = set()
+        self._logged = OncePerMessage()
 
     async def controller_of(self, resource: Resource) -> Resource:
         """The topmost controller; the resource itself where it has none, or nobody can or may know. Raises Transient: ask again."""
@@ -113,7 +114,7 @@ class Owners:
             return await self._get(kind, place, key)
         except Forbidden as exc:
             self._refused[place] = True
-            self._tell_once(exc)
+            self._log_refusal(exc)
             return _NOBODY
         except Expired as exc:
             # A page of our list, not the place in the reports that the caller reads: it need not begin anew.
@@ -156,11 +157,10 @@ class Owners:
         owner = self._owners[key] = _owner_in(answer.get("metadata") or {})
         return owner
 
-    def _tell_once(self, refusal: Forbidden) -> None:
+    def _log_refusal(self, refusal: Forbidden) -> None:
         """One line per verb and kind: a hundred namespaces do not say more."""
         permission, _, _ = first_line(refusal).partition(" in ")
-        if permission not in self._told:
-            self._told.add(permission)
+        if self._logged.is_new(permission):
             log.warning("permission_missing", error=first_line(refusal), reason="what is found there stays with what the tool names")
 
 

@@ -13,6 +13,7 @@ import structlog
 from zenwatch.contract import Clock
 from zenwatch.errors import NotFound, Permanent, ZenwatchError, first_line
 from zenwatch.kube.client import Call, KubeClient
+from zenwatch.log import OncePerMessage
 from zenwatch.metrics import TOOL_INSTALLED
 from zenwatch.sdk.watcher import ApiResource, PushWatcher, Watcher
 from zenwatch.sources.pull.informer import ReportInformer, State
@@ -33,7 +34,7 @@ class Detector:
         self._namespace = namespace
         self._is_installed: bool | None = None
         self._pods_refused = False
-        self._told: set[str] = set()
+        self._logged = OncePerMessage()
 
     @property
     def is_installed(self) -> bool:
@@ -79,7 +80,7 @@ class Detector:
         try:
             return await self._client.served(group, version)
         except Permanent as exc:
-            self._tell_once(exc)
+            self._log_refusal(exc)
             return None
 
     def _read_kinds(self) -> list[str]:
@@ -98,13 +99,12 @@ class Detector:
         except Permanent as exc:
             # It only costs this hint; the reports are read all the same.
             self._pods_refused = True
-            self._tell_once(exc)
+            self._log_refusal(exc)
             return []
         return [f"pods in {self._namespace}"] if has_pods else []
 
-    def _tell_once(self, refusal: Permanent) -> None:
-        if (sentence := first_line(refusal)) not in self._told:
-            self._told.add(sentence)
+    def _log_refusal(self, refusal: Permanent) -> None:
+        if self._logged.is_new(sentence := first_line(refusal)):
             log.warning("detection_refused", source=self._watcher.name, error=sentence)
 
 
