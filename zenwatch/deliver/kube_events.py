@@ -17,7 +17,11 @@ from cachetools import TTLCache
 
 from zenwatch.contract import Clock
 from zenwatch.errors import AlreadyExists, Forbidden, NamespaceTerminating, NotFound, Permanent, Transient, ZenwatchError, first_line
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import find_kind
+from zenwatch.kube.http.request import ONE_METADATA, Call
+from zenwatch.kube.http.status_errors import permission_of
+from zenwatch.kube.kinds import EVENTS
 from zenwatch.log import OncePerMessage
 from zenwatch.metrics import KUBERNETES_EVENTS
 from zenwatch.model.event import Event
@@ -31,8 +35,6 @@ from zenwatch.sdk.watcher import ApiResource
 log = structlog.get_logger(component="announce")
 
 REASON = "CriticalFinding"
-EVENTS = ApiResource("", "v1", "events", "Event")
-METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 # What events.k8s.io takes as a note, counted in bytes; core/v1 has no limit of its own.
 MESSAGE_BYTES = 1024
 # As in the writer: with back-off about 4 s. An Event is worth less than a record, so nobody tries again after that.
@@ -124,7 +126,7 @@ class KubeEventAnnouncer:
         if kind is None or (kind.namespaced and not resource.namespace):
             return "skipped"
         namespace = resource.namespace if kind.namespaced else ""
-        found = await self._client.send(Call("get", kind, namespace, resource.name), accept=METADATA_ONLY)
+        found = await self._client.send(Call("get", kind, namespace, resource.name), accept=ONE_METADATA)
         made = _event_object(told, namespace, _uid_of(found, kind))
         try:
             await self._client.send(Call("create", EVENTS, made["metadata"]["namespace"]), body=made)
@@ -140,13 +142,12 @@ class KubeEventAnnouncer:
             return self._kinds[key]
         except KeyError:
             place = _group_version(resource)
-        self._kinds[key] = kind = await self._client.find_kind(*place, resource.kind) if place else None
+        self._kinds[key] = kind = await find_kind(self._client, *place, resource.kind) if place else None
         return kind
 
     def _log_refusal(self, refusal: Forbidden) -> None:
         """One line per verb and kind: neither a thousand events nor a hundred namespaces say more."""
-        permission, _, _ = first_line(refusal).partition(" in ")
-        if self._logged.is_new(permission):
+        if self._logged.is_new(permission_of(refusal)):
             advice = "deployments/events/rbac.yaml grants what Events need; add the kind there if it is not among them"
             log.warning("permission_missing", error=first_line(refusal), reason=advice)
 

@@ -23,14 +23,17 @@ from zenwatch.deliver.kube_events import KubeEventAnnouncer
 from zenwatch.errors import ConfigError, NotFound
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
-from zenwatch.kube.owners import Owners
+from zenwatch.kube.cluster import Cluster
+from zenwatch.kube.discovery import own_user_name, served_plurals
+from zenwatch.kube.owners import ControllerFinder
+from zenwatch.kube.scopes import scopes_of
 from zenwatch.metrics import Ledger
 from zenwatch.model.record import GROUP, PLURAL, VERSION
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.runtime.housekeeping import Housekeeping
-from zenwatch.runtime.pipelines import PushPipeline, Services, scopes_of, start_pull_pipeline
+from zenwatch.runtime.pipelines import PushPipeline, Services, start_pull_pipeline
 from zenwatch.runtime.plugins import installed_watchers, settings_of
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity, Watcher
@@ -80,7 +83,7 @@ class App:
             if isinstance(watcher, PushWatcher) and isinstance(own, PushSettings) and own.enabled
         ]
         self._housekeeping = Housekeeping(self._services, pushed=[line.name for line in self._push])
-        served = partial(self._client.served, GROUP, VERSION)
+        served = partial(served_plurals, self._client, GROUP, VERSION)
         self._health = Readiness(clock=self._clock, served_kinds=served, kind=PLURAL, buffers={line.name: line.fill for line in self._push})
         self._server = Server(
             [line.hook for line in self._push], self._config, self._health, introspection_routes(self._services, self._housekeeping)
@@ -138,9 +141,10 @@ class App:
         )
         index = StoredIndex(store)
         writer = Writer(store, queue_writes=2 * most, clock=clock, concurrency=most, dead_letters=self._spool)
+        owners = ControllerFinder(self._client, clock=clock) if settings.group_by_owner else None
         return Services(
             settings=settings,
-            client=self._client,
+            cluster=Cluster(settings.cluster_id, self._client, owners),
             store=store,
             index=index,
             dedup=Dedup(index),
@@ -150,7 +154,6 @@ class App:
             outcome_log=OutcomeLog(clock),
             clock=clock,
             budget=Budget(index, records=settings.record_budget, size_bytes=settings.record_budget_bytes),
-            owners=Owners(self._client, clock=clock) if settings.group_by_owner else None,
         )
 
     def _client_for(self, access: Access) -> KubeClient:
@@ -162,12 +165,13 @@ class App:
             # A watch holds its connection: one per place and per part of the store, and some for lists and detection.
             connections=settings.write_concurrency + reads + len(settings.watch_namespaces) + 8,
             rate_per_sec=settings.api_rate,
+            clock=self._clock,
         )
 
     async def _learn_who_we_are(self) -> None:
         """Our own writes come back as audit events. Where the API server is too old to say who we are, our user agent tells."""
         try:
-            self._account = await self._client.whoami()
+            self._account = await own_user_name(self._client)
         except NotFound:
             log.debug("account_unknown")
 
