@@ -18,6 +18,30 @@ KEYS = frozenset(
 )
 
 
+# Messages may name objects, of which there are any number.
+MOST_MESSAGES = 1000
+
+
+class OncePerMessage:
+    """Which messages were logged since clear(): a missing permission meets every write, and one line is as useful as a thousand."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def is_new(self, message: str) -> bool:
+        """Whether the message has to be logged. Asking counts as logging it."""
+        if message in self._logged:
+            return False
+        if len(self._logged) >= MOST_MESSAGES:
+            self._logged.clear()
+        self._logged.add(message)
+        return True
+
+    def clear(self) -> None:
+        """What failed works again: the next failure is news."""
+        self._logged.clear()
+
+
 def _in_reading_order(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
     """When, how grave and what first: that is what a person looks for in a JSON line."""
     first = {key: line.pop(key) for key in ("timestamp", "level", "event") if key in line}

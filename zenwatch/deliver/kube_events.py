@@ -17,19 +17,24 @@ from cachetools import TTLCache
 
 from zenwatch.contract import Clock
 from zenwatch.errors import AlreadyExists, Forbidden, NamespaceTerminating, NotFound, Permanent, Transient, ZenwatchError, first_line
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import find_kind
+from zenwatch.kube.http.request import ONE_METADATA, Call
+from zenwatch.kube.http.status_errors import permission_of
+from zenwatch.kube.kinds import EVENTS
+from zenwatch.log import OncePerMessage
 from zenwatch.metrics import KUBERNETES_EVENTS
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import Stored
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.runtime.backoff import backoff_secs
+from zenwatch.runtime.token_bucket import TokenBucket
 from zenwatch.sdk.watcher import ApiResource
 
 log = structlog.get_logger(component="announce")
 
 REASON = "CriticalFinding"
-EVENTS = ApiResource("", "v1", "events", "Event")
-METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 # What events.k8s.io takes as a note, counted in bytes; core/v1 has no limit of its own.
 MESSAGE_BYTES = 1024
 # As in the writer: with back-off about 4 s. An Event is worth less than a record, so nobody tries again after that.
@@ -59,11 +64,11 @@ class KubeEventAnnouncer:
         """burst: so many go at once after a silence; from then on rate_per_sec."""
         self._client = client
         self._clock = clock
-        self._bucket = TokenBucket(clock, rate_per_sec, burst)
+        self._bucket = TokenBucket(clock, rate_per_sec, burst=burst)
         self._queue: asyncio.Queue[_Told] = asyncio.Queue(maxsize=queue_events)
         # None: not served.
         self._kinds: TTLCache[tuple[str, str], ApiResource | None] = TTLCache(KINDS_KNOWN, KIND_KNOWN_SECS, timer=clock.monotonic_secs)
-        self._refusals: set[str] = set()
+        self._logged = OncePerMessage()
         self._is_dropping = False
         self._never = asyncio.Event()
 
@@ -105,7 +110,7 @@ class KubeEventAnnouncer:
                 # The resource went while its record was written, or its kind was never served here.
                 return "skipped"
             except Forbidden as exc:
-                self._tell_once(exc)
+                self._log_refusal(exc)
                 return "refused"
             except (Transient, Permanent) as exc:
                 failure: ZenwatchError = exc
@@ -121,7 +126,7 @@ class KubeEventAnnouncer:
         if kind is None or (kind.namespaced and not resource.namespace):
             return "skipped"
         namespace = resource.namespace if kind.namespaced else ""
-        found = await self._client.send(Call("get", kind, namespace, resource.name), accept=METADATA_ONLY)
+        found = await self._client.send(Call("get", kind, namespace, resource.name), accept=ONE_METADATA)
         made = _event_object(told, namespace, _uid_of(found, kind))
         try:
             await self._client.send(Call("create", EVENTS, made["metadata"]["namespace"]), body=made)
@@ -137,35 +142,14 @@ class KubeEventAnnouncer:
             return self._kinds[key]
         except KeyError:
             place = _group_version(resource)
-        self._kinds[key] = kind = await self._client.find_kind(*place, resource.kind) if place else None
+        self._kinds[key] = kind = await find_kind(self._client, *place, resource.kind) if place else None
         return kind
 
-    def _tell_once(self, refusal: Forbidden) -> None:
+    def _log_refusal(self, refusal: Forbidden) -> None:
         """One line per verb and kind: neither a thousand events nor a hundred namespaces say more."""
-        permission, _, _ = first_line(refusal).partition(" in ")
-        if permission not in self._refusals:
-            self._refusals.add(permission)
+        if self._logged.is_new(permission_of(refusal)):
             advice = "deployments/events/rbac.yaml grants what Events need; add the kind there if it is not among them"
             log.warning("permission_missing", error=first_line(refusal), reason=advice)
-
-
-class TokenBucket:
-    """Tokens that come back at a rate. For one task: who waits, waits alone."""
-
-    def __init__(self, clock: Clock, rate_per_sec: float, burst: int) -> None:
-        self._clock = clock
-        self._rate = rate_per_sec
-        self._most = float(burst)
-        self._left = float(burst)
-        self._counted_at = clock.monotonic_secs()
-        self._never = asyncio.Event()
-
-    async def take(self) -> None:
-        now = self._clock.monotonic_secs()
-        self._left = min(self._most, self._left + (now - self._counted_at) * self._rate) - 1.0
-        self._counted_at = now
-        if self._left < 0.0:
-            await self._clock.wait(self._never, timeout_secs=-self._left / self._rate)
 
 
 def _group_version(resource: Resource) -> tuple[str, str] | None:
@@ -190,7 +174,7 @@ def _uid_of(found: Any, kind: ApiResource) -> str:
 
 def _event_object(told: _Told, namespace: str, uid: str) -> dict[str, Any]:
     """namespace: of the resource; empty for one of the whole cluster, whose Events lie in `default`, as client-go has it."""
-    resource, at = told.event.resource, rfc3339(told.at)
+    resource, at = told.event.resource, format_rfc3339(told.at)
     return {
         "apiVersion": "v1",
         "kind": EVENTS.kind,

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from zenwatch.config.core import Settings
-from zenwatch.doctor.check import moment_of
 from zenwatch.doctor.permissions import RECORDS, store_parts
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.http.request import LIST_METADATA, Call
 from zenwatch.model.record import CLUSTER_LABEL, Phase
+from zenwatch.model.timestamps import parse_rfc3339
 from zenwatch.sdk.watcher import ApiResource
-from zenwatch.sources.pull.detection import METADATA_ONLY
 
 PAGE_OBJECTS = 500
 # A guess at what a person waits for: 20,000 objects are 40 requests. The rest is said to be more.
@@ -73,7 +73,7 @@ async def count_open(client: KubeClient, settings: Settings) -> dict[str, Census
 async def _metadata(client: KubeClient, call: Call, query: Mapping[str, str], census: Census) -> AsyncIterator[Mapping[str, Any]]:
     place: dict[str, str] = {}
     for _ in range(MOST_PAGES):
-        page = await client.send(call, query={"limit": str(PAGE_OBJECTS), **query, **place}, accept=METADATA_ONLY)
+        page = await client.send(call, query={"limit": str(PAGE_OBJECTS), **query, **place}, accept=LIST_METADATA)
         for entry in page.get("items") or ():
             yield entry.get("metadata") or {}
         if not (token := (page.get("metadata") or {}).get("continue")):
@@ -85,4 +85,4 @@ async def _metadata(client: KubeClient, call: Call, query: Mapping[str, str], ce
 def _written_at(metadata: Mapping[str, Any]) -> datetime | None:
     """When it was created or, as the API server notes for each writer, changed."""
     times = [metadata.get("creationTimestamp"), *(field.get("time") for field in metadata.get("managedFields") or ())]
-    return max((moment for moment in map(moment_of, times) if moment), default=None)
+    return max((moment for moment in map(parse_rfc3339, times) if moment), default=None)

@@ -54,12 +54,3 @@ def span(secs: float) -> str:
 def since(moment: datetime, now: datetime) -> str:
     """3 minutes ago."""
     return f"{span((now - moment).total_seconds())} ago"
-
-
-def moment_of(text: object) -> datetime | None:
-    """An RFC 3339 time; None where it is none."""
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return moment if moment and moment.tzinfo else None

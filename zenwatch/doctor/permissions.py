@@ -12,9 +12,11 @@ from typing import Any
 
 from zenwatch.config.core import Settings
 from zenwatch.errors import Forbidden, NotFound
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import own_user_name
+from zenwatch.kube.http.request import Call
+from zenwatch.kube.scopes import scopes_of
 from zenwatch.model.record import GROUP, KIND, PLURAL, VERSION
-from zenwatch.runtime.pipelines import scopes_of
 from zenwatch.sdk.watcher import ApiResource, Watcher
 
 RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
@@ -48,7 +50,7 @@ class Permission:
 
 
 def read_needs(watcher: Watcher, settings: Settings) -> list[Permission]:
-    return [Permission(verb, place.resource, place.namespace) for place in scopes_of(watcher, settings) for verb in READ_VERBS]
+    return [Permission(verb, resource, namespace) for resource, namespace in scopes_of(watcher, settings) for verb in READ_VERBS]
 
 
 def store_parts(settings: Settings) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ class Account:
         if self._user:
             return self._user
         try:
-            return await self._client.whoami()
+            return await own_user_name(self._client)
         except NotFound:
             return "the account that was used (the API server is older than 1.28 and does not say who that is)"
 

@@ -13,7 +13,9 @@ from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.permissions import RECORDS
 from zenwatch.doctor.schema import Differences, compare
 from zenwatch.errors import Forbidden, NotFound, ZenwatchError, first_line
-from zenwatch.kube.client import Call, Discovery, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import served_plurals
+from zenwatch.kube.http.request import Call, Discovery
 from zenwatch.sdk.watcher import ApiResource
 
 AREA = "store"
@@ -52,7 +54,7 @@ class Served:
 async def find(client: KubeClient, kinds: Sequence[ApiResource]) -> Served:
     """Raises what KubeClient.send does."""
     found = Served()
-    plurals = {place: await client.served(*place) for place in dict.fromkeys((kind.group, kind.version) for kind in kinds)}
+    plurals = {place: await served_plurals(client, *place) for place in dict.fromkeys((kind.group, kind.version) for kind in kinds)}
     versions = {kind.group: await _versions(client, kind.group) for kind in kinds if kind.plural not in plurals[kind.group, kind.version]}
     for kind in kinds:
         if kind.plural in plurals[kind.group, kind.version]:
@@ -62,7 +64,7 @@ async def find(client: KubeClient, kinds: Sequence[ApiResource]) -> Served:
         for version in versions[kind.group]:
             place = (kind.group, version)
             if place not in plurals:
-                plurals[place] = await client.served(*place)
+                plurals[place] = await served_plurals(client, *place)
             if kind.plural in plurals[place]:
                 others.append(version)
         if others:

@@ -20,9 +20,9 @@ from zenwatch.doctor.served import Served, find
 from zenwatch.doctor.storage import not_asked
 from zenwatch.errors import Forbidden, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
-from zenwatch.runtime.pipelines import scopes_of
+from zenwatch.kube.kinds import PODS
+from zenwatch.kube.scopes import scopes_of
 from zenwatch.sdk.watcher import AnyWatcher, ApiResource, PushWatcher, Watcher
-from zenwatch.sources.pull.detection import PODS
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def _look_at_reports(
     watcher: Watcher, own: WatcherSettings, pods: Census | ZenwatchError | None, around: Surroundings
 ) -> list[Check]:
     name = watcher.name
-    kinds = list(dict.fromkeys(place.resource for place in scopes_of(watcher, around.settings)))
+    kinds = list(dict.fromkeys(resource for resource, _ in scopes_of(watcher, around.settings)))
     try:
         served = await find(around.client, kinds)
     except ZenwatchError as exc:
@@ -124,10 +124,10 @@ async def _reports(watcher: Watcher, served: Served, around: Surroundings) -> tu
     said = around.process.source(watcher.name)
     if said and said.last_data_at and not any(kind.label_selector for kind in served.kinds):
         return whole, None
-    for place in scopes_of(watcher, around.settings):
-        if place.resource in served.kinds:
+    for resource, namespace in scopes_of(watcher, around.settings):
+        if resource in served.kinds:
             try:
-                whole.add(await census.count(around.client, place.resource, place.namespace))
+                whole.add(await census.count(around.client, resource, namespace))
             except ZenwatchError as exc:
                 refusal = exc
     return whole, refusal

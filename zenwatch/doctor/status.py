@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from zenwatch.doctor.check import moment_of
 from zenwatch.model.queue import Fill
+from zenwatch.model.timestamps import parse_rfc3339
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class SourceStatus:
     def of(cls, said: Mapping[str, Any]) -> Self:
         fields = said.get("missing_fields")
         return cls(
-            last_data_at=moment_of(said.get("last_data_at")),
-            last_post_at=moment_of(said.get("last_post_at")),
+            last_data_at=parse_rfc3339(said.get("last_data_at")),
+            last_post_at=parse_rfc3339(said.get("last_post_at")),
             last_sender=str(said.get("last_sender") or ""),
             open_records=_number(said, "open"),
-            silent_since=moment_of(said.get("silent_since")),
+            silent_since=parse_rfc3339(said.get("silent_since")),
             missing_fields=tuple(map(str, fields)) if isinstance(fields, list) else (),
             buffer=_fill(_part(said, "buffer")),
         )
@@ -70,7 +70,7 @@ class Status:
         sources, writes = _part(said, "sources"), _part(said, "writes")
         return cls(
             version=str(said.get("version") or ""),
-            started_at=moment_of(said.get("started_at")),
+            started_at=parse_rfc3339(said.get("started_at")),
             sources={name: SourceStatus.of(_part(sources, name)) for name in sources},
             budget=_budget(_part(said, "budget")),
             retries=_number(writes, "retries"),

@@ -12,7 +12,9 @@ from statistics import median
 from zenwatch.contract import Clock
 from zenwatch.doctor.check import Check, Level, span
 from zenwatch.errors import Permanent, ZenwatchError, first_line
-from zenwatch.kube.client import Discovery, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import server_time
+from zenwatch.kube.http.request import Discovery
 
 AREA = "cluster"
 TRIES = 5
@@ -43,7 +45,7 @@ async def look(client: KubeClient, clock: Clock, server: str) -> View:
     answers = _answers(median(took_secs[1:]), server)
     asked_at = clock.now()
     try:
-        shown = await client.date()
+        shown = await server_time(client)
     except ZenwatchError as exc:
         return View([answers, Check(AREA, "clock", Level.UNKNOWN, first_line(exc))], is_clear=True)
     ahead_secs = skew_secs(shown, asked_at, clock.now())

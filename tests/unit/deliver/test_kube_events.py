@@ -17,8 +17,9 @@ from tests.support.fakes.clock import START, FakeClock
 from tests.support.paths import ROOT
 from tests.support.tasks import background, until
 from zenwatch.deliver.kube_events import KIND_KNOWN_SECS, MESSAGE_BYTES, TRIES, KubeEventAnnouncer
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
+from zenwatch.model.timestamps import format_rfc3339
 
 CORE, NGINX, EVENTS = "/api/v1", "/api/v1/namespaces/default/pods/nginx", "/api/v1/namespaces/default/events"
 KINDS = body(
@@ -106,7 +107,7 @@ async def test_a_critical_record_makes_an_event_that_describe_finds() -> None:
     assert made["metadata"]["name"].startswith(f"{event.name}.")
     assert (made["type"], made["reason"], made["source"], made["count"]) == ("Warning", "CriticalFinding", {"component": "zenwatch"}, 1)
     assert made["reportingComponent"] == "zen.kube-zen.io/zenwatch"
-    assert made["firstTimestamp"] == made["lastTimestamp"] == rfc3339(START)
+    assert made["firstTimestamp"] == made["lastTimestamp"] == format_rfc3339(START)
     assert made["message"] == f"CVE-2026-1 in zlib 1.2 (trivy, score 94): Upgrade zlib to 1.3; record default/{event.name}"
 
 

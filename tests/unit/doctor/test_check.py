@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.doctor_cluster import NOW
-from zenwatch.doctor.check import Check, Level, exit_code, moment_of, since
+from zenwatch.doctor.check import Check, Level, exit_code, since
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,3 @@ def test_the_worst_line_makes_the_exit_code(levels: list[Level], code: int) -> N
 def test_an_age_is_said_in_its_largest_unit(secs: float, said: str) -> None:
     """A clock that is a little behind makes no negative ages."""
     assert since(NOW - timedelta(seconds=secs), NOW) == said
-
-
-@pytest.mark.parametrize("text", [None, 5, "", "yesterday", "2026-01-01", "2026-01-01T12:00:00"])
-def test_what_is_no_moment_is_none(text: object) -> None:
-    """A time without a zone could be any."""
-    assert moment_of(text) is None
-
-
-def test_a_moment_is_read_as_the_api_server_writes_it() -> None:
-    """With a Z, and with fractions as in managedFields of a Lease."""
-    assert moment_of("2026-01-01T12:00:00Z") == NOW
-    assert moment_of("2026-01-01T12:00:00.000000Z") == NOW

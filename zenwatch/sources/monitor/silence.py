@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from zenwatch.contract import Clock
+from zenwatch.model.timestamps import parse_rfc3339
 
 # A scan writes its reports within minutes of each other: a pause of less is no pause. A guess.
 BURST_SECS = 60.0
@@ -95,7 +96,7 @@ class SilenceDetector:
 
 def written_at(report: Mapping[str, Any]) -> datetime | None:
     """When a Kubernetes object was written last, by whomever. None: it does not say."""
-    return max((moment for said in _times_of(report.get("metadata")) if (moment := _moment_of(said))), default=None)
+    return max((moment for said in _times_of(report.get("metadata")) if (moment := parse_rfc3339(said))), default=None)
 
 
 def _times_of(metadata: Any) -> Iterator[Any]:
@@ -105,12 +106,3 @@ def _times_of(metadata: Any) -> Iterator[Any]:
         for writer in islice(writers, _MOST_WRITERS) if isinstance(writers, list) else ():
             if isinstance(writer, Mapping):
                 yield writer.get("time")
-
-
-def _moment_of(said: Any) -> datetime | None:
-    """RFC 3339, so with a zone: without one nobody knows when it was."""
-    try:
-        moment = datetime.fromisoformat(said) if isinstance(said, str) else None
-        return moment.astimezone(UTC) if moment is not None and moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None

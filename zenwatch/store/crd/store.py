@@ -6,9 +6,12 @@ from typing import Any
 
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.http.request import Call
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.kube.list_watch import Change, ListComplete, ListWatch, Page
-from zenwatch.kube.records import CLUSTER_LABEL, RECORDS, REPORT_ANNOTATION, SPEC_HASH_ANNOTATION, namespace_of, object_of, stored_of
+from zenwatch.kube.records import CLUSTER_LABEL, REPORT_ANNOTATION, SPEC_HASH_ANNOTATION, namespace_of, object_of, stored_of
+from zenwatch.kube.paging import listed_objects
 from zenwatch.metrics import RECORD_WRITES
 from zenwatch.model.event import Event
 from zenwatch.model.record import Phase, Status, Stored, spec_of
@@ -106,16 +109,9 @@ class CrdStore:
     async def find(self, query: str) -> AsyncIterator[Mapping[str, Any]]:
         """Every record of this name or key. Keys cannot be selected by the API server: all records are read, page by page."""
         for part in self._parts:
-            place: dict[str, str] = {}
-            while True:
-                call = Call("list", RECORDS, part)
-                page = await self._client.send(call, query={"limit": "500", "labelSelector": self._selector, **place})
-                for record in page["items"]:
-                    if query in (record["metadata"]["name"], record["spec"].get("key")):
-                        yield record
-                if not (token := page["metadata"].get("continue")):
-                    break
-                place = {"continue": token}
+            async for record in listed_objects(self._client, Call("list", RECORDS, part), query={"labelSelector": self._selector}):
+                if query in (record["metadata"]["name"], record["spec"].get("key")):
+                    yield record
 
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         follower = ListWatch(self._client, RECORDS, namespace=part, label_selector=self._selector)
