@@ -1,9 +1,8 @@
 """The Kubernetes kinds that zenwatch itself reads or writes, beside those that watchers declare."""
 
-from zenwatch.model.record import GROUP, KIND, PLURAL, VERSION
 from zenwatch.sdk.watcher import ApiResource
 
-RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
+RECORDS = ApiResource("zen.kube-zen.io", "v1", "zenagentevents", "ZenAgentEvent")
 PODS = ApiResource("", "v1", "pods", "Pod")
 REPLICA_SETS = ApiResource("apps", "v1", "replicasets", "ReplicaSet")
 JOBS = ApiResource("batch", "v1", "jobs", "Job")

@@ -10,26 +10,21 @@ import orjson
 import structlog
 
 from zenwatch.config.core import seconds_of
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource
 from zenwatch.model.record import FACETS, SIZE_UNIT_BYTES, Phase, Stored, spec_of
 from zenwatch.model.refs import Origin, ReportRef
 from zenwatch.model.timestamps import unix_secs
-from zenwatch.sdk.watcher import ApiResource
 
-GROUP = "zen.kube-zen.io"
-VERSION = "v1"
-KIND = "ZenAgentEvent"
-PLURAL = "zenagentevents"
-RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
-CLUSTER_LABEL = f"{GROUP}/cluster"
-SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"
+CLUSTER_LABEL = f"{RECORDS.group}/cluster"
+SPEC_HASH_ANNOTATION = f"{RECORDS.group}/spec-hash"
 log = structlog.get_logger(component="records")
 
 # The report that held the finding last: kind/namespace/name. After a restart only this shows whether that report is there and was read.
-REPORT_ANNOTATION = f"{GROUP}/report"
+REPORT_ANNOTATION = f"{RECORDS.group}/report"
 # How long the record is kept, in place of EVENT_TTL.
-TTL_ANNOTATION = f"{GROUP}/ttl"
+TTL_ANNOTATION = f"{RECORDS.group}/ttl"
 # What the API server accepts as a namespace's name.
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -43,8 +38,8 @@ def object_of(event: Event, *, namespace: str, hash_of_spec: str, report: Report
     """The whole object as it is created. It has no status: the CRD's defaults are what a new record needs."""
     annotations = {SPEC_HASH_ANNOTATION: hash_of_spec} | ({REPORT_ANNOTATION: str(report)} if report else {})
     return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
+        "apiVersion": f"{RECORDS.group}/{RECORDS.version}",
+        "kind": RECORDS.kind,
         "metadata": {
             "name": event.name,
             "namespace": namespace,

@@ -1,9 +1,4 @@
-"""Roll findings up: one record per source and resource for those that have no room of their own.
-
-In: events that have no room.  Out: the event that stands for all of a resource, with how many of each severity.
-Owns: the names that are rolled up, each with its severity and score, and the tally of each resource.
-Stops: nothing to stop; after a restart the tools' reports say it again.
-"""
+"""Roll findings up: one record per origin and resource stands for those that have no space for records of their own."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +9,7 @@ from zenwatch.model.finding import Severity
 from zenwatch.processing.event.score import BANDS, score
 
 PREFIX, EVENT_TYPE = "rollup-", "rollup"
-# What scores as much has a record of its own, budget or not.
+# A finding with such a score has a record of its own, whatever the budget.
 ALWAYS_SCORE = BANDS[Severity.CRITICAL][0]
 
 
@@ -23,7 +18,7 @@ def is_rollup(name: str) -> bool:
 
 
 def rolled_up(event: Event) -> Event:
-    """The event that stands for it and for others of the same source and resource; so far for it alone."""
+    """The event that stands for this event and others of the same origin and resource; so far for this one alone."""
     resource = event.resource
     key = f"{resource.namespace}/{resource.kind}/{resource.name}/*"
     return tallied(
@@ -40,27 +35,27 @@ def rolled_up(event: Event) -> Event:
 
 
 def tallied(event: Event, tally: Mapping[str, int]) -> Event:
-    """The same of so many findings. tally: by severity, at least one."""
+    """A rollup that stands for so many findings. tally: by severity, at least one."""
     counts = {severity.value: tally.get(severity, 0) for severity in Severity if tally.get(severity, 0)}
     worst = Severity(next(iter(counts)))
-    total, told = sum(counts.values()), ", ".join(f"{count} {severity}" for severity, count in counts.items())
+    total, by_severity = sum(counts.values()), ", ".join(f"{count} {severity}" for severity, count in counts.items())
     return replace(
         event,
         severity=worst,
         score=score(worst, tool_score=None, has_fix=False),
-        title=f"{total} findings without a record of their own: {told}",
+        title=f"{total} findings without a record of their own: {by_severity}",
         details={**counts, "rolledUp": total},
     )
 
 
 def tally_of(details: Mapping[str, object]) -> dict[str, int]:
-    """What a rollup's details say; junk counts as nothing."""
-    said = ((severity.value, details.get(severity.value)) for severity in Severity)
-    return {severity: count for severity, count in said if isinstance(count, int)}
+    """The counts in a rollup's details; junk counts as nothing."""
+    counts = ((severity.value, details.get(severity.value)) for severity in Severity)
+    return {severity: count for severity, count in counts if isinstance(count, int)}
 
 
 def added(event: Event, tally: Mapping[str, int]) -> Event:
-    """A rollup with so many more; any other event as it is."""
+    """A rollup that stands for so many more findings; any other event unchanged."""
     if event.event_type != EVENT_TYPE or not tally:
         return event
     own = tally_of(event.details)
@@ -69,14 +64,14 @@ def added(event: Event, tally: Mapping[str, int]) -> Event:
 
 @dataclass(slots=True)
 class _Group:
-    """like: its events but for what tells them apart. tally: by severity."""
+    """like: the rollup event without its counts. tally: by severity."""
 
     like: Event
     tally: dict[str, int]
 
 
 class Rollups:
-    """changed: names of rollup records that have to be looked at."""
+    """changed: names of the rollup records that have to be compared with the store."""
 
     def __init__(self) -> None:
         self._members: dict[str, tuple[str, Severity, int]] = {}
@@ -87,11 +82,11 @@ class Rollups:
         return len(self._members)
 
     def add(self, event: Event) -> str:
-        """It has no room. Return the name of the record that stands for it."""
+        """The event has no space. Return the name of the record that stands for it."""
         self.drop(event.name)
         stands_for = rolled_up(event)
         group = self._groups.setdefault(stands_for.name, _Group(stands_for, {}))
-        # Which one came first must not show: after a restart it is another one, and the record would be written again.
+        # The order of arrival must not show: after a restart it is another, and the record would be written again.
         group.like = max(group.like, stands_for, key=lambda like: (like.category, like.resource.api_version))
         group.tally[event.severity] = group.tally.get(event.severity, 0) + 1
         self._members[event.name] = (stands_for.name, event.severity, event.score)
@@ -99,7 +94,7 @@ class Rollups:
         return stands_for.name
 
     def drop(self, name: str) -> None:
-        """It is gone, or has a record of its own."""
+        """The finding is gone, or has a record of its own."""
         if (member := self._members.pop(name, None)) is None:
             return
         group_name, severity, _ = member
@@ -110,14 +105,14 @@ class Rollups:
         self.changed.add(group_name)
 
     def best(self, most: int) -> Collection[str]:
-        """Those with the highest scores: they have room first."""
+        """The names with the highest scores: they get space first."""
         return nlargest(most, self._members, key=lambda name: self._members[name][2])
 
     def event(self, name: str) -> Event | None:
-        """What a rollup record is to say; None: it stands for nothing any more."""
+        """The event of a rollup record; None: it stands for nothing any more."""
         group = self._groups.get(name)
         return tallied(group.like, group.tally) if group else None
 
     def total(self, name: str) -> int:
-        """How many findings it stands for."""
+        """How many findings the rollup stands for."""
         return sum(self._groups[name].tally.values())

@@ -7,9 +7,7 @@ Server ──▶ Webhook ──▶ PushProcessor ┘                 │
 """
 
 import asyncio
-import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -19,8 +17,7 @@ from zenwatch.config.core import PushSettings, Settings, WatcherSettings
 from zenwatch.contract import Clock, Store
 from zenwatch.deliver.dispatcher import Dispatcher
 from zenwatch.deliver.kube_events import KubeEventAnnouncer
-from zenwatch.errors import ConfigError
-from zenwatch.kube.access import Access, is_in_pod
+from zenwatch.kube.access import is_in_pod
 from zenwatch.kube.cluster import Cluster
 from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
@@ -144,9 +141,7 @@ def build_services(settings: Settings, store: Store, mirror: Mirror, supervisor:
     )
 
 
-def enabled_watchers(
-    watchers: Sequence[AnyWatcher] | None, environment: Mapping[str, str]
-) -> Sequence[tuple[AnyWatcher, WatcherSettings]]:
+def enabled_watchers(watchers: Sequence[AnyWatcher] | None, environment: Mapping[str, str]) -> Sequence[tuple[AnyWatcher, WatcherSettings]]:
     """watchers: None: all that are installed."""
     found = installed_watchers() if watchers is None else watchers
     configured = ((watcher, settings_of(watcher, environment)) for watcher in found)

@@ -67,9 +67,7 @@ class PullPipeline:
         self.origin = origin = Origin(cluster.id, watcher.name)
         self._services = services
         self._task = f"source/{origin}"
-        self._monitor = SourceMonitor(
-            origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady
-        )
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
         kinds = scopes_of(watcher, settings)
         policy = PullPolicy(
             own.min_severity,
@@ -89,8 +87,14 @@ class PullPipeline:
         interval = Interval(settings.watch_interval_secs, settings.round_timeout_secs)
         self._informers = [
             ReportInformer(
-                cluster, kind, watcher, self._reconciler, namespace=namespace,
-                ask_again_secs=interval.interval_secs, clock=clock, observe=self._monitor.observe,
+                cluster,
+                kind,
+                watcher,
+                self._reconciler,
+                namespace=namespace,
+                ask_again_secs=interval.interval_secs,
+                clock=clock,
+                observe=self._monitor.observe,
             )
             for kind, namespace in kinds
         ]

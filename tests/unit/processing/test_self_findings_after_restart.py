@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
+from zenwatch.processing.pull.dedup import Dedup
 
 from tests.support.builders.findings import an_event
 from tests.support.fakes.clock import FakeClock
@@ -16,7 +17,6 @@ from zenwatch.config.core import Settings
 from zenwatch.kube.client import KubeClient
 from zenwatch.metrics import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.runtime.housekeeping import LOOK_EVERY_SECS, Housekeeping
 from zenwatch.runtime.pipelines import MonitoredSource, Services
 from zenwatch.runtime.supervise import Supervisor

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
+from zenwatch.processing.pull.dedup import Dedup
 
 from tests.support.builders.records import a_stored
 from tests.support.fakes.clock import FakeClock
@@ -20,7 +21,6 @@ from zenwatch.kube.cluster import Cluster
 from zenwatch.metrics import Ledger
 from zenwatch.model.queue import Fill
 from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.runtime.housekeeping import Housekeeping
 from zenwatch.runtime.pipelines import MonitoredSource, Services
 from zenwatch.runtime.supervise import Supervisor

@@ -1,9 +1,4 @@
-"""Make one event of several that have one key, small enough to be stored.
-
-In: the events of one name, from several reports or sightings.  Out: one.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""Make one event of several that have the same key, small enough to be stored."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +10,9 @@ from zenwatch.model.event import Event
 from zenwatch.model.finding import Detail
 from zenwatch.sdk.watcher import RECENT_ENTRIES
 
-# records.md: lists are united, sorted and cut at 20, with a count of the rest.
+# docs/records.md "Several findings of the same key": lists are united, sorted and cut at 20, with a count of the rest.
 LIST_ENTRIES = 20
-# The whole object stays under 16 KiB of JSON (records.md). Text of four bytes a character fills the other fields with 12 KiB at most.
+# The whole object stays under 16 KiB of JSON (docs/records.md "What zenwatch shortens"). Text of four bytes a character fills the other fields with 12 KiB at most.
 OBJECT_BYTES = 15 * 1024
 DETAILS_BYTES = 8 * 1024
 REMEDIATION_BYTES = 2 * 1024
@@ -26,7 +21,7 @@ REFERENCES = 10
 
 
 def merge(events: Collection[Event]) -> Event:
-    """One event of several with one name: the worst leads, lists are united. The order they come in makes no difference."""
+    """One event of several with the same name: the worst gives the fields, lists are united. The order of arrival makes no difference."""
     ordered = sorted(events, key=_by_weight) if len(events) > 1 else list(events)
     united = replace(
         ordered[0],
@@ -39,27 +34,27 @@ def merge(events: Collection[Event]) -> Event:
 
 
 def follow_up(event: Event, *, recent: str, earlier: Sequence[str]) -> Event:
-    """The event of the last sighting, with what the list `recent` said at the earlier ones, oldest first."""
+    """The event of the last sighting; its list `recent` begins with the entries of earlier sightings, oldest first."""
     if not recent or not earlier:
         return event
     return truncated_to_limit(replace(event, details={**event.details, recent: _last([*earlier, *list_detail(event, recent)])}))
 
 
 def list_detail(event: Event, detail: str) -> list[str]:
-    """A list in the details; empty where there is none."""
+    """A list in the details; empty if there is none."""
     value = event.details.get(detail, [])
     return list(value) if isinstance(value, list | tuple) else []
 
 
 def truncated_to_limit(event: Event) -> Event:
-    """With fewer and shorter details and references, until its record is small enough."""
+    """The event with fewer and shorter details and references, so that its record is small enough."""
     led = replace(event, references=_fitting(event.references), details={})
-    room_bytes = min(DETAILS_BYTES, OBJECT_BYTES - len(orjson.dumps(led)))
-    return replace(led, details=_bounded(dict(event.details), room_bytes))
+    space_bytes = min(DETAILS_BYTES, OBJECT_BYTES - len(orjson.dumps(led)))
+    return replace(led, details=_bounded(dict(event.details), space_bytes))
 
 
 def _last(entries: Iterable[str]) -> list[str]:
-    """Each once, where it was said last."""
+    """Each entry once, at its last position."""
     latest_first = dict.fromkeys(reversed(list(entries)))
     return list(latest_first)[:RECENT_ENTRIES][::-1]
 
@@ -99,10 +94,10 @@ def _united(ordered: list[Event]) -> dict[str, Detail]:
     return united
 
 
-def _bounded(details: dict[str, Detail], room_bytes: int) -> dict[str, Detail]:
+def _bounded(details: dict[str, Detail], space_bytes: int) -> dict[str, Detail]:
     entries, chars = LIST_ENTRIES, 512
     bounded = _cut(details, entries, chars)
-    while len(orjson.dumps(bounded)) > room_bytes and chars > 8:
+    while len(orjson.dumps(bounded)) > space_bytes and chars > 8:
         entries, chars = max(entries // 2, 1), chars // 2
         bounded = _cut(details, entries, chars)
     return bounded
@@ -116,7 +111,7 @@ def _cut(details: dict[str, Detail], entries: int, chars: int) -> dict[str, Deta
         elif isinstance(value, int | float):
             cut[name] = value
         elif isinstance(value, Mapping):
-            cut[name] = {part: said if len(said) <= chars else said[: chars - 1] + "…" for part, said in value.items()}
+            cut[name] = {part: text if len(text) <= chars else text[: chars - 1] + "…" for part, text in value.items()}
         else:
             cut[name] = [entry if len(entry) <= chars else entry[: chars - 1] + "…" for entry in value[:entries]]
             if omitted := len(value) - entries if len(value) > entries else 0:

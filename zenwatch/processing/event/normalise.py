@@ -1,9 +1,4 @@
-"""Bring a finding into our normal form: named, scored, in UTC, every string bounded.
-
-In: findings.  Out: events.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""Bring a finding into the normal form: an event with a name, a score and UTC times, every string bounded."""
 
 import hashlib
 import math
@@ -22,7 +17,7 @@ KEY_CHARS = 1024
 TITLE_CHARS = 256
 REMEDIATION_CHARS = 1024
 REFERENCES = 10
-# A URL that is cut is no URL: longer ones are left out. The CRD takes 2,048; ten of those would be too much for one record.
+# A truncated URL is no URL: longer ones are left out. The CRD allows 2,048; ten of those would be too much for one record.
 REFERENCE_CHARS = 512
 DETAIL_CHARS = 512
 _RESOURCE_CHARS = {"api_version": 317, "kind": 63, "name": 253, "namespace": 63}
@@ -30,19 +25,19 @@ _NOT_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 
 
 def require_source(findings: Iterable[Finding], source: str) -> None:
-    """BadInput where a watcher speaks in another one's name: its records would be counted here and stored there."""
+    """BadInput if a finding names another source than its watcher: it would be counted here and stored there."""
     for finding in findings:
         if finding.type.source != source:
             raise BadInput(f"a finding's type.source is {finding.type.source!r}, the watcher is {source!r}")
 
 
 def name_of(finding: Finding, *, cluster_id: str) -> str:
-    """Of the record that the finding belongs to."""
+    """The name of the record that the finding belongs to."""
     return record_name(finding.type.name_prefix, cluster_id=cluster_id, source=finding.type.source, key=bounded_key(finding.key))
 
 
 def normalise(finding: Finding, *, cluster_id: str, seen_at: datetime) -> Event:
-    """seen_at: becomes detectedAt where the tool gives no time of its own."""
+    """seen_at: becomes detectedAt if the tool gives no time of its own."""
     key = bounded_key(finding.key)
     source = finding.type.source
     return Event(
@@ -64,7 +59,7 @@ def normalise(finding: Finding, *, cluster_id: str, seen_at: datetime) -> Event:
 
 
 def one_line(text: str, limit_chars: int) -> str:
-    """White space and control characters become one space; what is too long ends in an ellipsis."""
+    """White space and control characters become one space; a text that is too long ends in an ellipsis."""
     if not text.isascii():
         # A lone surrogate is no text in any encoding; the API server would refuse the whole record.
         text = text.encode("utf-8", "replace").decode()
@@ -73,7 +68,7 @@ def one_line(text: str, limit_chars: int) -> str:
 
 
 def bounded_key(key: str) -> str:
-    """The key itself, or its beginning and a digest of all of it, so that two long keys stay two."""
+    """The key itself, or its beginning and a digest of the whole key, so that two long keys stay different."""
     clean = key if key.isascii() else key.encode("utf-8", "replace").decode()
     if len(clean) <= KEY_CHARS:
         return clean
@@ -107,7 +102,7 @@ def _detail(value: Detail) -> Detail:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    """None also for a time that the calendar of UTC does not have, such as the first hour of the year 1 further east."""
+    """None also for a time that does not exist in UTC, such as the first hour of the year 1 in an eastern zone."""
     try:
         return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment and moment.astimezone(UTC)
     except OverflowError:

@@ -1,8 +1,4 @@
-"""One number from 0 to 100 over all sources, so that sorting by it puts first what to look at first.
-
-In: a severity, the tool's own score, whether a fix exists.  Out: an integer.
-Owns: nothing.
-Stops: nothing to stop.
+"""One number from 0 to 100 over all sources: sorting by it puts first what to look at first (docs/severity.md).
 
 | severity | band   | without a tool score or fix | tool score 10.0 and a fix |
 |----------|--------|-----------------------------|---------------------------|
@@ -23,9 +19,9 @@ BANDS = {
     Severity.LOW: (10, 39),
     Severity.INFO: (0, 9),
 }
-# Four fifths of a band follow the tool's score, one fifth is for what can be mended today. A guess, to be set by use.
+# Four fifths of a band follow the tool's score, one fifth is for findings that can be fixed today. A guess, to be set by use.
 FIX_SHARE = 0.2
-# Where the tool gives no score, the middle: neither better nor worse than its peers.
+# Without a score of the tool, the middle: neither better nor worse than its peers.
 UNSCORED = 5.0
 
 

@@ -1,9 +1,4 @@
-"""Whose turn it is to be written: at once the first time, then no more often than every so many seconds.
-
-In: names that have something to be written, and that were written.  Out: the next name whose time has come.
-Owns: the names that wait, each once, and when the last ones were written.
-Stops: nothing to stop.
-"""
+"""When each record is written next: at once the first time, then no more often than every so many seconds."""
 
 import asyncio
 import heapq
@@ -13,12 +8,12 @@ from zenwatch.contract import Clock
 
 
 class WriteSchedule:
-    """gap_secs: between a write of a name and its next turn. It may be changed; it counts for names that ask from then on."""
+    """gap_secs: between two writes of a name. A change counts for names that ask from then on."""
 
     def __init__(self, clock: Clock, *, gap_secs: float) -> None:
         self.gap_secs = gap_secs
         self._clock = clock
-        # The earliest first; a name that asked again stands in it twice, and _due says which entry counts.
+        # The earliest first. A name that asked again is in it twice; _due shows which entry counts.
         self._heap: list[tuple[float, int, str]] = []
         self._due: dict[str, float] = {}
         self._asked = 0
@@ -27,7 +22,7 @@ class WriteSchedule:
         self._news = asyncio.Event()
 
     def ask(self, name: str, *, at_once: bool = False) -> None:
-        """The name has something to be written. One that waits already keeps its turn, unless this one is earlier."""
+        """The name has something to write. A name that already waits keeps its time, unless the new time is earlier."""
         now = self._clock.monotonic_secs()
         due = now if at_once else max(now, self._written_at.get(name, float("-inf")) + self.gap_secs)
         if due < self._due.get(name, float("inf")):
@@ -40,17 +35,17 @@ class WriteSchedule:
         now = self._clock.monotonic_secs()
         self._written_at[name] = now
         self._written_at.move_to_end(name)
-        # What was written longer ago has no say any more.
+        # Older writes delay nothing any more.
         while self._written_at and next(iter(self._written_at.values())) < now - self.gap_secs:
             self._written_at.popitem(last=False)
 
     def flush(self) -> None:
-        """Whoever waits now has its turn as soon as it can be."""
+        """Every name that waits is due now."""
         self._is_flushing = True
         self._news.set()
 
     async def next(self, most: int) -> list[str]:
-        """Wait for a name whose time has come, and take it out, with as many others as have theirs too."""
+        """Wait until a name is due; remove and return it with the other due names, at most `most`."""
         while not (names := self._take_due(most)):
             self._news.clear()
             if not self._heap:
@@ -66,7 +61,7 @@ class WriteSchedule:
         while self._heap and len(names) < most:
             due, _, name = self._heap[0]
             if self._due.get(name) != due:
-                # It asked again for an earlier turn, and had it.
+                # The name asked again for an earlier time, and was returned then.
                 heapq.heappop(self._heap)
                 continue
             if due > now and not self._is_flushing:

@@ -1,9 +1,4 @@
-"""What a tool posts: decode a body, judge each event, hand over what is taken.
-
-In: bodies from web/server.  Out: findings to a PushIntake; an answer for the sender.
-Owns: nothing between two bodies.
-Stops: with the server.
-"""
+"""Handle what a tool posts: decode a body, judge each event, and hand the findings to the intake."""
 
 import asyncio
 from collections import Counter
@@ -16,10 +11,11 @@ from typing import Any
 import structlog
 
 from zenwatch.config.core import PushSettings
-from zenwatch.contract import HookResponse, OutcomeRecorder, PushIntake
+from zenwatch.contract import Accounts, HookResponse, PushIntake
 from zenwatch.errors import BadInput, first_line
 from zenwatch.metrics import PUSHED_EXCLUDED, WEBHOOK_BYTES, WEBHOOK_LAST, WEBHOOK_REQUESTS, WEBHOOK_SECONDS
 from zenwatch.model.finding import Finding
+from zenwatch.model.refs import Origin
 from zenwatch.model.write import Outcome
 from zenwatch.runtime.supervise import plugin_boundary
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Verdict
@@ -27,27 +23,26 @@ from zenwatch.sources.monitor.source import SourceMonitor
 
 log = structlog.get_logger(component="webhook")
 
-# How long a body may keep others from the loop between two of its events.
+# How long the events of one body may hold the loop at a time.
 SLICE_SECS = 0.005
-# A tenth of a millisecond for a thread is nothing beside such a body.
+# Decoding such a body takes so long that a thread, a tenth of a millisecond, costs nothing beside it.
 LARGE_BODY_BYTES = 256 * 1024
-# A whole buffer is stored in less. The API server tries again ten times inside each of its five attempts.
+# A whole buffer is stored in less. The API server tries ten times inside each of its five attempts.
 RETRY_AFTER_SECS = 1
 
 
 @dataclass
-class _Read:
-    """What one body says."""
+class _JudgedBody:
+    """excluded: how many events each rule excluded. excluded_keys: of those that have a key, for the outcome log."""
 
     findings: list[Finding] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    # Those of which it can be said what became of them.
-    left_keys: list[tuple[str, Verdict]] = field(default_factory=list)
+    excluded: Counter[str] = field(default_factory=Counter)
+    excluded_keys: list[tuple[str, Verdict]] = field(default_factory=list)
     rejected: int = 0
     first_error: str = ""
 
     def __str__(self) -> str:
-        return f"{len(self.findings)} taken, {self.left_out.total()} left out, {self.rejected} not understood"
+        return f"{len(self.findings)} taken, {self.excluded.total()} left out, {self.rejected} not understood"
 
 
 class Webhook:
@@ -55,21 +50,23 @@ class Webhook:
 
     def __init__(
         self,
+        origin: Origin,
         watcher: PushWatcher,
         settings: PushSettings,
-        self_identity: SelfIdentity,
+        identity: SelfIdentity,
         intake: PushIntake,
-        outcome_log: OutcomeRecorder,
+        accounts: Accounts,
         *,
         monitor: SourceMonitor,
     ) -> None:
-        """Raises ConfigError where the watcher's own settings cannot be used."""
+        """identity: whose own acts are excluded. ConfigError: the watcher's own settings cannot be used."""
+        self._origin = origin
         self._watcher = watcher
         self._settings = settings
         self._intake = intake
-        self._outcome_log = outcome_log
+        self._accounts = accounts
         self._monitor = monitor
-        self._judge: Callable[[Any], Verdict] = watcher.prepare(settings, self_identity)
+        self._judge: Callable[[Any], Verdict] = watcher.prepare(settings, identity)
         self._plugin = f"the watcher {watcher.name}"
 
     @property
@@ -89,77 +86,77 @@ class Webhook:
         return self._watcher.token_in_path
 
     def count(self, status: int, *, sender: str = "") -> None:
-        """One more request with this answer, also one that never got as far as post()."""
+        """Also called for requests that never reached post()."""
         if status == 200:
             self._monitor.observe_post(sender)
-        WEBHOOK_REQUESTS.labels(self._watcher.name, str(status)).inc()
+        WEBHOOK_REQUESTS.labels(*self._origin, str(status)).inc()
 
     async def post(self, body: bytes, media_type: str) -> HookResponse:
         began = monotonic()
-        WEBHOOK_BYTES.labels(self._watcher.name).inc(len(body))
+        WEBHOOK_BYTES.labels(*self._origin).inc(len(body))
         try:
-            read = await self._read(body, media_type)
+            judged = await self._judge_body(body, media_type)
         except BadInput as exc:
             return HookResponse(400, first_line(exc))
-        answer = await self._hand_over(read)
-        WEBHOOK_SECONDS.labels(self._watcher.name).observe(monotonic() - began)
+        answer = await self._hand_over(judged)
+        WEBHOOK_SECONDS.labels(*self._origin).observe(monotonic() - began)
         return answer
 
-    async def _hand_over(self, read: _Read) -> HookResponse:
+    async def _hand_over(self, judged: _JudgedBody) -> HookResponse:
         name = self._watcher.name
-        if not await self._intake.offer(read.findings, filtered=read.left_out.total(), rejected=read.rejected):
+        if not await self._intake.offer(judged.findings, filtered=judged.excluded.total(), rejected=judged.rejected):
             full = f"the buffer of {name} is full"
             if self._watcher.sender_retries:
                 return HookResponse(429, f"{full}: nothing of this body was taken, send it again", RETRY_AFTER_SECS)
-            log.warning("events_lost", source=name, count=len(read.findings), reason="buffer_full")
-            return HookResponse(503, f"{full}: {len(read.findings)} lost", RETRY_AFTER_SECS)
-        for key, verdict in read.left_keys:
+            log.warning("events_lost", source=name, count=len(judged.findings), reason="buffer_full")
+            return HookResponse(503, f"{full}: {len(judged.findings)} lost", RETRY_AFTER_SECS)
+        for key, verdict in judged.excluded_keys:
             below = f" It is below {self._settings.min_severity}." if verdict.finding else ""
-            self._outcome_log.tell(name, key, Outcome.FILTERED, f"The rule {verdict.rule}: {verdict.why}{below}")
-        for rule, events in read.left_out.items():
-            PUSHED_EXCLUDED.labels(name, rule).inc(events)
-        if read.rejected:
-            log.warning("events_rejected", source=name, count=read.rejected, error=read.first_error)
-        WEBHOOK_LAST.labels(name).set_to_current_time()
-        return HookResponse(200, str(read))
+            self._accounts.record_outcome(self._origin, key, Outcome.FILTERED, f"The rule {verdict.rule}: {verdict.why}{below}")
+        for rule, events in judged.excluded.items():
+            PUSHED_EXCLUDED.labels(*self._origin, rule).inc(events)
+        if judged.rejected:
+            log.warning("events_rejected", source=name, count=judged.rejected, error=judged.first_error)
+        WEBHOOK_LAST.labels(*self._origin).set_to_current_time()
+        return HookResponse(200, str(judged))
 
-    async def _read(self, body: bytes, media_type: str) -> _Read:
-        read = _Read()
+    async def _judge_body(self, body: bytes, media_type: str) -> _JudgedBody:
+        judged = _JudgedBody()
         began = monotonic()
         with plugin_boundary(self._plugin, tells_message=False):
             for event in await self._events(body, media_type):
-                self._take(event, read)
+                self._judge_event(event, judged)
                 if monotonic() - began > SLICE_SECS:
                     await asyncio.sleep(0)
                     began = monotonic()
-        return read
+        return judged
 
     async def _events(self, body: bytes, media_type: str) -> Iterable[Any]:
         events = self._watcher.decode(body, media_type)
         if "yaml" in media_type:
-            # At 2 MB a second, but in small steps: other threads get their turn.
+            # Slow (2 MB a second), but in small steps: other threads run in between.
             return await asyncio.to_thread(list, events)
         if len(body) < LARGE_BODY_BYTES:
             return events
-        # The first step looks through all of the body. Where that is slow it is Python, which lets other threads have their turn.
+        # The first step scans the whole body. Where that is slow it is Python code, which lets other threads run.
         return chain(await asyncio.to_thread(lambda: list(islice(events, 1))), events)
 
-    def _take(self, event: Any, read: _Read) -> None:
+    def _judge_event(self, event: Any, judged: _JudgedBody) -> None:
         self._monitor.observe(event)
         try:
             with plugin_boundary(self._plugin, tells_message=False):
                 verdict = self._judge(event)
         except BadInput as exc:
-            # One event that cannot be understood costs the others nothing: the sender would only repeat it.
-            read.rejected += 1
-            read.first_error = read.first_error or first_line(exc)
+            # An event that is not understood costs the others nothing: the sender would only repeat it.
+            judged.rejected += 1
+            judged.first_error = judged.first_error or first_line(exc)
             return
         if verdict.finding is None:
-            read.left_out[verdict.rule] += 1
+            judged.excluded[verdict.rule] += 1
             if verdict.key:
-                read.left_keys.append((verdict.key, verdict))
+                judged.excluded_keys.append((verdict.key, verdict))
         elif not verdict.finding.severity.is_at_least(self._settings.min_severity):
-            read.left_out["below-severity"] += 1
-            read.left_keys.append((verdict.finding.key, verdict))
+            judged.excluded["below-severity"] += 1
+            judged.excluded_keys.append((verdict.finding.key, verdict))
         else:
-            read.findings.append(verdict.finding)
+            judged.findings.append(verdict.finding)

@@ -10,8 +10,8 @@ from zenwatch.kube.client import KubeClient
 from zenwatch.kube.http.request import Call
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.kube.list_watch import Change, ListComplete, ListWatch, Page
-from zenwatch.kube.records import CLUSTER_LABEL, REPORT_ANNOTATION, SPEC_HASH_ANNOTATION, namespace_of, object_of, stored_of
 from zenwatch.kube.paging import listed_objects
+from zenwatch.kube.records import CLUSTER_LABEL, REPORT_ANNOTATION, SPEC_HASH_ANNOTATION, namespace_of, object_of, stored_of
 from zenwatch.metrics import RECORD_WRITES
 from zenwatch.model.event import Event
 from zenwatch.model.record import Phase, Status, Stored, spec_of
