@@ -10,6 +10,7 @@ Server ──▶ Webhook ──▶ Stream             ▲                  │
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 
@@ -165,15 +166,12 @@ class App:
             # A watch holds its connection: one per place and per part of the store, and some for lists and detection.
             connections=settings.write_concurrency + reads + len(settings.watch_namespaces) + 8,
             rate_per_sec=settings.api_rate,
-            clock=self._clock,
         )
 
     async def _learn_who_we_are(self) -> None:
         """Our own writes come back as audit events. Where the API server is too old to say who we are, our user agent tells."""
-        try:
+        with suppress(NotFound):
             self._account = await own_user_name(self._client)
-        except NotFound:
-            log.debug("account_unknown")
 
 
 def _pod_of(environment: Mapping[str, str]) -> str:
