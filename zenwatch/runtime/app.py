@@ -73,9 +73,9 @@ class App:
         self._client = self._client_for(access)
         self._spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes) if settings.spool_dir else None
         self._services = self._build_services()
-        self._announcer = KubeEventAnnouncer(self._client, clock=self._clock) if settings.emit_events else None
+        self._announcer = KubeEventAnnouncer(self._client, self._supervisor, clock=self._clock) if settings.emit_events else None
         if self._announcer:
-            self._services.writer.call_when_new(self._announcer.tell)
+            self._services.writer.call_when_new(self._announcer.announce)
         self._account = ""
         here = SelfIdentity(lambda: self._account, settings.own_namespace, _pod_of(environment))
         self._push = [
@@ -100,7 +100,7 @@ class App:
             # Nothing is written before it was read: when the API server is back, that must not wait.
             self._supervisor.start(f"index/{part}", partial(self._services.index.follow, part), longest_wait_secs=5.0)
         if self._announcer:
-            self._supervisor.start("announce", self._announcer.work)
+            await self._announcer.start()
         monitored = [start_pull_pipeline(watcher, own, self._services, self._supervisor) for watcher, own in self._pull]
         for line in self._push:
             line.start(self._supervisor)
