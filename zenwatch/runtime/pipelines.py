@@ -67,7 +67,7 @@ class PullPipeline:
         self.origin = origin = Origin(cluster.id, watcher.name)
         self._services = services
         self._task = f"source/{origin}"
-        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
         kinds = scopes_of(watcher, settings)
         policy = PullPolicy(
             own.min_severity,
@@ -100,7 +100,7 @@ class PullPipeline:
         ]
         self._detector = Detector(cluster, watcher, self._informers, namespace=_pods_namespace(own, settings))
         self._loop = ReconcileLoop(
-            origin, self._informers, self._reconciler, interval, counts=self._counts, detect=self._detector.look, clock=clock
+            origin, self._informers, self._reconciler, interval, counts=self._counts, detect=self._detector.detect, clock=clock
         )
 
     @property
@@ -141,7 +141,7 @@ class PushPipeline:
         self._records = services.records
         self._inbox: Inbox = services.spool.inbox(origin) if services.spool else MemoryInbox(origin, capacity_events=own.buffer_events)
         intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
-        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
         self.webhook = Webhook(origin, watcher, own, identity, intake, services.ledger, monitor=self._monitor)
         self.processor = PushProcessor(
             origin,
@@ -193,7 +193,7 @@ class DetectionLoop:
 
     async def start(self) -> None:
         interval_secs = self._services.settings.watch_interval_secs
-        detect = partial(self._detector.keep_looking, interval_secs=interval_secs, clock=self._services.clock)
+        detect = partial(self._detector.keep_detecting, interval_secs=interval_secs, clock=self._services.clock)
         self._services.supervisor.start(self._task, detect)
 
     async def stop(self) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from zenwatch.contract import Clock
+from zenwatch.model.refs import Origin
 from zenwatch.sources.monitor.schema_drift import SchemaDriftDetector
 from zenwatch.sources.monitor.silence import SilenceDetector, written_at
 
@@ -20,8 +21,8 @@ class SourceMonitor:
     last_post_at, last_sender: of what was posted and taken.
     """
 
-    def __init__(self, source: str, clock: Clock, *, silence_secs: float, learns_only: bool = False) -> None:
-        self.source = source
+    def __init__(self, origin: Origin, clock: Clock, *, silence_secs: float, learns_only: bool = False) -> None:
+        self.origin = origin
         self.silence = SilenceDetector(clock, at_least_secs=silence_secs, learns_only=learns_only)
         self.drift = SchemaDriftDetector(clock)
         self._clock = clock

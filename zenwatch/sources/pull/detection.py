@@ -50,7 +50,7 @@ class Detector:
         evidence = [*self._followed_kinds(), *await self._running_pods()]
         if bool(evidence) is not self._is_installed:
             self._is_installed = bool(evidence)
-            TOOL_INSTALLED.labels(self._watcher.name).set(self._is_installed)
+            TOOL_INSTALLED.labels(cluster_id=self._cluster_id, source=self._watcher.name).set(self._is_installed)
             state = "installed" if evidence else "not_installed"
             log.info("tool_state_changed", source=self._watcher.name, state=state, reason="; ".join(evidence))
         return evidence

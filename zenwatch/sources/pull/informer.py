@@ -69,12 +69,12 @@ class ReportInformer:
         self._watcher = watcher
         self._plugin = f"the watcher {watcher.name}"
         self._intake = intake
-        self._scope_key = str(self.scope)
         self._observe = observe
         self._owners = cluster.owners
+        self._cluster_id = cluster.id
         self._ask_again_secs = ask_again_secs
         self._clock = clock
-        self._listed: set[str] = set()
+        self._listed: set[ReportRef] = set()
         self._was_listed = False
         self._failures = self._expired_in_a_row = 0
         self._served = asyncio.Event()
@@ -96,7 +96,7 @@ class ReportInformer:
 
     def mark_unserved(self) -> None:
         """The API server knows the kind's group and does not serve the kind: its reports are gone with it."""
-        self._intake.replace_all(self._scope_key, ())
+        self._intake.replace_all(self.scope, ())
 
     async def follow(self) -> None:
         """Run until cancelled. While it does not run, the scope is stale: nothing is concluded from the absence of changes."""
@@ -118,7 +118,7 @@ class ReportInformer:
                         self._expired_in_a_row = 0
                     await self._receive(signal)
         finally:
-            self._intake.mark_stale(self._scope_key)
+            self._intake.mark_stale(self.scope)
 
     async def _wait_after(self, error: Exception) -> None:
         match error:
@@ -148,7 +148,7 @@ class ReportInformer:
                 async for report in _in_slices(answer.get("items") or []):
                     self._listed.add(await self._receive_report(report))
             case ListComplete():
-                self._intake.replace_all(self._scope_key, self._listed)
+                self._intake.replace_all(self.scope, self._listed)
                 self.objects = len(self._listed)
                 self._listed = set()
                 self._was_listed = True
@@ -160,11 +160,11 @@ class ReportInformer:
                 self.objects += kind == "ADDED"
                 await self._receive_report(report)
             case Interrupted():
-                self._intake.mark_stale(self._scope_key)
+                self._intake.mark_stale(self.scope)
             case Resumed():
-                self._intake.mark_fresh(self._scope_key)
+                self._intake.mark_fresh(self.scope)
 
-    async def _receive_report(self, report: Mapping[str, Any]) -> str:
+    async def _receive_report(self, report: Mapping[str, Any]) -> ReportRef:
         reference, version = self._reference(report), str(report["metadata"].get("resourceVersion", ""))
         if self._intake.version_of(reference) == version:
             return reference
@@ -175,8 +175,8 @@ class ReportInformer:
                 self._intake.take(reference, version, findings, subject=subject)
         except BadInput as exc:
             self._intake.cannot_read(reference)
-            REPORTS_REJECTED.labels(self._watcher.name).inc()
-            log.warning("report_rejected", source=self._watcher.name, name=reference, error=first_line(exc))
+            REPORTS_REJECTED.labels(cluster_id=self._cluster_id, source=self._watcher.name).inc()
+            log.warning("report_rejected", source=self._watcher.name, name=str(reference), error=first_line(exc))
         return reference
 
     def _parsed(self, report: Mapping[str, Any]) -> tuple[list[Finding], Resource | None]:
@@ -201,9 +201,9 @@ class ReportInformer:
             findings = [regroup(finding, owners[finding.resource]) for finding in findings]
         return findings, owners[subject] if subject is not None else None
 
-    def _reference(self, report: Mapping[str, Any]) -> str:
+    def _reference(self, report: Mapping[str, Any]) -> ReportRef:
         metadata = report["metadata"]
-        return str(ReportRef(self.scope.kind, metadata.get("namespace", ""), metadata["name"]))
+        return ReportRef(self.scope.kind, metadata.get("namespace", ""), metadata["name"])
 
     def _become(self, state: State, error: Exception | None = None) -> None:
         if state is self.state:

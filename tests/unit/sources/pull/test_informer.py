@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.builders.findings import REPORTS, a_finding
-from tests.support.fakes.api_server import Answer, FakeApiServer, error_line, line, page, status, watch
+from tests.support.fakes.api_server import Answer, FakeApiServer, error_line, hangs, line, page, status, watch
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.intake import NotedIntake
 from tests.support.pipelines.pull import a_pipeline
@@ -81,7 +81,7 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
 
 
 async def test_every_report_of_the_list_is_taken_and_only_they_are_kept() -> None:
-    """keep_only comes once the list is whole, and then the kind is known."""
+    """replace_all comes once the list is whole, and then the kind is known."""
     async with following(page(report("a"), more="t"), page(report("b")), watch()) as room:
         known_from_the_begin = room.reports.has_synced
         await room.becomes(State.FOLLOWED)
@@ -294,3 +294,43 @@ async def test_an_outage_that_is_over_does_not_delay_the_next_list() -> None:
         await until(lambda: len(room.clock.waits) > 2 or len(room.intake.kept) == 2)
 
         assert set(room.intake.held) == {B}
+
+
+# ---------------------------------------------------------------- cancelled and run again
+
+
+def _one_finding(_report: Mapping[str, Any]) -> Iterator[Finding]:
+    yield a_finding()
+
+
+async def test_cancelled_and_run_again_it_ends_with_the_truth() -> None:
+    """Leadership is lost and won again: meanwhile reports came, went and changed. Some runs are cut off inside the list."""
+    there: dict[str, str] = {}
+    async with FakeApiServer() as server:
+        client, intake = server.client(), NotedIntake()
+        cluster, watcher = Cluster("local", client), Watcher("trivy", (KIND,), _one_finding)
+        informer = ReportInformer(cluster, KIND, watcher, intake, ask_again_secs=ASK_AGAIN_SECS, clock=FakeClock())
+        for number in range(10):
+            there = {f"new-{number}": "1", f"new-{number - 1}": "1", "changing": str(number)}
+            reports = [report(name, version) for name, version in there.items()]
+            is_cut_off = number % 3 == 1
+            answers = (page(*reports[:1], more="t"), hangs()) if is_cut_off else (page(*reports), watch())
+            server.answers("GET", f"{API}/{KIND.plural}", *answers)
+            async with background(informer.follow):
+                await server.until_seen(2 * (number + 1))
+                assert bool(intake.in_sight) is not is_cut_off
+            assert not intake.in_sight
+        await client.close()
+
+    assert {name: version for name, (version, _) in intake.held.items()} == {
+        f"{REPORTS}/default/{name}": version for name, version in there.items()
+    }
+    assert (informer.has_synced, informer.objects) == (True, len(there))
+
+
+async def test_a_scope_is_stale_from_an_expired_watch_until_it_was_listed_again() -> None:
+    """What is deleted between the two is only known from the new list."""
+    async with following(page(report("a")), watch(error_line(410)), hangs()) as room:
+        await room.server.until_seen(3)
+
+        assert (room.reports.state, room.intake.in_sight) == (State.FOLLOWED, set())
