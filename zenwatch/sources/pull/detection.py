@@ -32,6 +32,7 @@ class Detector:
 
     def __init__(self, cluster: Cluster, watcher: Watcher | PushWatcher, informers: Sequence[ReportInformer], *, namespace: str) -> None:
         self._client = cluster.client
+        self._cluster_id = cluster.id
         self._watcher = watcher
         self._informers = informers
         self._namespace = namespace
