@@ -1,0 +1,56 @@
+"""A watcher imports from zenwatch only zenwatch.sdk, so everything else inside zenwatch may change."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zenwatch.sdk as sdk
+from tests.support.paths import ROOT
+
+# The docstring of zenwatch.sdk names them.
+SUBMODULES = {"fields", "input_files", "testing"}
+ALLOWED = {"zenwatch.sdk", *(f"zenwatch.sdk.{name}" for name in SUBMODULES)}
+WATCHERS = sorted((ROOT / "watchers").rglob("*.py"))
+DOCUMENT = ROOT / "watchers" / "ADDING_A_WATCHER.md"
+PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def imports_in(code: str) -> Iterator[tuple[str, set[str]]]:
+    """Every module of zenwatch that the code imports, and the names that it imports from that module."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, set()) for alias in node.names if alias.name.partition(".")[0] == "zenwatch")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "zenwatch":
+            yield str(node.module), {alias.name for alias in node.names}
+
+
+@pytest.mark.parametrize("file", WATCHERS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_a_watcher_imports_only_the_sdk(file: Path) -> None:
+    """Also the watchers in this repository: they are examples for others."""
+    assert {module for module, _ in imports_in(file.read_text(encoding="utf-8"))} <= ALLOWED
+
+
+def test_the_document_for_authors_imports_only_the_sdk() -> None:
+    """The example and its tests need nothing else."""
+    assert {module for block in PYTHON_BLOCKS for module, _ in imports_in(block)} == {"zenwatch.sdk", "zenwatch.sdk.testing"}
+
+
+def test_watchers_import_only_names_that_the_sdk_exports() -> None:
+    """A name that is missing in __all__ may disappear."""
+    imported = {
+        name
+        for file in WATCHERS
+        for module, names in imports_in(file.read_text(encoding="utf-8"))
+        if module == "zenwatch.sdk"
+        for name in names
+    }
+
+    assert imported <= {*sdk.__all__, *SUBMODULES}
+
+
+def test_the_sdk_documents_its_submodules() -> None:
+    """An author finds them in the docstring."""
+    assert set(re.findall(r"zenwatch\.sdk\.(\w+)", sdk.__doc__ or "")) == SUBMODULES
