@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import zenwatch.sdk as sdk
 from tests.support.paths import ROOT
+from zenwatch import sdk
 
 # The docstring of zenwatch.sdk names them.
 SUBMODULES = {"fields", "input_files", "testing"}
