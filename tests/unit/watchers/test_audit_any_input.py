@@ -13,7 +13,8 @@ from tests.support.audit_events import RBAC, Json, a_binding, a_body, a_pod, a_r
 from tests.support.corpus import CORPUS
 from tests.support.stored_fields import faults_of
 from tests.unit.watchers.test_any_input import SETTINGS, _changed, changes
-from watchers.audit.watcher import AUDIT, FIRST_RULES, LAST_RULE, RULES
+from watchers.audit import AUDIT
+from watchers.audit.default_rules import FIRST_RULES, LAST_RULE, RULES
 from zenwatch.errors import BadInput
 from zenwatch.sdk.watcher import Verdict
 
