@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from watchers.falco import ALERT, FALCO, FalcoSettings, decode
+from watchers.falco import FALCO
+from watchers.falco.body import decode
+from watchers.falco.finding import ALERT
+from watchers.falco.watcher import FalcoSettings
 from zenwatch.errors import BadInput, ConfigError
 from zenwatch.model.finding import Finding, Resource, Severity
 from zenwatch.sdk.watcher import SelfIdentity, Verdict
