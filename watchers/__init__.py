@@ -1,1 +1,1 @@
-"""One file per security tool: a frozen declaration and one pure parse()."""
+"""A file or a folder for each security tool: a declaration, and the pure functions that it names."""

@@ -1,8 +1,6 @@
-"""Checkov: what is wrong in manifests, charts and other code before it is applied (https://www.checkov.io).
+"""Checkov: problems in manifests, charts and other code, found before anybody applies it (https://www.checkov.io).
 
-In: ConfigMaps labelled app=checkov that hold its JSON output.  Out: findings.
-Owns: nothing.
-Stops: nothing to stop.
+The watcher reads Checkov's JSON output from ConfigMaps with the label app=checkov.
 """
 
 import re
@@ -14,13 +12,13 @@ from zenwatch.sdk.fields import entries_of, mapping_of, text_of
 
 FAILED_CHECK = FindingType("checkov", "checkov-", "static-analysis", Category.SECURITY)
 
-# Without a platform key Checkov gives no severity. These are specification 003's own product's: privileged containers, and root.
+# Without a platform key Checkov gives no severity. docs/severity.md, "Checkov" has the sources of these.
 _INFERRED = {"CKV_K8S_16": Severity.HIGH, "CKV_K8S_20": Severity.HIGH, "CKV_K8S_23": Severity.HIGH}
-# The platform's words beside ours.
+# Words of Checkov's platform that the scale does not have.
 _SEVERITIES = {"MODERATE": Severity.MEDIUM, "IMPORTANT": Severity.HIGH, "NONE": Severity.INFO}
 
 _OF_KUBERNETES = {"kubernetes", "helm", "kustomize"}
-# Kind.namespace.name, where the name may hold dots; Kustomize says before it which layer it is of.
+# Kind.namespace.name; the name may hold dots. Kustomize puts the layer before it.
 _KUBERNETES = re.compile(
     r"(?:base:|overlay:[^:]*:)?(?P<kind>[A-Z][A-Za-z0-9]*)\.(?P<namespace>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\.(?P<name>.+)"
 )
@@ -31,7 +29,7 @@ _MOST_LINES = 2**31
 
 
 def claims(document: Any) -> bool:
-    """The report of one framework, the short one of a run that found nothing to scan, or a list of such."""
+    """Whether it is the report of a framework, the short report of a run that had nothing to scan, or a list of reports."""
     if isinstance(document, list):
         return bool(document) and all(isinstance(part, Mapping) and claims(part) for part in document)
     return isinstance(document, Mapping) and (
@@ -40,12 +38,12 @@ def claims(document: Any) -> bool:
 
 
 def parse(config_map: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding per failed check."""
+    """Yields a finding for each failed check."""
     mapping_of(config_map, "metadata")
     for document in documents_of(config_map, claims=claims):
         reports = document.value if isinstance(document.value, list) else [document.value]
-        for place, report in enumerate(reports):
-            where = f"{document.key}[{place}]" if isinstance(document.value, list) else document.key
+        for index, report in enumerate(reports):
+            where = f"{document.key}[{index}]" if isinstance(document.value, list) else document.key
             yield from _failures(report, where)
 
 
@@ -53,20 +51,20 @@ def _failures(report: Any, where: str) -> Iterator[Finding]:
     if not isinstance(report, Mapping):
         raise BadInput(f"{where} is not an object")
     if "results" not in report and report.get("failed") == 0:
-        # Nothing to scan: {"passed": 0, "failed": 0, ...}.
+        # Checkov had nothing to scan: {"passed": 0, "failed": 0, ...}.
         return
     results = report.get("results")
     if not isinstance(results, Mapping) or results.get("failed_checks") is None:
         raise BadInput(f"{where}: results.failed_checks is missing")
     framework = text_of(report, "check_type")
-    for place, check in enumerate(entries_of(results, "failed_checks", f"{where}: results.failed_checks")):
+    for index, check in enumerate(entries_of(results, "failed_checks", f"{where}: results.failed_checks")):
         if not text_of(check, "check_id"):
-            raise BadInput(f"{where}: results.failed_checks[{place}].check_id is missing")
+            raise BadInput(f"{where}: results.failed_checks[{index}].check_id is missing")
         yield _failure(check, framework)
 
 
 def _failure(check: Mapping[str, Any], framework: str) -> Finding:
-    # Only these fields: code_block, entity_tags, evaluations and others hold the code itself, and so perhaps a secret.
+    # Only these fields: code_block, entity_tags, evaluations and others hold code, and code may hold a secret.
     check_id, check_name, file = (text_of(check, field) for field in ("check_id", "check_name", "file_path"))
     resource, guideline = text_of(check, "resource"), text_of(check, "guideline")
     lines = _lines_of(check)
@@ -94,16 +92,16 @@ def _failure(check: Mapping[str, Any], framework: str) -> Finding:
 
 
 def _severity_of(check: Mapping[str, Any], check_id: str) -> tuple[Severity, bool]:
-    """The severity, and whether it is ours rather than Checkov's."""
-    said = text_of(check, "severity").upper()
-    given = Severity(said) if said in Severity.__members__ else _SEVERITIES.get(said)
+    """The severity, and whether zenwatch inferred it."""
+    word = text_of(check, "severity").upper()
+    given = Severity(word) if word in Severity.__members__ else _SEVERITIES.get(word)
     return (given, False) if given else (_INFERRED.get(check_id, Severity.MEDIUM), True)
 
 
 def _lines_of(check: Mapping[str, Any]) -> str:
-    """ "5-13", or "4" for a single line."""
-    said = check.get("file_line_range")
-    numbers = [line for line in said if isinstance(line, int) and not isinstance(line, bool)] if isinstance(said, list) else []
+    """ "5-13", or "4" for a single line. Empty if the range is missing or impossible."""
+    raw = check.get("file_line_range")
+    numbers = [line for line in raw if isinstance(line, int) and not isinstance(line, bool)] if isinstance(raw, list) else []
     if len(numbers) != 2 or not all(0 <= line < _MOST_LINES for line in numbers):
         return ""
     first, last = numbers
@@ -111,12 +109,12 @@ def _lines_of(check: Mapping[str, Any]) -> str:
 
 
 def _resource_of(resource: str, framework: str, file: str) -> Resource:
-    """What Checkov calls the resource, taken apart; where that cannot be done, the file."""
+    """The resource according to the text that Checkov prints for it. If the text has no known form: the file."""
     if (not framework or framework in _OF_KUBERNETES) and (parts := _KUBERNETES.fullmatch(resource)):
         kind, namespace = parts["kind"], parts["namespace"]
-        # Checkov writes `default` where a manifest names no namespace, also for kinds that have none.
-        place = "" if kind in fields.CLUSTER_SCOPED else namespace
-        return Resource(fields.API_VERSIONS.get(kind, ""), kind, parts["name"], place)
+        # Checkov writes `default` if a manifest names no namespace, also for cluster-scoped kinds.
+        namespace = "" if kind in fields.CLUSTER_SCOPED else namespace
+        return Resource(fields.API_VERSIONS.get(kind, ""), kind, parts["name"], namespace)
     if (not framework or framework in _OF_TYPES) and (parts := _TYPED.fullmatch(resource)):
         return Resource(kind=parts["kind"], name=parts["name"])
     return Resource(kind="File", name=file) if file else Resource()

@@ -1,8 +1,6 @@
-"""kube-bench: which tests of the CIS benchmark a cluster fails (https://github.com/aquasecurity/kube-bench).
+"""kube-bench: the tests of the CIS benchmark that a cluster fails (https://github.com/aquasecurity/kube-bench).
 
-In: ConfigMaps labelled app=kube-bench that hold its JSON output, as many as there are nodes.  Out: findings.
-Owns: nothing.
-Stops: nothing to stop.
+The watcher reads kube-bench's JSON output from ConfigMaps with the label app=kube-bench, one for each node.
 """
 
 import re
@@ -14,21 +12,21 @@ from zenwatch.sdk.fields import entries_of, mapping_of, mapping_or_none, text_of
 
 FAILED_TEST = FindingType("kube-bench", "kube-bench-", "cis-benchmark-fail", Category.COMPLIANCE)
 
-# The output does not name its node: whoever puts it into the ConfigMap can, as a label or an annotation.
+# The output does not name its node. The author of the ConfigMap can, with one of these labels or annotations.
 _NODE_NAMES = ("kube-bench/node", "kubernetes.io/hostname")
-# The actual value is what a command printed: of a kubelet's kubeconfig, for instance, the key too.
+# The actual value is the output of a command, which may print a kubeconfig with its key.
 _CREDENTIAL = re.compile(r"PRIVATE KEY|client-key-data|(?<![a-z])(?:token|password|secret)[\"']?\s*[:=]\s*\S", re.IGNORECASE)
 
 
 def claims(document: Any) -> bool:
-    """{"Controls": [...]}, one control, or a list of either: all that kube-bench ever printed."""
+    """Whether it is {"Controls": [...]}, a control, or a list of them. Every version of kube-bench prints one of these forms."""
     if isinstance(document, list):
         return bool(document) and all(isinstance(part, Mapping) and claims(part) for part in document)
     return isinstance(document, Mapping) and ("Controls" in document or ("tests" in document and "node_type" in document))
 
 
 def parse(config_map: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding per failed test. WARN is no failure: kube-bench could not tell."""
+    """Yields a finding for each failed test. WARN is no failure: kube-bench could not run the test."""
     metadata = mapping_of(config_map, "metadata")
     node = _node_of(metadata)
     for document in documents_of(config_map, claims=claims):
@@ -37,15 +35,15 @@ def parse(config_map: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _controls_of(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each control, and how BadInput names it."""
+    """Each control, with the name that an error has for it."""
     if isinstance(value, list):
-        for place, part in enumerate(value):
+        for index, part in enumerate(value):
             if not isinstance(part, Mapping):
-                raise BadInput(f"{where}[{place}] is not an object")
-            yield from _controls_of(part, f"{where}[{place}]")
+                raise BadInput(f"{where}[{index}] is not an object")
+            yield from _controls_of(part, f"{where}[{index}]")
     elif isinstance(value, Mapping) and "Controls" in value:
-        for place, control in enumerate(entries_of(value, "Controls", f"{where}: Controls")):
-            yield f"{where}: Controls[{place}]", control
+        for index, control in enumerate(entries_of(value, "Controls", f"{where}: Controls")):
+            yield f"{where}: Controls[{index}]", control
     elif isinstance(value, Mapping) and "tests" in value:
         yield where, value
     else:
@@ -53,16 +51,16 @@ def _controls_of(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any
 
 
 def _failures(control: Mapping[str, Any], where: str, node: str) -> Iterator[Finding]:
-    for place, group in enumerate(entries_of(control, "tests", f"{where}.tests")):
-        place_of_results = f"{where}.tests[{place}].results"
-        for number, result in enumerate(entries_of(group, "results", place_of_results)):
+    for group_index, group in enumerate(entries_of(control, "tests", f"{where}.tests")):
+        results = f"{where}.tests[{group_index}].results"
+        for index, result in enumerate(entries_of(group, "results", results)):
             status = text_of(result, "status")
             if not status:
-                raise BadInput(f"{place_of_results}[{number}].status is missing")
+                raise BadInput(f"{results}[{index}].status is missing")
             if status.upper() != "FAIL":
                 continue
             if not text_of(result, "test_number"):
-                raise BadInput(f"{place_of_results}[{number}].test_number is missing")
+                raise BadInput(f"{results}[{index}].test_number is missing")
             yield _failure(result, text_of(group, "section"), _version_of(control), node)
 
 
@@ -81,7 +79,7 @@ def _failure(result: Mapping[str, Any], section: str, version: str, node: str) -
     }
     return Finding(
         type=FAILED_TEST,
-        # One record for the whole cluster, so it is about no resource: the nodes are listed.
+        # The whole cluster has one record for a test, so the finding has no resource. The details list the nodes.
         key=number,
         severity=Severity.HIGH if scored else Severity.MEDIUM,
         title=f"{number} {description}".strip(),
@@ -92,7 +90,7 @@ def _failure(result: Mapping[str, Any], section: str, version: str, node: str) -
 
 
 def _is_scored(result: Mapping[str, Any]) -> bool:
-    """Where it is not said: scored, since a test that is not scored warns rather than fails."""
+    """True if the field is absent: a test that is not scored warns and does not fail."""
     scored = result.get("scored")
     return scored.strip().lower() != "false" if isinstance(scored, str) else scored is not False
 
@@ -103,8 +101,8 @@ def _version_of(control: Mapping[str, Any]) -> str:
 
 
 def _node_of(metadata: Mapping[str, Any]) -> str:
-    said = (text_of(mapping_or_none(metadata, place), name) for name in _NODE_NAMES for place in ("labels", "annotations"))
-    return next(filter(None, said), "")
+    nodes = (text_of(mapping_or_none(metadata, field), name) for name in _NODE_NAMES for field in ("labels", "annotations"))
+    return next(filter(None, nodes), "")
 
 
 KUBE_BENCH = Watcher(

@@ -1,8 +1,7 @@
-"""Kyverno: which resources break which policies (https://kyverno.io/docs/guides/reports/).
+"""Kyverno: the resources that break policies (https://kyverno.io/docs/guides/reports/).
 
-In: reports of wgpolicyk8s.io/v1alpha2 and openreports.io/v1alpha1, to which other programs write too.  Out: findings of Kyverno's.
-Owns: nothing.
-Stops: nothing to stop.
+Kyverno writes reports of wgpolicyk8s.io/v1alpha2 and openreports.io/v1alpha1. Other programs write such reports too: the watcher skips
+their results.
 """
 
 import re
@@ -22,39 +21,39 @@ _READS = (
     ApiResource("openreports.io", "v1alpha1", "clusterreports", "ClusterReport", namespaced=False),
 )
 _KINDS = {resource.kind for resource in _READS}
-# Kubernetes' own policies, of which Kyverno reports what it found in the background.
+# Kubernetes' own policies: Kyverno scans for them in the background and reports the results.
 _ADMISSION_POLICIES = {"validatingadmissionpolicy", "mutatingadmissionpolicy"}
-# Labels that name the policies of a report, up to 1.10: one for each kind of policy.
+# Up to 1.10 a report has such a label for each of its policies: one prefix for each kind of policy.
 _POLICY_LABELS = ("cpol.kyverno.io/", "pol.kyverno.io/")
-# What Kyverno called its reports up to 1.8, and its command line long after.
+# The names of Kyverno's reports up to 1.8. Its command line kept them much longer.
 _OLD_NAMES = re.compile(r"clusterpolicyreport|polr-ns-.*")
 _POLICY_GROUPS = ("kyverno.io/", "policies.kyverno.io/")
-# Kyverno puts what the policy says between "validation error: " and ". rule <rule> failed at path <path>".
+# Kyverno puts the text of the policy between "validation error: " and ". rule <rule> failed at path <path>".
 _INTRODUCTION = re.compile(r"validation (?:error|failure): *", re.IGNORECASE)
 _WHERE = re.compile(r"[.;]? *(?:validation )?rule \S+ (?:failed|validation failure)|\n|(?<=[.!]) (?<!e\.g\. )(?<!i\.e\. )", re.IGNORECASE)
-# The rules that Kyverno makes of one for Pods. It cuts their names off after 63 characters: those of a longer one stay apart.
+# Kyverno derives such rules from a rule for Pods. It cuts their names after 63 characters, so the derived rules of a long name stay apart.
 _AUTOGEN = re.compile(r"autogen-(?:cronjob-)?(?P<rule>.+)", re.DOTALL)
 
 
 def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding per failed result and resource."""
+    """Yields a finding for each resource of each failed result."""
     kind = text_of(report, "kind")
     if kind not in _KINDS:
         raise BadInput(f"the kind is {kind or 'missing'}: no report that Kyverno writes")
     metadata = mapping_of(report, "metadata")
-    for place, result in enumerate(entries_of(report, "results", "results")):
-        # v1alpha1 has `status` instead.
+    for index, result in enumerate(entries_of(report, "results", "results")):
+        # wgpolicyk8s.io/v1alpha1 has `status` instead of `result`.
         outcome = text_of(result, "result") or text_of(result, "status")
         if outcome != "fail" or not _is_kyvernos(report, metadata, result):
             continue
         if not text_of(result, "policy"):
-            raise BadInput(f"results[{place}].policy is missing")
-        for resource in _resources_of(report, metadata, result, place):
+            raise BadInput(f"results[{index}].policy is missing")
+        for resource in _resources_of(report, metadata, result, index):
             yield _violation(result, resource)
 
 
 def _violation(result: Mapping[str, Any], resource: Resource) -> Finding:
-    # No rule: policies of the CEL kinds have none.
+    # Policies of the CEL kinds have no rules.
     policy, rule, message = (text_of(result, field) for field in ("policy", "rule", "message"))
     details = {
         "policy": policy,
@@ -63,14 +62,14 @@ def _violation(result: Mapping[str, Any], resource: Resource) -> Finding:
         "messages": [message] if message else [],
         "policyCategory": text_of(result, "category"),
     }
-    said = _first_sentence(message)
+    sentence = _first_sentence(message)
     name = f"{policy}/{rule}" if rule else policy
     return Finding(
         type=VIOLATION,
         key=key_of(resource, policy, rule),
-        # Absent is not harmless: a policy has a severity only where its author wrote an annotation.
+        # Absent is not harmless: a policy has a severity only if its author wrote an annotation.
         severity=fields.severity_of(text_of(result, "severity"), Severity.MEDIUM),
-        title=f"{name}: {said}" if said else f"{name} failed",
+        title=f"{name}: {sentence}" if sentence else f"{name} failed",
         resource=resource,
         details=fields.filled(details),
         detected_at=fields.time_of(result.get("timestamp")),
@@ -78,21 +77,21 @@ def _violation(result: Mapping[str, Any], resource: Resource) -> Finding:
 
 
 def _first_sentence(message: str) -> str:
-    # More than a title takes; a message can be very long.
-    said = _INTRODUCTION.sub("", message[:1024], count=1)
-    end = _WHERE.search(said)
-    return (said[: end.start()] if end else said).strip(' "')
+    # A message can be very long. 1024 characters are more than a title holds.
+    text = _INTRODUCTION.sub("", message[:1024], count=1)
+    end = _WHERE.search(text)
+    return (text[: end.start()] if end else text).strip(' "')
 
 
-# ---------------------------------------------------------------- what it is a replica of
+# ---------------------------------------------------------------- the controller
 
 
 def regroup(finding: Finding, owner: Resource) -> Finding:
-    """The rule as its author named it, broken by the controller: one finding for the Deployment, its ReplicaSets and its Pods."""
-    return fields.reassigned_to(_of_the_written_rule(finding), owner)
+    """The finding with the rule as its author named it, so that a Deployment, its ReplicaSets and its Pods have a single finding."""
+    return fields.reassigned_to(_with_written_rule(finding), owner)
 
 
-def _of_the_written_rule(finding: Finding) -> Finding:
+def _with_written_rule(finding: Finding) -> Finding:
     policy, rule = (text_of(finding.details, field) for field in ("policy", "rule"))
     made = _AUTOGEN.fullmatch(rule)
     if made is None:
@@ -106,11 +105,11 @@ def _of_the_written_rule(finding: Finding) -> Finding:
     )
 
 
-# ---------------------------------------------------------------- whose result
+# ---------------------------------------------------------------- results of Kyverno
 
 
 def _is_kyvernos(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
-    """Others' are left out: trivy-operator-polr-adapter, falcosidekick and kube-bench write such reports, and are read themselves."""
+    """False for other programs: trivy-operator-polr-adapter, falcosidekick and kube-bench copy findings that zenwatch reads elsewhere."""
     source = (text_of(result, "source") or text_of(report, "source")).lower()
     if source.startswith("kyverno"):
         return True
@@ -126,20 +125,20 @@ def _is_written_by_kyverno(metadata: Mapping[str, Any]) -> bool:
     )
 
 
-# ---------------------------------------------------------------- about what
+# ---------------------------------------------------------------- the resource
 
 
 def subject(report: Mapping[str, Any]) -> Resource | None:
-    """Since 1.11 one report is about one resource; before, it is about whatever a policy looked at."""
+    """The report's scope. Reports of Kyverno before 1.11 have none, and are about several resources."""
     scope = mapping_or_none(report, "scope")
     return _resource_of(scope, text_of(mapping_of(report, "metadata"), "namespace")) if text_of(scope, "kind") else None
 
 
-def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any], place: int) -> list[Resource]:
-    """The report's scope (since 1.11); else the result's own (up to 1.10); else the report's owner; else only a namespace."""
+def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any], index: int) -> list[Resource]:
+    """The report's scope (since 1.11); else the result's own resources (up to 1.10); else the report's owner; else only a namespace."""
     namespace = text_of(metadata, "namespace")
     owner = fields.owner_of(metadata)
-    of_result = entries_of(result, "resources", f"results[{place}].resources")
+    of_result = entries_of(result, "resources", f"results[{index}].resources")
     about_owner = {} if text_of(owner, "apiVersion").startswith(_POLICY_GROUPS) else owner
     for references in ([mapping_or_none(report, "scope")], of_result, [about_owner]):
         named = [_resource_of(reference, namespace) for reference in references if text_of(reference, "kind")]
@@ -149,7 +148,7 @@ def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result
 
 
 def _resource_of(reference: Mapping[str, Any], namespace: str) -> Resource:
-    """namespace: the report's, which is the resource's too where the reference does not name it."""
+    """namespace: the report's namespace, which the resource has too if the reference names none."""
     kind = text_of(reference, "kind")
     return Resource(
         api_version=text_of(reference, "apiVersion") or fields.API_VERSIONS.get(kind, ""),
@@ -165,7 +164,7 @@ KYVERNO = Watcher(
     parse=parse,
     namespace="kyverno",
     pod_labels="app.kubernetes.io/part-of=kyverno",
-    # It leaves a report alone that says the same as before: in a cluster where nothing changes it has nothing to say.
+    # Kyverno writes a report only when its content changes, so it may be silent for long in a quiet cluster.
     is_steady=False,
     subject=subject,
     regroup=regroup,

@@ -1,9 +1,7 @@
-"""Trivy Operator: what its reports say (https://aquasecurity.github.io/trivy-operator/latest/docs/crds/).
+"""Trivy Operator: vulnerabilities, secrets and failed checks (https://aquasecurity.github.io/trivy-operator/latest/docs/crds/).
 
-In: the reports of aquasecurity.github.io/v1alpha1, but for the ClusterComplianceReport, which only counts what is in the others;
-also those of Starboard, its predecessor.  Out: findings.
-Owns: nothing.
-Stops: nothing to stop.
+The watcher reads the reports of aquasecurity.github.io/v1alpha1, also those that Starboard, the operator's predecessor, wrote.
+It does not read the ClusterComplianceReport, which only counts the findings of the other reports.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,14 +19,14 @@ CONFIG_AUDIT = FindingType("trivy", "trivy-config-", "config-audit-report", Cate
 RBAC_ASSESSMENT = FindingType("trivy", "trivy-rbac-", "rbac-assessment-report", Category.SECURITY)
 INFRA_ASSESSMENT = FindingType("trivy", "trivy-infra-", "infra-assessment-report", Category.COMPLIANCE)
 
-# Label prefixes: today's, and the two that Starboard used.
+# Prefixes of labels: the operator's, and two of Starboard's.
 _PREFIXES = ("trivy-operator", "starboard", "imgvuln")
-# What Starboard called them until it took over today's words, and what it translated them to then.
+# Starboard's old words for severities, and the words that replaced them (docs/severity.md, "Trivy").
 _STARBOARD_SEVERITIES = {"DANGER": Severity.CRITICAL, "WARNING": Severity.LOW}
 
 
 def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding per vulnerability, secret and failed check, repeated ones included: those of one key are merged later."""
+    """Yields a finding for each vulnerability, secret and failed check. Several may have the same key: zenwatch merges them later."""
     kind = text_of(report, "kind")
     if kind not in _READERS:
         raise BadInput(f"the kind is {kind or 'missing'}: no report of Trivy Operator that is read")
@@ -45,14 +43,14 @@ _Reader = Callable[[Mapping[str, Any], Mapping[str, Any], Resource, datetime | N
 def _vulnerabilities(
     report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None
 ) -> Iterator[Finding]:
-    about = _image_of(body) | {"container": _labelled(report, "container.name")}
-    for place, entry in enumerate(entries_of(body, "vulnerabilities", "report.vulnerabilities")):
+    image = _image_of(body) | {"container": _labelled(report, "container.name")}
+    for index, entry in enumerate(entries_of(body, "vulnerabilities", "report.vulnerabilities")):
         if not text_of(entry, "vulnerabilityID"):
-            raise BadInput(f"report.vulnerabilities[{place}].vulnerabilityID is missing")
-        yield _vulnerability(entry, resource, about, detected_at)
+            raise BadInput(f"report.vulnerabilities[{index}].vulnerabilityID is missing")
+        yield _vulnerability(entry, resource, image, detected_at)
 
 
-def _vulnerability(entry: Mapping[str, Any], resource: Resource, about: dict[str, str], detected_at: datetime | None) -> Finding:
+def _vulnerability(entry: Mapping[str, Any], resource: Resource, image: dict[str, str], detected_at: datetime | None) -> Finding:
     vuln_id, package, version = (text_of(entry, field) for field in ("vulnerabilityID", "resource", "installedVersion"))
     fixed_version = text_of(entry, "fixedVersion")
     installed = f"{package} {version}".strip()
@@ -64,7 +62,7 @@ def _vulnerability(entry: Mapping[str, Any], resource: Resource, about: dict[str
         "version": version,
         "fixedVersion": fixed_version,
         **({"cvss": score} if scored else {}),
-        **about,
+        **image,
         "packages": [installed] if installed else [],
     }
     return Finding(
@@ -86,10 +84,10 @@ def _vulnerability(entry: Mapping[str, Any], resource: Resource, about: dict[str
 
 
 def _secrets(_report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None) -> Iterator[Finding]:
-    for place, entry in enumerate(entries_of(body, "secrets", "report.secrets")):
+    for index, entry in enumerate(entries_of(body, "secrets", "report.secrets")):
         rule_id, target = text_of(entry, "ruleID"), text_of(entry, "target")
         if not rule_id:
-            raise BadInput(f"report.secrets[{place}].ruleID is missing")
+            raise BadInput(f"report.secrets[{index}].ruleID is missing")
         title = text_of(entry, "title") or rule_id
         yield Finding(
             type=EXPOSED_SECRET,
@@ -97,7 +95,7 @@ def _secrets(_report: Mapping[str, Any], body: Mapping[str, Any], resource: Reso
             severity=_severity_of(entry),
             title=f"{title} in {target}" if target else title,
             resource=resource,
-            # Never `match`: the line around the secret, which Trivy masks as well as it can.
+            # Never `match`: it is the line with the secret, and Trivy cannot mask every secret.
             details=fields.filled({"ruleID": rule_id, "target": target, "targets": [target] if target else []}),
             detected_at=detected_at,
         )
@@ -133,7 +131,10 @@ def _checks(
 
 
 def _checks_in(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each check, and how BadInput names it. Starboard told those of the pod and of each container apart, for a time beside `checks`."""
+    """Each check, with the name that an error has for it.
+
+    Starboard had lists for the pod and for each container. For a time it had `checks` beside them, with the same checks.
+    """
     lists = {"report.checks": entries_of(body, "checks", "report.checks")}
     if not lists["report.checks"]:
         lists["report.podChecks"] = entries_of(body, "podChecks", "report.podChecks")
@@ -141,20 +142,20 @@ def _checks_in(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
         for name in containers:
             where = f"report.containerChecks.{name}"
             lists[where] = entries_of(containers, name, where)
-    return chain.from_iterable(((f"{where}[{place}]", entry) for place, entry in enumerate(lists[where])) for where in lists)
+    return chain.from_iterable(((f"{where}[{index}]", entry) for index, entry in enumerate(lists[where])) for where in lists)
 
 
-# ---------------------------------------------------------------- what all reports have
+# ---------------------------------------------------------------- for all reports
 
 
 def _severity_of(entry: Mapping[str, Any]) -> Severity:
-    # UNKNOWN ranks as INFO, as Policy Reporter's adapter and DefectDojo have it.
-    said = text_of(entry, "severity")
-    return _STARBOARD_SEVERITIES.get(said.upper()) or fields.severity_of(said, Severity.INFO)
+    # UNKNOWN and unknown words are INFO (docs/severity.md, "Trivy").
+    word = text_of(entry, "severity")
+    return _STARBOARD_SEVERITIES.get(word.upper()) or fields.severity_of(word, Severity.INFO)
 
 
 def _resource_of(report: Mapping[str, Any]) -> Resource:
-    """What was scanned. A name that does not fit a label stands in an annotation; older reports only have the owner."""
+    """The scanned resource. A name that is too long for a label is in an annotation. Older reports have only the owner."""
     metadata = mapping_of(report, "metadata")
     owner = fields.owner_of(metadata)
     kind = _labelled(report, "resource.kind") or text_of(owner, "kind")
@@ -162,23 +163,23 @@ def _resource_of(report: Mapping[str, Any]) -> Resource:
     if not kind or not name:
         raise BadInput("the labels trivy-operator.resource.kind and .name are missing, and there is no ownerReference")
     is_owner = (kind, name) == (text_of(owner, "kind"), text_of(owner, "name"))
-    # A report of a node lies in the operator's namespace.
-    place = "" if kind in fields.CLUSTER_SCOPED else text_of(metadata, "namespace")
+    # A report about a node has the operator's namespace.
+    namespace = "" if kind in fields.CLUSTER_SCOPED else text_of(metadata, "namespace")
     return Resource(
         api_version=(text_of(owner, "apiVersion") if is_owner else "") or fields.API_VERSIONS.get(kind, ""),
         kind=kind,
         name=name,
-        namespace=_labelled(report, "resource.namespace") or place,
+        namespace=_labelled(report, "resource.namespace") or namespace,
     )
 
 
 def _labelled(report: Mapping[str, Any], suffix: str) -> str:
     metadata = mapping_of(report, "metadata")
-    for place in ("labels", "annotations"):
-        values = mapping_or_none(metadata, place)
+    for field in ("labels", "annotations"):
+        values = mapping_or_none(metadata, field)
         for prefix in _PREFIXES:
-            if said := text_of(values, f"{prefix}.{suffix}"):
-                return said
+            if value := text_of(values, f"{prefix}.{suffix}"):
+                return value
     return ""
 
 

@@ -1,4 +1,4 @@
-"""watchers/ADDING_A_WATCHER.md, typed in: its package is built and installed, its files applied, and what it shows compared."""
+"""watchers/ADDING_A_WATCHER.md: the package builds, installs and runs, and every command prints what the document shows."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Start = Callable[..., Zenwatch]
 Json = dict[str, Any]
 
 DOCUMENT = (ROOT / "watchers" / "ADDING_A_WATCHER.md").read_text()
-# A block that is a file has its name in the line above.
+# The line above a block names its file.
 FILES = dict(re.findall(r"^`([^`\n]+)`:\n```\w+\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
 CONSOLE = "".join(re.findall(r"^```console\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
 
@@ -35,14 +35,14 @@ def commands(program: str) -> list[str]:
 
 
 def shown(command: str) -> list[str]:
-    """The lines that the document prints below a command."""
+    """The output that the document shows below a command."""
     (printed,) = re.findall(rf"^\$ {re.escape(command)}\n((?:[^$].*\n)*)", CONSOLE, re.MULTILINE)
     return str(printed).splitlines()
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All files of the document, where it says that they are."""
+    """A folder with all files of the document."""
     folder = tmp_path_factory.mktemp("adding-a-watcher")
     for name, content in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def packages(folder: Path) -> Path:
-    """Where the package is installed: a folder of its own for PYTHONPATH, so that nothing is left in the environment."""
+    """The folder with the installed package, for PYTHONPATH. Nothing stays in the environment."""
     project, target = folder / "zenwatch-kubescan", folder / "packages"
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "dist", cwd=project)
     (wheel,) = (project / "dist").glob("*.whl")
@@ -68,7 +68,7 @@ def _run(*command: str, cwd: Path, **environment: str) -> "subprocess.CompletedP
 
 
 def previewed(folder: Path, packages: Path) -> dict[str, Json]:
-    """The specs of the sample's records by name, as `zenwatch preview` says that they will be."""
+    """The specs of the sample's records by name, as `zenwatch preview` prints them."""
     printed = _run(sys.executable, "-m", "zenwatch", "preview", "report.yaml", "-o", "json", cwd=folder, PYTHONPATH=str(packages))
     return {record["metadata"]["name"]: record["spec"] for record in map(json.loads, printed.stdout.splitlines())}
 
@@ -77,7 +77,7 @@ def previewed(folder: Path, packages: Path) -> dict[str, Json]:
 
 
 def test_zenwatch_lists_the_watcher_with_its_origin(folder: Path, packages: Path) -> None:
-    """Installing the package is all that it takes."""
+    """Installing the package is enough."""
     assert commands("pip") == ["pip install ./zenwatch-kubescan"]
     printed = _run(sys.executable, "-m", "zenwatch", "watchers", cwd=folder, PYTHONPATH=str(packages), KUBECONFIG="").stdout
 
@@ -86,14 +86,14 @@ def test_zenwatch_lists_the_watcher_with_its_origin(folder: Path, packages: Path
 
 
 def test_preview_prints_what_the_document_shows(folder: Path, packages: Path) -> None:
-    """Names, severities, scores and titles to the letter."""
+    """Names, severities, scores and titles are exactly the same."""
     printed = _run(sys.executable, *shlex.split("-m zenwatch preview report.yaml"), cwd=folder, PYTHONPATH=str(packages))
 
     assert printed.stdout.splitlines() + printed.stderr.splitlines() == shown("zenwatch preview report.yaml")
 
 
-def test_one_key_in_two_containers_is_one_record(folder: Path, packages: Path) -> None:
-    """The worst leads, and the list names both."""
+def test_the_same_key_in_two_containers_is_a_single_record(folder: Path, packages: Path) -> None:
+    """The worst finding leads, and the list names both containers."""
     worst, _ = previewed(folder, packages).values()
 
     assert (worst["key"], worst["severity"], worst["title"]) == ("shop/Deployment/web/KS-101", "HIGH", "KS-101: Runs as root")
@@ -102,29 +102,26 @@ def test_one_key_in_two_containers_is_one_record(folder: Path, packages: Path) -
     assert worst["detectedAt"] == "2026-03-01T10:00:00Z"
 
 
-def test_its_settings_are_there(folder: Path, packages: Path) -> None:
-    """With the defaults that the document names, and obeyed."""
+def test_the_watcher_has_its_settings(folder: Path, packages: Path) -> None:
+    """They have the defaults of the document, and zenwatch obeys them."""
     printed = _run(sys.executable, "-m", "zenwatch", "settings", cwd=folder, PYTHONPATH=str(packages)).stdout
     found = [line for line in printed.splitlines() if line.startswith("KUBESCAN_")]
     assert found == ["KUBESCAN_ENABLED=true", "KUBESCAN_MIN_SEVERITY=INFO", "KUBESCAN_NAMESPACE=kubescan", "KUBESCAN_SILENCE_AFTER=26h"]
     assert all(f"`{line.partition('=')[0]}`" in DOCUMENT for line in found)
 
     command = (sys.executable, "-m", "zenwatch", "preview", "report.yaml")
-    told = _run(*command, cwd=folder, PYTHONPATH=str(packages), KUBESCAN_MIN_SEVERITY="HIGH").stderr
-    assert told.strip() == "1 reports with 3 findings, 2 below the threshold: 1 records"
+    summary = _run(*command, cwd=folder, PYTHONPATH=str(packages), KUBESCAN_MIN_SEVERITY="HIGH").stderr
+    assert summary.strip() == "1 reports with 3 findings, 2 below the threshold: 1 records"
 
 
 def test_its_own_tests_pass_with_the_suite_of_the_sdk(folder: Path, packages: Path, tmp_path: Path) -> None:
-    """The suite needs nothing else of zenwatch's tests."""
-    for file in (
-        folder / "zenwatch-kubescan" / "test_kubescan.py",
-        folder / "report.yaml",
-    ):
-        shutil.copy(file, tmp_path)
+    """The suite needs nothing of zenwatch's own tests: only the package, the test and the sample are here."""
+    for name in ("zenwatch-kubescan/test_kubescan.py", "report.yaml"):
+        shutil.copy(folder / name, tmp_path)
 
-    told = _run(sys.executable, "-m", "pytest", "-q", "test_kubescan.py", cwd=tmp_path, PYTHONPATH=str(packages)).stdout
+    printed = _run(sys.executable, "-m", "pytest", "-q", "test_kubescan.py", cwd=tmp_path, PYTHONPATH=str(packages)).stdout
 
-    assert re.search(r"\d+ passed", told), told
+    assert re.search(r"\d+ passed", printed), printed
 
 
 # ---------------------------------------------------------------- in a cluster
@@ -132,24 +129,24 @@ def test_its_own_tests_pass_with_the_suite_of_the_sdk(folder: Path, packages: Pa
 
 @pytest.fixture
 def kubescan(cluster: ControlPlane, folder: Path) -> Iterator[None]:
-    """Afterwards neither the kind nor the rights are there."""
+    """Removes the kind and the rights after the test."""
     yield
     cluster.kubectl("delete", "--ignore-not-found", "-f", folder / "rbac.yaml", "-f", folder / "crd.yaml")
     cluster.kubectl("delete", "namespace", "shop", "--ignore-not-found", "--wait=false")
 
 
 def type_in(cluster: ControlPlane, folder: Path, command: str) -> str:
-    """A kubectl command of the document, in the folder of its files."""
+    """Runs a kubectl command of the document in the folder of its files."""
     words = [str(folder / word) if (folder / word).is_file() else word for word in shlex.split(command)[1:]]
-    told = cluster.kubectl(*words)
+    printed = cluster.kubectl(*words)
     if "crd.yaml" in command:
-        # A person types slowly enough; a test has to wait until the kind is served.
+        # A person types slowly. A test must wait until the API server serves the kind.
         cluster.apply_crds(folder / "crd.yaml")
-    return told
+    return printed
 
 
 def a_scan_report(namespace: str, name: str, *issues: Json) -> Json:
-    """The sample under another name, in another namespace; with other issues, if any are given."""
+    """The sample with another name, another namespace, and perhaps other issues."""
     report: Json = yaml.safe_load(FILES["report.yaml"])
     report["metadata"] |= {"name": name, "namespace": namespace}
     report["spec"]["target"]["name"] = name
@@ -159,13 +156,13 @@ def a_scan_report(namespace: str, name: str, *issues: Json) -> Json:
 
 @pytest.fixture
 def careless(packages: Path, tmp_path: Path) -> Path:
-    """The same package by somebody who did not think of a severity that the tool adds later."""
+    """The same package with a bug: it fails for an unknown severity."""
     installed = tmp_path / "packages"
     shutil.copytree(packages, installed)
     module = installed / "zenwatch_kubescan.py"
-    careful = 'SEVERITIES.get(_text(issue, "severity").lower(), Severity.MEDIUM)'
+    careful = 'SEVERITIES.get(text_of(issue, "severity").lower(), Severity.MEDIUM)'
     assert careful in module.read_text()
-    module.write_text(module.read_text().replace(careful, 'SEVERITIES[_text(issue, "severity")]'))
+    module.write_text(module.read_text().replace(careful, 'SEVERITIES[text_of(issue, "severity")]'))
     return installed
 
 
@@ -173,18 +170,18 @@ def careless(packages: Path, tmp_path: Path) -> Path:
 def test_the_commands_of_the_document_end_in_its_records(
     cluster: ControlPlane, folder: Path, packages: Path, start_zenwatch: Start
 ) -> None:
-    """kubectl shows them as printed there; zenwatch ran before the kind, the rights and the report were there."""
+    """kubectl prints what the document shows, although zenwatch starts before the kind, the rights and the report exist."""
     zenwatch = start_zenwatch(PYTHONPATH=str(packages))
     eventually(lambda: _states(zenwatch))
-    *steps, look = commands("kubectl")
+    *steps, query = commands("kubectl")
     for step in steps:
         type_in(cluster, folder, step)
     zenwatch.wait_for_stored(2)
 
-    head, *rows = type_in(cluster, folder, look).splitlines()
-    shown_head, *shown_rows = shown(look)
+    head, *rows = type_in(cluster, folder, query).splitlines()
+    shown_head, *shown_rows = shown(query)
     assert head.split() == shown_head.split()
-    # But for the age.
+    # Without the age.
     assert [row.split()[:-1] for row in rows] == [row.split()[:-1] for row in shown_rows]
     assert {record["metadata"]["name"]: record["spec"] for record in records(cluster, "shop")} == previewed(folder, packages)
     assert zenwatch.stop() == 0
@@ -197,16 +194,16 @@ def _states(zenwatch: Zenwatch) -> list[Json]:
 
 
 @pytest.mark.usefixtures("kubescan")
-def test_without_its_rights_the_log_says_which_and_granting_them_is_enough(
+def test_the_log_names_missing_rights_and_granting_them_is_enough(
     cluster: ControlPlane, namespace: str, packages: Path, start_zenwatch: Start
 ) -> None:
-    """What zenwatch ships with does not cover a kind that it has never heard of."""
+    """The rights that zenwatch ships with do not include the kinds of other packages."""
     cluster.apply_crds(FILES["crd.yaml"])
     apply(cluster, a_scan_report(namespace, "web"))
     zenwatch = start_zenwatch(PYTHONPATH=str(packages))
-    told = eventually(lambda: _states(zenwatch))
-    assert told[0]["state"] == "forbidden"
-    assert f"`{told[0]['error']}`" in DOCUMENT
+    states = eventually(lambda: _states(zenwatch))
+    assert states[0]["state"] == "forbidden"
+    assert f"`{states[0]['error']}`" in DOCUMENT
 
     cluster.kubectl("apply", "-f", "-", stdin=FILES["rbac.yaml"])
 
@@ -215,10 +212,10 @@ def test_without_its_rights_the_log_says_which_and_granting_them_is_enough(
 
 
 @pytest.mark.usefixtures("kubescan")
-def test_a_rejected_report_and_a_bug_in_parse_each_cost_one_report(
+def test_a_rejected_report_and_a_bug_in_parse_cost_one_report_each(
     cluster: ControlPlane, namespace: str, careless: Path, start_zenwatch: Start
 ) -> None:
-    """Both are named in the log; the watcher's other reports and the other watchers do not notice."""
+    """The log names both. Nothing else happens to the watcher's other reports and to the other watchers."""
     cluster.apply_crds(FILES["crd.yaml"])
     cluster.kubectl("apply", "-f", "-", stdin=FILES["rbac.yaml"])
     nameless = a_scan_report(namespace, "nameless", {"id": "KS-1", "severity": "high"}, {"severity": "high"})
@@ -228,10 +225,10 @@ def test_a_rejected_report_and_a_bug_in_parse_each_cost_one_report(
     zenwatch = start_zenwatch(PYTHONPATH=str(careless))
     zenwatch.wait_for_stored(3)
 
-    place = f"scanreports.kubescan.example.com/{namespace}"
+    kind_and_namespace = f"scanreports.kubescan.example.com/{namespace}"
     assert {line["name"]: line["error"] for line in zenwatch.log("report_rejected")} == {
-        f"{place}/nameless": "status.issues[1].id is missing",
-        f"{place}/strange": "the watcher kubescan failed: 'odd'",
+        f"{kind_and_namespace}/nameless": "status.issues[1].id is missing",
+        f"{kind_and_namespace}/strange": "the watcher kubescan failed: 'odd'",
     }
     assert {line["error"] for line in zenwatch.log("plugin_failed")} == {"'odd'"}
     about = [(record["spec"]["source"], record["spec"]["resource"]["name"]) for record in records(cluster, namespace)]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.payloads import SAMPLES
-from watchers.audit.watcher import AUDIT
+from watchers.audit import AUDIT
 from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sdk.testing import WatcherSuite
 from zenwatch.sdk.watcher import SelfIdentity, Watcher

@@ -1,13 +1,9 @@
-"""Read what the API server posts: its batches, their events, and of the objects in them only what rules ask for.
+"""Read the bodies that the API server posts: from a body to events, and from an event to a request.
 
-Audit events carry Secrets. What no class names is passed over and never becomes a Python object; the objects in requests are read
-for pods, roles and bindings only (_audit_facts.py), and of a deletion's options whether it is a dry run.
+Audit events carry Secrets. The decoder skips every field that no class here names, so it never becomes a Python object. facts.py reads the
+objects of pods, roles and bindings; this file reads only from a deletion's options whether the deletion is a dry run (decision 7).
 
-Import this with the first event only: msgspec takes 3 MB and 18 ms, which only a cluster that posts audit events should pay.
-
-In: bodies, then single events of them.  Out: events, then requests.
-Owns: nothing.
-Stops: nothing to stop.
+Import this file only with the first event: msgspec costs 3 MB and 18 ms.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,19 +12,19 @@ from typing import Any
 import msgspec
 import orjson
 
-from watchers.audit import pieces
 from watchers.audit.facts import ABSENT, UNREADABLE, facts_of
+from watchers.audit.json_splitter import members_of
 from watchers.audit.request import DELETES, WRITES, Request, is_event, is_event_list
 from zenwatch.sdk import BadInput, first_line, input_files
 
-# YAML is read at 2 MB a second; JSON takes what MAX_BODY allows.
+# The YAML reader reads 2 MB per second. For JSON, MAX_BODY is the only limit.
 MOST_YAML_BYTES = 1024 * 1024
 _FINAL_STAGES = ("ResponseComplete", "Panic")
 _EXPECTED = "expected an EventList of audit.k8s.io, or one of its events"
 
 
 class Envelope(msgspec.Struct, rename="camel"):
-    """A body, as far as it has to be known to take it apart. A null is as good as nothing: Go writes it so."""
+    """The outer fields of a body, with its events undecoded. Go writes null for an absent field."""
 
     kind: str | None = None
     api_version: str | None = None
@@ -56,7 +52,7 @@ class _Status(msgspec.Struct):
 
 
 class Event(msgspec.Struct, rename="camel"):
-    """An event of audit.k8s.io/v1 or an older version. Its annotations may carry anything and are not read."""
+    """An event of audit.k8s.io/v1 or an older version, without its annotations, which may hold anything."""
 
     audit_id: str | None = msgspec.field(default=None, name="auditID")
     stage: str | None = None
@@ -68,7 +64,7 @@ class Event(msgspec.Struct, rename="camel"):
     source_ips: list[str] | None = msgspec.field(default=None, name="sourceIPs")
     object_ref: _ObjectRef | None = None
     response_status: _Status | None = None
-    # msgspec has no optional Raw: where there is none it is empty, and a null is kept as it is written.
+    # msgspec has no optional Raw: an absent field is empty bytes, and a null is the bytes null.
     request_object: msgspec.Raw = msgspec.Raw()
     response_object: msgspec.Raw = msgspec.Raw()
     request_received_timestamp: str | None = None
@@ -86,8 +82,8 @@ _ENVELOPE = msgspec.json.Decoder(Envelope)
 _EVENT = msgspec.json.Decoder(Event)
 _DELETE_OPTIONS = msgspec.json.Decoder(_DeleteOptions)
 _ANYTHING = msgspec.json.Decoder(msgspec.Raw)
-_SAID_OF_BODY = (b"kind", b"apiVersion", b"auditID", b"stage")
-# Where an event holds what others wrote; and what stands there instead where that cannot be decoded: no object, and so no dry run.
+_FIELDS_OF_BODY = (b"kind", b"apiVersion", b"auditID", b"stage")
+# The fields that hold JSON of other authors, and the text that replaces undecodable JSON: a text is no object, and so no dry run.
 _CARRIED = frozenset({b"requestObject", b"responseObject", b"annotations"})
 _UNREADABLE_TEXT = b'"unreadable"'
 
@@ -95,7 +91,7 @@ _UNREADABLE_TEXT = b'"unreadable"'
 
 
 def events_in(body: bytes, *, is_yaml: bool) -> Iterator[Any]:
-    """The events as they stand there: request_of() takes them. BadInput before the first one."""
+    """The undecoded events, for request_of(). Raises BadInput before the first one."""
     yield from _events_in_yaml(body) if is_yaml else _events_in_json(body)
 
 
@@ -105,7 +101,7 @@ def _events_in_json(body: bytes) -> Iterator[msgspec.Raw]:
     except msgspec.ValidationError as exc:
         raise BadInput(f"{first_line(exc)}; {_EXPECTED}") from exc
     except UNREADABLE as exc:
-        envelope = _pieced_together(body, exc)
+        envelope = _envelope_of_parts(body, exc)
     if is_event_list(envelope.kind, envelope.api_version):
         yield from envelope.items or ()
     elif is_event(envelope.kind, envelope.api_version, has_ids=bool(envelope.audit_id and envelope.stage)):
@@ -114,11 +110,11 @@ def _events_in_json(body: bytes) -> Iterator[msgspec.Raw]:
         raise _not_ours(envelope.kind, envelope.api_version)
 
 
-def _pieced_together(body: bytes, reason: Exception) -> Envelope:
-    """The envelope of a body with something in it that cannot be decoded; that something may be one of many events."""
+def _envelope_of_parts(body: bytes, reason: Exception) -> Envelope:
+    """The envelope of a body with undecodable JSON in it, which may be in only one of many events."""
     try:
-        members, entries = pieces.members_of(body, list_name=b"items")
-        known = [b'"%b":%b' % (name, members[name]) for name in _SAID_OF_BODY if name in members]
+        members, entries = members_of(body, list_name=b"items")
+        known = [b'"%b":%b' % (name, members[name]) for name in _FIELDS_OF_BODY if name in members]
         envelope = _ENVELOPE.decode(b"{%b}" % b",".join(known))
     except (BadInput, *UNREADABLE):
         raise BadInput(f"{_reason(reason)}; {_EXPECTED}") from reason
@@ -131,7 +127,7 @@ def _events_in_yaml(body: bytes) -> Iterator[Mapping[str, Any]]:
         raise BadInput(f"the body has {len(body)} bytes; YAML is read up to {MOST_YAML_BYTES}, JSON up to AUDIT_MAX_BODY")
     documents, failure = input_files.read(input_files.text_of(body))
     if failure is not None:
-        # What it says may quote a line of the body.
+        # Without the reader's message, which may quote a line of the body.
         raise BadInput(f"the body is not YAML that can be read; {_EXPECTED}")
     for document in documents:
         if not isinstance(document, dict):
@@ -150,8 +146,8 @@ def _not_ours(kind: Any, api_version: Any) -> BadInput:
     return BadInput(f"kind is {_quoted(kind)}, apiVersion {_quoted(api_version)}; {_EXPECTED}")
 
 
-def _quoted(said: Any) -> str:
-    return "missing" if said is None else repr(said)[:80]
+def _quoted(value: Any) -> str:
+    return "missing" if value is None else repr(value)[:80]
 
 
 def _reason(error: Exception) -> str:
@@ -161,16 +157,16 @@ def _reason(error: Exception) -> str:
 # ---------------------------------------------------------------- events
 
 
-def request_of(event: Any) -> Request:
-    """event: one that events_in() told, or the same as a mapping. BadInput: it is none."""
-    said = event if isinstance(event, Event) else _decoded(event)
-    audit_id, stage = (said.audit_id or "").strip(), said.stage
+def request_of(raw: Any) -> Request:
+    """event: from events_in(), or a mapping. Raises BadInput if it is no audit event."""
+    event = _decoded(raw)
+    audit_id, stage = (event.audit_id or "").strip(), event.stage
     if not audit_id or not stage:
         raise BadInput(f"{'stage' if audit_id else 'auditID'} is missing: no event of audit.k8s.io")
-    user, acts_as, about = said.user or _NOBODY, said.impersonated_user, said.object_ref or _NOTHING
+    user, acts_as, reference = event.user or _NOBODY, event.impersonated_user, event.object_ref or _NOTHING
     actor = acts_as or user
-    path, _, query = (said.request_uri or "").partition("?")
-    verb, resource, api_group = said.verb or "", about.resource or "", about.api_group or ""
+    path, _, query = (event.request_uri or "").partition("?")
+    verb, resource, api_group = event.verb or "", reference.resource or "", reference.api_group or ""
     request = Request(
         audit_id=audit_id,
         stage=stage,
@@ -179,33 +175,33 @@ def request_of(event: Any) -> Request:
         query=query,
         user=actor.username or "",
         groups=actor.groups or (),
-        # Named even where nobody knows who it was: what is done in another's name is never that other's own.
+        # Never empty for an impersonated request, even if its real author is unknown: rules must not count it as the user's own.
         impersonator="" if acts_as is None else user.username or "unknown",
-        user_agent=said.user_agent or "",
-        source_ips=said.source_ips or (),
+        user_agent=event.user_agent or "",
+        source_ips=event.source_ips or (),
         resource=resource,
         api_group=api_group,
-        api_version=about.api_version or "",
-        namespace=about.namespace or "",
-        name=about.name or "",
-        subresource=about.subresource or "",
-        code=said.response_status.code if said.response_status is not None else None,
-        moment=said.request_received_timestamp or said.stage_timestamp or said.timestamp or "",
+        api_version=reference.api_version or "",
+        namespace=reference.namespace or "",
+        name=reference.name or "",
+        subresource=reference.subresource or "",
+        code=event.response_status.code if event.response_status is not None else None,
+        moment=event.request_received_timestamp or event.stage_timestamp or event.timestamp or "",
     )
     if stage in _FINAL_STAGES:
-        _look_into_objects(said, request)
+        _read_objects(event, request)
     return request
 
 
-def _look_into_objects(event: Event, request: Request) -> None:
+def _read_objects(event: Event, request: Request) -> None:
     if request.verb in DELETES:
         request.dry_run_options = _is_dry_run(bytes(event.request_object))
     elif request.verb in WRITES:
-        request.facts = facts_of(request, said=event.request_object, answered=event.response_object)
+        request.facts = facts_of(request, sent=event.request_object, answered=event.response_object)
 
 
 def _is_dry_run(options: bytes) -> bool | None:
-    """kubectl says it in the options that it sends along, and where there are some, the API server does not look at the URI."""
+    """Whether the options of a deletion ask for a dry run. If a deletion has options, the API server ignores dryRun in its URI."""
     if options in ABSENT:
         return None
     try:
@@ -214,26 +210,26 @@ def _is_dry_run(options: bytes) -> bool | None:
         return False
 
 
-def _decoded(event: Any) -> Event:
-    if isinstance(event, Mapping):
+def _decoded(raw: Any) -> Event:
+    if isinstance(raw, Mapping):
         try:
-            event = orjson.dumps(dict(event))
+            raw = orjson.dumps(dict(raw))
         except TypeError as exc:
             raise BadInput(f"the event cannot be written as JSON: {first_line(exc)}") from exc
-    elif not isinstance(event, msgspec.Raw):
+    elif not isinstance(raw, msgspec.Raw):
         raise BadInput("the event is no object")
     try:
-        return _EVENT.decode(event)
+        return _EVENT.decode(raw)
     except msgspec.ValidationError as exc:
         raise BadInput(f"no event of audit.k8s.io: {first_line(exc)}") from exc
     except UNREADABLE as exc:
-        return _without_objects(bytes(event), exc)
+        return _without_objects(bytes(raw), exc)
 
 
 def _without_objects(text: bytes, reason: Exception) -> Event:
-    """An event that carries something that cannot be decoded: who did what to what is known all the same."""
+    """An event with undecodable JSON in one of the fields _CARRIED. The user, the verb and the resource are still known."""
     try:
-        members, _ = pieces.members_of(text)
+        members, _ = members_of(text)
         for name in _CARRIED & members.keys():
             members[name] = members[name] if _is_readable(members[name]) else _UNREADABLE_TEXT
         return _EVENT.decode(b"{%b}" % b",".join(b'"%b":%b' % member for member in members.items()))

@@ -1,11 +1,7 @@
-"""What the object of a request shows: a privileged pod, a role that grants everything.
+"""Find out what the object in a request shows: a privileged pod, a role that grants everything.
 
-Only what is named in the classes below is decoded, so a pod's commands and variables never become Python objects.
-Imports msgspec: import it only through watchers/audit/body.py.
-
-In: requestObject and responseObject as they stand in an event.  Out: Facts.
-Owns: nothing.
-Stops: nothing to stop.
+The decoder reads only the fields that the classes below name, so a pod's commands and variables never become Python objects.
+Only body.py imports this file, because it imports msgspec.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,10 +20,10 @@ _KINDS = {
     ("clusterrolebindings", RBAC): "ClusterRoleBinding",
 }
 _WRITING = frozenset({*WRITES, *DELETES, "*"})
-# Whoever may do these can become whoever they like.
+# Who has these rights can take over the rights of other users.
 _GRANTING = ("escalate", "bind", "impersonate")
 _INTO_PODS = ("pods/exec", "pods/attach", "*/exec", "*/attach")
-# Deeper than this lies nothing that is asked for; a path is its author's text.
+# All fields below have shorter paths. The limit is necessary because the author of the patch chooses the path.
 _MOST_STEPS = 8
 
 
@@ -75,7 +71,7 @@ class _RoleRef(msgspec.Struct):
 
 
 class _Object(msgspec.Struct, rename="camel"):
-    """A pod, a role or a binding; of each the others' fields are missing."""
+    """A pod, a role or a binding: each has only its own fields."""
 
     kind: str | None = None
     metadata: _Named | None = None
@@ -85,7 +81,7 @@ class _Object(msgspec.Struct, rename="camel"):
 
 
 class _Operation(msgspec.Struct):
-    """Of a JSON patch."""
+    """An operation of a JSON patch."""
 
     op: str | None = None
     path: str | None = None
@@ -94,25 +90,25 @@ class _Operation(msgspec.Struct):
 
 _OBJECT = msgspec.json.Decoder(_Object)
 _OPERATIONS = msgspec.json.Decoder(list[_Operation])
-# A Raw that is not there, and one that Go wrote without its being there.
+# An absent field: msgspec has empty bytes for it, Go writes null.
 ABSENT = (b"", b"null")
-# What msgspec raises for JSON that is broken, too deep, or of other types.
+# The exceptions of msgspec for JSON that is broken, too deep, or of other types.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def facts_of(request: Request, *, said: msgspec.Raw, answered: msgspec.Raw) -> Facts:
-    """said, answered: requestObject and responseObject. The answer is the whole object, what was said perhaps a patch."""
+def facts_of(request: Request, *, sent: msgspec.Raw, answered: msgspec.Raw) -> Facts:
+    """sent, answered: requestObject and responseObject. The answer is the whole object; what the user sent may be a patch."""
     kind = _KINDS.get((request.resource, request.api_group))
     if kind is None or request.verb not in WRITES:
         return NO_FACTS
     is_pod, subresource = kind == "Pod", request.subresource
-    # What else is written to a pod cannot make it privileged, and the nodes write it all the time.
+    # Other writes cannot make a pod privileged, and nodes write the status of pods all the time.
     if is_pod and subresource != "ephemeralcontainers" and (subresource or request.verb != "create"):
         return NO_FACTS
     try:
-        parts = _parts_of(kind, bytes(said), bytes(answered))
+        parts = _parts_of(kind, bytes(sent), bytes(answered))
     except UNREADABLE:
-        # A patch may hold what the API server reads and decoders refuse. Who hides a role there is not let through.
+        # The API server may accept a patch that decoders refuse, so an unreadable role counts as an escalation.
         return NO_FACTS if is_pod else Facts(grants="its body cannot be read")
     name = next((part.metadata.name for part in parts if part.metadata and part.metadata.name), "")
     if is_pod:
@@ -122,20 +118,20 @@ def facts_of(request: Request, *, said: msgspec.Raw, answered: msgspec.Raw) -> F
     return Facts(name, grants="binds cluster-admin" if binds else _grants(parts), binds_cluster_admin=binds)
 
 
-def _parts_of(kind: str, said: bytes, answered: bytes) -> Sequence[_Object]:
-    """The object; or parts of it, which a patch names."""
+def _parts_of(kind: str, sent: bytes, answered: bytes) -> Sequence[_Object]:
+    """The whole object, or the parts of it that a patch names."""
     if answered not in ABSENT:
         whole = _OBJECT.decode(answered)
-        # Else a Status; or a Table, which the author of the request may have asked for.
+        # Another kind is a Status, or a Table if the user asked for one.
         if whole.kind in (kind, None):
             return [whole]
-    if said in ABSENT:
+    if sent in ABSENT:
         return []
-    return list(_patched(said)) if said.lstrip()[:1] == b"[" else [_OBJECT.decode(said)]
+    return list(_patched(sent)) if sent.lstrip()[:1] == b"[" else [_OBJECT.decode(sent)]
 
 
 def _patched(text: bytes) -> Iterator[_Object]:
-    """Of a JSON patch each value, with as much of the object around it as its path says."""
+    """An object for each value of a JSON patch, built around the value according to its path."""
     for operation in _OPERATIONS.decode(text):
         steps = (operation.path or "").split("/", _MOST_STEPS + 1)[1:]
         value = bytes(operation.value)
@@ -150,15 +146,19 @@ def _patched(text: bytes) -> Iterator[_Object]:
 
 
 def _privileged(specs: Sequence[_PodSpec], subresource: str) -> str:
-    """Which containers; of a pod that is running only those that are added to it."""
+    """The privileged containers. For a running pod, only those that the request adds."""
     names: list[str] = []
     for spec in specs:
         if not subresource and spec.security_context is not None and spec.security_context.is_privileged:
             return "all its containers are privileged"
         of_pod = () if subresource else (*(spec.containers or ()), *(spec.init_containers or ()))
         containers = (*of_pod, *(spec.ephemeral_containers or ()))
-        names += [one.name or "?" for one in containers if one.security_context is not None and one.security_context.is_privileged]
+        names += [container.name or "?" for container in containers if _is_privileged(container)]
     return f"privileged: {', '.join(names)}" if names else ""
+
+
+def _is_privileged(container: _Container) -> bool:
+    return container.security_context is not None and container.security_context.is_privileged
 
 
 def _host_namespaces(specs: Sequence[_PodSpec]) -> str:

@@ -1,9 +1,4 @@
-"""Say in a finding what a request was.
-
-In: a request, and the rule that takes it.  Out: its finding, without a word of what the request carried.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""Make a finding of a request. The finding holds no text of the objects in the request."""
 
 import re
 from collections.abc import Mapping
@@ -37,7 +32,7 @@ _DONE = {
     "put": "put to",
     "head": "read",
 }
-# What a subresource means, whatever the verb.
+# What a request for a subresource does, whatever its verb.
 _DONE_TO = {
     "exec": "ran a command in",
     "attach": "attached to",
@@ -46,11 +41,11 @@ _DONE_TO = {
     "token": "made a token for",
 }
 _REFUSED = (401, 403)
-# As much of a text as is searched for credentials; records hold less.
+# The length of a text that is searched for credentials. Records hold less.
 _TEXT_CHARS = 2048
-# Shorter words of letters and digits are no credentials.
+# Shorter words of letters and digits count as no credentials.
 _SHORT_CHARS = 16
-# What is asked of a pod, a service or a node through the API server; a namespace may be called proxy.
+# The path that the API server passes on to a pod, a service or a node. A namespace may be called proxy.
 _PROXIED = re.compile(r"(?<!/namespaces)/proxy/.+", re.DOTALL)
 
 
@@ -61,7 +56,7 @@ def _plural_of(kind: str) -> str:
     return word if word == "endpoints" else f"{word}es" if word.endswith("s") else f"{word}s"
 
 
-# Events name kinds as URLs do. A group's other kinds of the same name, such as pods of metrics.k8s.io, are not those.
+# Events name a kind by its plural, and two groups may have the same plural: pods of metrics.k8s.io are not Pods.
 _KINDS = {(_plural_of(kind), api_version.rpartition("/")[0].partition("/")[0]): kind for kind, api_version in fields.API_VERSIONS.items()}
 
 
@@ -79,7 +74,7 @@ def finding_of(request: Request, rule: Rule) -> Finding:
 
 
 def _details(request: Request, rule: Rule, escalation: str) -> Mapping[str, Detail]:
-    said: dict[str, Detail] = {
+    details: dict[str, Detail] = {
         "auditID": request.audit_id,
         "rule": rule.name,
         "verb": request.verb,
@@ -92,8 +87,8 @@ def _details(request: Request, rule: Rule, escalation: str) -> Mapping[str, Deta
         "escalation": escalation,
     }
     if request.code is not None:
-        said["responseCode"] = request.code
-    named = {
+        details["responseCode"] = request.code
+    reference = {
         "resource": request.resource,
         "subresource": request.subresource,
         "namespace": request.namespace,
@@ -102,8 +97,8 @@ def _details(request: Request, rule: Rule, escalation: str) -> Mapping[str, Deta
         "apiVersion": request.api_version,
     }
     if request.resource:
-        said["objectRef"] = {part: text for part, text in named.items() if text}
-    return fields.filled(said)
+        details["objectRef"] = {part: text for part, text in reference.items() if text}
+    return fields.filled(details)
 
 
 def _resource_of(request: Request) -> Resource:
@@ -122,18 +117,18 @@ def _kind_of(request: Request) -> str:
 
 
 def _escalation(request: Request) -> str:
-    """What the request gives to somebody, as far as its object shows it."""
+    """Why the request gives rights away; empty if it gives none away, or if its object is unknown."""
     facts = request.facts
     of_system = request.verb in WRITES and request.api_group == "rbac.authorization.k8s.io" and request.object_name.startswith("system:")
-    said = ("changes a role of Kubernetes itself" if of_system else "", facts.grants, facts.privileged, facts.host_namespaces)
-    return "; ".join(part for part in said if part)
+    reasons = ("changes a role of Kubernetes itself" if of_system else "", facts.grants, facts.privileged, facts.host_namespaces)
+    return "; ".join(reason for reason in reasons if reason)
 
 
-# ---------------------------------------------------------------- in one sentence
+# ---------------------------------------------------------------- the title
 
 
 def _title(request: Request, escalation: str) -> str:
-    """alice deleted secrets shop/token"""
+    """A sentence such as: alice deleted secrets shop/token."""
     sentence = f"{_who(request)} {_did(request)} {_what(request)}".rstrip()
     if escalation:
         sentence += f": {escalation}"
@@ -159,25 +154,25 @@ def _what(request: Request) -> str:
     if not request.resource:
         return _path_of(request)
     of_all = not request.namespace and not request.object_name and _is_namespaced(request)
-    place = "" if request.resource == "namespaces" else request.namespace
+    namespace = "" if request.resource == "namespaces" else request.namespace
     if request.object_name:
-        what = f"{request.resource} {place}/{request.object_name}" if place else f"{request.resource}/{request.object_name}"
-    elif place or of_all:
-        what = f"{request.resource} in {place or 'all namespaces'}"
+        what = f"{request.resource} {namespace}/{request.object_name}" if namespace else f"{request.resource}/{request.object_name}"
+    elif namespace or of_all:
+        what = f"{request.resource} in {namespace or 'all namespaces'}"
     else:
         what = request.resource
-    is_said = request.subresource in _DONE_TO and request.effective_code < 400
-    return f"{what} ({request.subresource})" if request.subresource and not is_said else what
+    is_in_verb = request.subresource in _DONE_TO and request.effective_code < 400
+    return f"{what} ({request.subresource})" if request.subresource and not is_in_verb else what
 
 
 def _is_namespaced(request: Request) -> bool:
-    """Of kinds that are not known, nothing is said."""
+    """False for an unknown kind."""
     kind = _kind_of(request)
     return bool(kind) and kind not in fields.CLUSTER_SCOPED
 
 
 def _path_of(request: Request) -> str:
-    """Name by name: as one word, a path is long enough to look like a key."""
+    """The path without credentials. Each part is redacted alone, because a whole path is long enough to look like a key."""
     path = _PROXIED.sub("/proxy/…", request.path[:_TEXT_CHARS])
     return "/".join(_clean(part) if len(part) >= _SHORT_CHARS or not part.isalnum() else part for part in path.split("/"))
 

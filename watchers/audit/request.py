@@ -1,9 +1,4 @@
-"""A request to the API server, as far as rules ask for it, and the questions that a list of words cannot ask.
-
-In: what watchers/audit/body.py read from an event.  Out: yes or no.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""A request to the API server, and the questions that a rule's `when` can ask about it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +12,15 @@ GROUP = "audit.k8s.io/"
 PANIC = "Panic"
 WRITES = ("create", "update", "patch")
 DELETES = ("delete", "deletecollection")
-# What opens a connection to a pod. kubectl asks with GET since 1.31, so the verb says nothing.
+# Subresources that open a connection to a pod. kubectl uses GET since 1.31, so the verb does not show it.
 STREAMS = ("exec", "attach", "portforward")
-# The API server does not look for dryRun here.
+# The API server ignores dryRun for these subresources.
 _NEVER_DRY = frozenset({*STREAMS, "proxy", "token"})
 _CHANGES = frozenset({*WRITES, *DELETES})
 _COMPONENTS = frozenset({"system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"})
 _ANONYMOUS = "system:anonymous"
 _UNAUTHENTICATED = "system:unauthenticated"
-# What everybody may ask by default: health, version, and what the API server serves.
+# The paths that are open to everybody by default: health, version, and the list of served kinds.
 _DISCOVERY = re.compile(
     r"/(?:(?:healthz|livez|readyz)(?:/.*)?|version/?|api(?:/v1)?/?|apis(?:/[^/]+){0,2}/?|openapi.*|\.well-known/.*|openid/.*)", re.DOTALL
 )
@@ -33,15 +28,14 @@ _DISCOVERY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the object of a request shows; the texts complete a title.
+    """What the object in a request shows. The texts complete a title; an empty text means no."""
 
-    name: the object's, for a request that names none because the API server made it up.
-    privileged, host_namespaces: of a pod. grants: of a role or a binding, what escalates.
-    """
-
+    # The object's name, for a request without one: the API server then makes the name.
     name: str = ""
+    # Of a pod: its privileged containers, and the namespaces of the host that it shares.
     privileged: str = ""
     host_namespaces: str = ""
+    # Of a role or a binding: the rights that let a user gain more rights.
     grants: str = ""
     binds_cluster_admin: bool = False
 
@@ -51,18 +45,14 @@ NO_FACTS = Facts()
 
 @dataclass(slots=True)
 class Request:
-    """One stage of one request. Never changed; not frozen because thousands are made a second.
-
-    user, groups: who acts; where somebody is impersonated, that one, and impersonator is who really asked.
-    path: the URI's, without the query. code: None where the API server gave none.
-    dry_run_options: whether the body of a deletion asks for a dry run; None where there is no body, or it is not told.
-    """
+    """A stage of a request. body.py fills it, then nobody changes it. Not frozen, because that would cost time for each event."""
 
     audit_id: str
     stage: str
     verb: str = ""
     path: str = ""
     query: str = ""
+    # The impersonated user if there is one. impersonator is then the user who sent the request.
     user: str = ""
     groups: Sequence[str] = ()
     impersonator: str = ""
@@ -74,8 +64,10 @@ class Request:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    # None if the API server gave no code.
     code: int | None = None
     moment: str = ""
+    # Whether the options of a deletion ask for a dry run. None if the event holds no options.
     dry_run_options: bool | None = None
     facts: Facts = field(default=NO_FACTS)
 
@@ -93,7 +85,7 @@ class Request:
 
     @property
     def effective_code(self) -> int:
-        """A panic says 500 whatever was done before it, and a request without a code was answered: both count as a success."""
+        """The code that rules compare. A missing code counts as a success, and so does a panic: its code is 500 even after a write."""
         return 200 if self.code is None or self.has_panicked else self.code
 
 
@@ -105,14 +97,14 @@ def is_event_list(kind: Any, api_version: Any) -> bool:
 
 
 def is_event(kind: Any, api_version: Any, *, has_ids: bool) -> bool:
-    """has_ids: it has auditID and stage, as no other Event has. Log shippers leave out the apiVersion, some also the kind."""
+    """has_ids: it has auditID and stage, which no other Event has. Log shippers omit the apiVersion, and some the kind."""
     if kind not in (None, "Event"):
         return False
     return api_version.startswith(GROUP) if isinstance(api_version, str) and api_version else has_ids
 
 
 def claims(document: Any) -> bool:
-    """Whether it is an EventList of audit.k8s.io or one of its events."""
+    """Whether it is an EventList of audit.k8s.io, or an event of audit.k8s.io."""
     if not isinstance(document, Mapping):
         return False
     kind, api_version = document.get("kind"), document.get("apiVersion")
@@ -121,19 +113,19 @@ def claims(document: Any) -> bool:
 
 # ---------------------------------------------------------------- questions
 
-Test = Callable[[Request, SelfIdentity], bool]
+Question = Callable[[Request, SelfIdentity], bool]
 
 
 def _is_final(request: Request, _: SelfIdentity) -> bool:
     stage = request.stage
     if stage in ("ResponseComplete", PANIC):
         return True
-    # A stream's start is all that is told while it lasts; who is not authenticated gets no further than that stage.
+    # A stream has no other event while it lasts, and a request without authentication ends at this stage.
     return stage == "ResponseStarted" and request.code in (101, 401)
 
 
 def _is_dry_run(request: Request, _: SelfIdentity) -> bool:
-    """Only where the API server honours it: nobody hides an exec or a read behind ?dryRun=All."""
+    """Only if the API server obeys dryRun for this request: ?dryRun=All must not hide an exec or a read."""
     if request.verb not in _CHANGES or request.subresource in _NEVER_DRY:
         return False
     if request.dry_run_options is not None:
@@ -153,7 +145,7 @@ def _is_own(request: Request, self_identity: SelfIdentity) -> bool:
 
 
 def _is_component(request: Request, _: SelfIdentity) -> bool:
-    """The control plane, the nodes, and what runs as a service account of kube-system; not who acts as one of them."""
+    """The control plane, the nodes, and the service accounts of kube-system; not a user who impersonates them."""
     user = request.user
     if not user.startswith("system:") or request.is_impersonated:
         return False
@@ -177,7 +169,7 @@ def _is_for_another(request: Request, self_identity: SelfIdentity) -> bool:
     return not _is_component(request, self_identity) and (request.is_impersonated or request.user != own)
 
 
-_QUESTIONS: dict[str, Test] = {
+_POSITIVE_QUESTIONS: dict[str, Question] = {
     "final-stage": _is_final,
     "dry-run": _is_dry_run,
     "own-write": _is_own,
@@ -196,9 +188,9 @@ _QUESTIONS: dict[str, Test] = {
 }
 
 
-def _not(test: Test) -> Test:
-    return lambda request, self_identity: not test(request, self_identity)
+def _not(question: Question) -> Question:
+    return lambda request, self_identity: not question(request, self_identity)
 
 
-# By the names that a rule's `when` calls them; each also with "not-" before it.
-TESTS: Mapping[str, Test] = _QUESTIONS | {f"not-{name}": _not(test) for name, test in _QUESTIONS.items()}
+# By their names in a rule's `when`. Each also has a negation: not-dry-run.
+QUESTIONS: Mapping[str, Question] = _POSITIVE_QUESTIONS | {f"not-{name}": _not(question) for name, question in _POSITIVE_QUESTIONS.items()}

@@ -1,8 +1,6 @@
-"""Find the rule that decides about a request: the first one that matches.
+"""Find the rule for a request: the first rule that matches.
 
-In: rules, in order; then requests.  Out: for each request one rule.
-Owns: for each sort of request (verb, kind, code, stage) the rules that may match; at most MOST_SORTS of them, in memory.
-Stops: nothing to stop.
+Requests of the same sort (verb, resource, code, stage) have the same candidates, so Rules remembers the candidates of MOST_SORTS sorts.
 """
 
 import fnmatch
@@ -10,13 +8,13 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from watchers.audit.request import TESTS, Request, Test
+from watchers.audit.request import QUESTIONS, Question, Request
 from zenwatch.sdk import SelfIdentity, Severity
 
-# A cluster has some hundred. What a sender makes up is forgotten with the rest when it is full, and long names are not kept at all.
+# A cluster has some hundred sorts. A sender can make up more: a full memory is cleared, and sorts with long names are never kept.
 MOST_SORTS = 4096
 _LONGEST_SORT_CHARS = 512
-# As much of a path or a name as a pattern is held against.
+# Patterns see only so much of a path or a name.
 _LONGEST_TEXT_CHARS = 2048
 
 _Sort = tuple[str, str, str, str, str, int]
@@ -24,40 +22,43 @@ _Sort = tuple[str, str, str, str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table. All conditions must hold; an empty one always does.
+    """Which requests match, and what happens to them. All conditions must hold; an empty condition always holds.
 
-    name: kebab-case, a metric's label. sentence: what it takes or leaves, and why, for a person.
-    take: False leaves the event out, and event_type and severity mean nothing.
-    resources: as kubectl writes them, secrets or clusterroles.rbac.authorization.k8s.io; a request for no resource matches none.
-    subresources: "" for a request that names none.
-    users: who acts, the impersonated one where there is one. groups: one of them must match.
-    paths: the URI's without its query. codes: 403, or 4xx for all of them; a panic and a missing code count as 200.
-    when: names of TESTS, all of which must say yes.
-    Names of verbs, resources, subresources, users, groups, namespaces and paths may hold `*`, `?` and `[…]` as a shell's do.
+    Every condition but codes, stages and `when` may hold the patterns `*`, `?` and `[…]` of a shell.
     """
 
+    # In kebab case. It is a label of a metric.
     name: str
+    # For a person: which requests the rule stores or leaves out, and why.
     sentence: str
+    # True: zenwatch stores the request. False: zenwatch leaves it out, and event_type and severity have no meaning.
     take: bool
     event_type: str = ""
     severity: Severity = Severity.INFO
     verbs: Sequence[str] = ()
+    # As kubectl writes them: secrets, clusterroles.rbac.authorization.k8s.io. A request for a path without a resource never matches.
     resources: Sequence[str] = ()
+    # "" for a request without a subresource.
     subresources: Sequence[str] = ()
+    # The impersonated user if there is one.
     users: Sequence[str] = ()
+    # One of the user's groups must match.
     groups: Sequence[str] = ()
     namespaces: Sequence[str] = ()
+    # Without the query.
     paths: Sequence[str] = ()
+    # 403, or 4xx for all such codes. A panic and a missing code count as 200.
     codes: Sequence[str] = ()
     stages: Sequence[str] = ()
+    # Names of QUESTIONS. The answer to each must be yes.
     when: Sequence[str] = ()
 
 
 class Rules:
-    """The rules as they are asked. The last one must have no conditions."""
+    """Rules in their order. The last rule must have no conditions."""
 
     def __init__(self, rules: Sequence[Rule], self_identity: SelfIdentity) -> None:
-        self._circumstances = self_identity
+        self._self_identity = self_identity
         self._rules = [_Compiled(rule) for rule in rules]
         self._by_sort: dict[_Sort, Sequence[_Compiled]] = {}
 
@@ -67,10 +68,10 @@ class Rules:
         candidates = self._by_sort.get(sort)
         if candidates is None:
             candidates = self._candidates(sort)
-        self_identity = self._circumstances
+        self_identity = self._self_identity
         for candidate in candidates:
-            for test in candidate.tests:
-                if not test(request, self_identity):
+            for question in candidate.questions:
+                if not question(request, self_identity):
                     break
             else:
                 return candidate.rule
@@ -86,11 +87,11 @@ class Rules:
 
 
 class _Compiled:
-    """A rule, with what is the same for all requests of a sort apart from what has to be asked of each."""
+    """A rule in two parts: conditions on the sort of a request, and questions about the single request."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.tests: tuple[Test, ...] = (*_tests_of(rule), *(TESTS[name] for name in rule.when))
+        self.questions: tuple[Question, ...] = (*_questions_of(rule), *(QUESTIONS[name] for name in rule.when))
         self._verb, self._resource, self._subresource, self._stage = (
             matcher(patterns) for patterns in (rule.verbs, rule.resources, rule.subresources, rule.stages)
         )
@@ -108,8 +109,8 @@ class _Compiled:
         )
 
 
-def _tests_of(rule: Rule) -> Iterator[Test]:
-    """Of users, groups, namespaces and paths; there are too many different ones to remember."""
+def _questions_of(rule: Rule) -> Iterator[Question]:
+    """The conditions on users, groups, namespaces and paths, which have too many values to be part of a sort."""
     if rule.users:
         is_user = matcher(rule.users)
         yield lambda request, _: is_user(request.user)
@@ -125,7 +126,7 @@ def _tests_of(rule: Rule) -> Iterator[Test]:
 
 
 def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
-    """Whether a text is one of these, or matches one with `*`, `?` or `[`. No patterns match everything."""
+    """Returns a function that answers whether a text matches one of the patterns. Without patterns every text matches."""
     if not patterns:
         return lambda _text: True
     exact = frozenset(pattern for pattern in patterns if not set(pattern) & set("*?["))

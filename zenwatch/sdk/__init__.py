@@ -1,6 +1,7 @@
-"""All that the author of a watcher imports. zenwatch.sdk.testing is the suite that every watcher passes.
+"""Everything that the author of a watcher imports, together with three submodules.
 
-Beside what stands here: zenwatch.sdk.fields reads untrusted JSON, zenwatch.sdk.input_files reads files that a user writes.
+zenwatch.sdk.fields reads untrusted JSON, zenwatch.sdk.input_files reads files that a user writes, and zenwatch.sdk.testing is the test
+suite that every watcher passes.
 """
 
 from zenwatch.config.core import Bytes, PushSettings, setting

@@ -1,11 +1,7 @@
-"""Find the JSON documents that a tool's output holds after somebody put it into a ConfigMap.
+"""Find the JSON documents in a tool's output that somebody put into a ConfigMap.
 
-In: a ConfigMap as the API server sent it.  Out: documents, key by key.
-Owns: nothing.
-Stops: nothing to stop.
-
-Log lines and other text may stand before, between and after the documents: `kubectl logs` and shells mix them in. Text that
-cannot be told from a broken document makes the whole object BadInput: half a report would resolve the findings of the other half.
+`kubectl logs` and shells mix log lines and other text with the documents. Text that may be a broken document makes the whole ConfigMap
+BadInput: half a report would resolve the findings of the other half.
 """
 
 import base64
@@ -25,15 +21,15 @@ from zenwatch.errors import BadInput
 # A full ConfigMap of gzip holds some 50 MiB of a tool's JSON, which takes five times that as objects. A guess: raise it together
 # with the memory limit.
 INFLATED_BYTES = 16 * 1024 * 1024
-# What fails so soon, before it named a member, was no document but text with a bracket in it. Else it is a broken document. A guess.
+# An error within so many characters, before the first member's name, means text with a bracket in it; else a broken document. A guess.
 NO_DOCUMENT_CHARS = 200
-# An error costs the library a look at all that stands before it, so errors are counted.
+# For each error the library counts the lines before it, which takes time, so the number of errors is limited.
 MOST_ERRORS = 100
 
 _DECODER = json.JSONDecoder()
-# All that a tool prints is an object, or a list of objects.
+# Tools print an object, or a list of objects.
 _DOCUMENT = r'(?=\{\s*["}]|\[\s*[{\]])'
-# First where people would look: at the beginning of a line, or right after another document. Only then anywhere.
+# Most documents begin at the start of a line or right after another document. The search for other positions comes second.
 _AT_LINES = re.compile(rf"(?:^[ \t]*|(?<=[}}\]])\s*){_DOCUMENT}", re.MULTILINE)
 _ANYWHERE = re.compile(_DOCUMENT)
 _MEMBER = re.compile(r'[\[\s]*\{\s*"[^"\n]*"\s*:')
@@ -41,16 +37,18 @@ _MEMBER = re.compile(r'[\[\s]*\{\s*"[^"\n]*"\s*:')
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """key: the ConfigMap's. value: an object or a list, or whatever the text was if it was JSON as a whole."""
+    """A JSON document in a ConfigMap."""
 
+    # The ConfigMap's key.
     key: str
+    # An object or a list. Any value if the whole text is JSON.
     value: Any
 
 
 def documents_of(config_map: Mapping[str, Any], *, claims: Callable[[Any], bool]) -> Iterator[Document]:
-    """Every document, in the order of the keys. claims: tells the tool's documents from others where they stand amid text.
+    """Every document, in the order of the keys. `claims` recognises the tool's documents among others in a text.
 
-    BadInput names the key and the byte: it is raised if a single key cannot be read, since what it would have said is unknown.
+    Raises BadInput if any key is unreadable, because its findings are then unknown. The message names the key and the byte.
     """
     texts = dict(sorted([*_plain(config_map), *_binary(config_map)]))
     if not texts:
@@ -120,7 +118,7 @@ def _documents_in(text: str, key: str, claims: Callable[[Any], bool]) -> list[An
 
 
 def _amid_text(text: str, key: str, claims: Callable[[Any], bool], beginnings: re.Pattern[str]) -> list[Any]:
-    """The claimed documents, whatever stands around them; others are complete JSON, such as log lines, and passed over."""
+    """The claimed documents in a text. Skips other complete JSON, such as log lines."""
     found: list[Any] = []
     at, errors = 0, 0
     while beginning := beginnings.search(text, at):
@@ -140,5 +138,5 @@ def _amid_text(text: str, key: str, claims: Callable[[Any], bool], beginnings: r
 
 
 def _unreadable(key: str, text: str, error: Exception) -> BadInput:
-    place = len(text[: getattr(error, "pos", 0)].encode("utf-8", "replace"))
-    return BadInput(f"{key} cannot be read as JSON at byte {place}: {getattr(error, 'msg', error)}")
+    at_byte = len(text[: getattr(error, "pos", 0)].encode("utf-8", "replace"))
+    return BadInput(f"{key} cannot be read as JSON at byte {at_byte}: {getattr(error, 'msg', error)}")

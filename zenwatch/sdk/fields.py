@@ -1,8 +1,6 @@
-"""Read what tools wrote, whatever they wrote: a value of the wrong type is absent or bad input, never another exception.
+"""Read untrusted JSON: a value of the wrong type counts as absent or raises BadInput, and never raises another exception.
 
-In: objects as the API server or a tool sent them.  Out: texts, lists, times, and what is known of Kubernetes kinds.
-Owns: nothing.
-Stops: nothing to stop.
+Also holds what zenwatch knows of Kubernetes kinds.
 """
 
 import re
@@ -15,7 +13,7 @@ from zenwatch.errors import BadInput
 from zenwatch.model.finding import Detail, Finding, Resource, Severity
 from zenwatch.model.timestamps import parse_rfc3339
 
-# Tools name the kind of what they looked at, and often not its group.
+# Tools name the kind of a resource, and often not its group.
 API_VERSIONS = {
     "ConfigMap": "v1",
     "Endpoints": "v1",
@@ -52,7 +50,7 @@ API_VERSIONS = {
     "MutatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
     "ValidatingWebhookConfiguration": "admissionregistration.k8s.io/v1",
 }
-# Kinds of no namespace, whichever namespace a tool or the place of its report suggests.
+# Kinds without a namespace, whichever namespace the tool or its report has.
 CLUSTER_SCOPED = frozenset(
     {
         "ClusterRole",
@@ -70,24 +68,25 @@ CLUSTER_SCOPED = frozenset(
     }
 )
 _URL = re.compile(r"https?://[!-~]+")
-# Go prints its zero time as year 1; no tool of ours found anything before Kubernetes was, nor can after 9998.
+# Go prints its zero time as year 1. No finding is older than Kubernetes, and datetime cannot convert the year 9999 to every time zone.
 _YEARS = range(2014, 9999)
 
 
 def text_of(holder: Mapping[str, Any], field: str) -> str:
-    """Anything but a string counts as absent."""
+    """The string without surrounding space; empty if the value is no string."""
     value = holder.get(field)
     return value.strip() if isinstance(value, str) else ""
 
 
 def texts_of(holder: Mapping[str, Any], field: str) -> list[str]:
-    """The strings in a list; empty ones, and what is no string, are left out."""
+    """The strings in a list. Skips empty strings and other values; empty if the value is no list."""
     value = holder.get(field)
-    said = value if isinstance(value, list) else ()
-    return [entry.strip() for entry in said if isinstance(entry, str) and entry.strip()]
+    entries = value if isinstance(value, list) else ()
+    return [entry.strip() for entry in entries if isinstance(entry, str) and entry.strip()]
 
 
 def mapping_of(holder: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """The object. Raises BadInput if the value is no object."""
     value = holder.get(field)
     if not isinstance(value, Mapping):
         raise BadInput(f"{field} is missing or not an object")
@@ -95,68 +94,71 @@ def mapping_of(holder: Mapping[str, Any], field: str) -> Mapping[str, Any]:
 
 
 def mapping_or_none(holder: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    """Anything but an object counts as an empty one."""
+    """The object; empty if the value is no object."""
     value = holder.get(field)
     return value if isinstance(value, Mapping) else {}
 
 
 def entries_of(holder: Mapping[str, Any], field: str, where: str) -> list[Mapping[str, Any]]:
-    """The objects in a list. Absent and null are an empty list, as Go writes it. where: how BadInput names the list."""
+    """The objects in a list. Absent and null are an empty list, as in Go. Raises BadInput for other values; `where` names the list."""
     value = holder.get(field)
     if value is None:
         return []
     if not isinstance(value, list):
         raise BadInput(f"{where} is not a list")
-    for place, entry in enumerate(value):
+    for index, entry in enumerate(value):
         if not isinstance(entry, Mapping):
-            raise BadInput(f"{where}[{place}] is not an object")
+            raise BadInput(f"{where}[{index}] is not an object")
     return value
 
 
-def severity_of(said: str, otherwise: Severity) -> Severity:
-    """The word in any case where it is one of ours."""
-    word = said.upper()
+def severity_of(text: str, otherwise: Severity) -> Severity:
+    """The severity of this name, in upper or lower case; else `otherwise`."""
+    word = text.upper()
     return Severity(word) if word in Severity.__members__ else otherwise
 
 
-def time_of(said: Any) -> datetime | None:
-    """RFC 3339, or {seconds, nanos} since 1970. None: no time, or one that cannot be."""
+def time_of(raw: Any) -> datetime | None:
+    """Reads RFC 3339, or {seconds, nanos} since 1970. None: it is no time, or an impossible one."""
     try:
-        if isinstance(said, Mapping):
-            seconds = said.get("seconds")
+        if isinstance(raw, Mapping):
+            seconds = raw.get("seconds")
             is_number = isinstance(seconds, int) and not isinstance(seconds, bool)
             moment = datetime.fromtimestamp(seconds, UTC) if is_number and seconds is not None else None
         else:
-            moment = parse_rfc3339(said, assume_utc=True)
+            moment = parse_rfc3339(raw, assume_utc=True)
     except (ValueError, OverflowError, OSError):
         return None
     return moment if moment is not None and moment.year in _YEARS else None
 
 
-def links_of(said: Iterable[Any]) -> list[str]:
-    """What is an address, and nothing else, in the same order."""
-    return [link for link in said if isinstance(link, str) and _URL.fullmatch(link)]
+def links_of(values: Iterable[Any]) -> list[str]:
+    """The values that are web addresses, in the same order."""
+    return [link for link in values if isinstance(link, str) and _URL.fullmatch(link)]
 
 
 def filled(details: Mapping[str, Detail]) -> dict[str, Detail]:
-    """Without what the tool did not say."""
+    """The details without empty texts and lists: what the tool does not fill is absent from a record."""
     return {name: value for name, value in details.items() if value not in ("", [])}
 
 
 def owner_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The controlling owner, else the first; empty where there is none."""
+    """The owner that is the controller, else the first owner; empty if there is no owner."""
     value = metadata.get("ownerReferences")
     owners = [owner for owner in value if isinstance(owner, Mapping)] if isinstance(value, list) else []
     return next((owner for owner in owners if owner.get("controller") is True), owners[0] if owners else {})
 
 
 def key_of(resource: Resource, *parts: str) -> str:
-    """namespace/kind/name/parts; an empty part keeps its slash."""
+    """namespace/kind/name/parts. An empty part keeps its slash."""
     return "/".join((resource.namespace, resource.kind, resource.name, *parts))
 
 
 def reassigned_to(finding: Finding, owner: Resource) -> Finding:
-    """The finding as said of owner; what it was said of is listed in details. Unchanged where the key is not made of the resource."""
+    """The finding with `owner` as its resource. The former resource is listed in details.
+
+    Unchanged if the key does not begin with the finding's resource.
+    """
     resource, reported = finding.resource, key_of(finding.resource, "")
     if resource == owner or not finding.key.startswith(reported):
         return finding

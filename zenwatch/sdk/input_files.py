@@ -1,9 +1,4 @@
-"""Read the documents of a file: JSON, or YAML as kubectl prints it.
-
-In: bytes from anywhere.  Out: values that JSON could hold.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""Read the documents in a file of any origin: JSON, JSON lines, or YAML as kubectl prints it. Every value is one that JSON can hold."""
 
 import json
 from typing import Any
@@ -13,15 +8,15 @@ import yaml
 
 from zenwatch.errors import BadInput, first_line
 
-# Reports are a dozen levels deep; libraries recurse.
+# Reports are a dozen levels deep. The libraries recurse, so a limit is necessary.
 MOST_LEVELS = 100
-# So much that begins like JSON is JSON that breaks off; to try it as YAML takes seconds and says nothing better.
+# A text of this length that begins like JSON is cut-off JSON. Reading it as YAML takes seconds and gives no better error.
 LONG_CHARS = 1024 * 1024
 _Fastest: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _TextLoader(_Fastest):  # type: ignore[misc]
-    """Safe, and without YAML's own times and its `=`: the API server sends both as text."""
+    """The safe loader, without YAML's own times and its `=`: the API server sends both as text."""
 
 
 _TextLoader.yaml_implicit_resolvers = {
@@ -31,12 +26,12 @@ _TextLoader.yaml_implicit_resolvers = {
 
 
 def text_of(raw: bytes) -> str:
-    """UTF-8, or UTF-16 as PowerShell writes it; what is neither becomes replacement characters."""
+    """Decodes UTF-8, or UTF-16 as PowerShell writes it. Other bytes become replacement characters."""
     return raw.decode(json.detect_encoding(raw), "replace").removeprefix("\ufeff")
 
 
 def read(text: str) -> tuple[list[Any], BadInput | None]:
-    """The documents up to the first that cannot be read, and why it cannot."""
+    """The documents before the first unreadable one, and the reason why that one is unreadable."""
     try:
         return [orjson.loads(text)], None
     except orjson.JSONDecodeError as exc:
@@ -52,11 +47,11 @@ def _read_yaml(text: str, not_json: str) -> tuple[list[Any], BadInput | None]:
     try:
         _require_modest(text)
         for document in yaml.load_all(text, Loader=_TextLoader):
-            # One by one: those before a broken one count.
+            # Added one at a time, so that the documents before a broken one are kept.
             documents += [orjson.loads(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS))] if document is not None else []
     except BadInput as exc:
         return [], exc
-    # Besides YAMLError the constructors of odd tags raise what they please.
+    # Constructors of odd tags raise many exceptions besides YAMLError.
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as exc:
         return documents, BadInput(f"neither JSON ({not_json}) nor YAML ({first_line(exc, 120)})")
     if not any(isinstance(document, dict | list) for document in documents):
@@ -65,7 +60,7 @@ def _read_yaml(text: str, not_json: str) -> tuple[list[Any], BadInput | None]:
 
 
 def _json_lines(text: str) -> list[Any]:
-    """One JSON object a line, as programs write logs; none where a single line is something else."""
+    """One JSON object per line, as programs write logs. Empty if any line is something else."""
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
         return []
@@ -76,7 +71,7 @@ def _json_lines(text: str) -> list[Any]:
 
 
 def _require_modest(text: str) -> None:
-    """A few aliases of aliases are billions of entries; kubectl never prints one."""
+    """Raises BadInput for aliases and for deep nesting: a few aliases of aliases are billions of entries. kubectl prints no aliases."""
     level = 0
     try:
         for event in yaml.parse(text, Loader=_Fastest):
@@ -86,5 +81,5 @@ def _require_modest(text: str) -> None:
             if level > MOST_LEVELS:
                 raise BadInput(f"it is nested more than {MOST_LEVELS} levels deep")
     except yaml.YAMLError:
-        # Where it breaks off is found again, with the documents before it.
+        # The caller finds the broken spot again, together with the documents before it.
         return

@@ -1,45 +1,48 @@
-"""Take what looks like a credential out of free text, such as a command line or a user agent, and leave the rest readable.
+"""Remove what looks like a credential from free text, such as a command line or a user agent, and keep the rest readable.
 
-redacted() promises that a value is gone whose name says that it is secret (password=, --token, AWS_SECRET_ACCESS_KEY=, "apiKey":), that
-stands where well-known programs take one (mysql -p, curl -u, user:password@ in a URL), or that has a well-known form (JWT, PEM, AWS,
-GitHub, Slack and others, 40 random characters); and that its time grows with the text's length and no faster. It is a stop-gap and no
-guarantee: a password with no name beside it, one that was encoded, or split up by a shell, and a key of 64 hexadecimal digits, which is
-what a container's id looks like, cannot be told from other text. In doubt it takes more: what follows `secret=` is gone even if it was
-only the secret's name, and an open quotation is gone to its end.
+redacted() removes three kinds of values:
+
+- values with a name that marks them as secret: password=, --token, AWS_SECRET_ACCESS_KEY=, "apiKey":
+- values where a well-known program takes a credential: mysql -p, curl -u, user:password@ in a URL
+- values of a well-known form: JWT, PEM, AWS, GitHub, Slack and others, and 40 random characters
+
+Its time grows with the length of the text, and no faster. It gives no guarantee. It cannot recognise a password without a name beside it,
+an encoded or split password, or a key of 64 hexadecimal digits, which looks like the id of a container. In doubt it removes more: the
+text after `secret=` even if that is only the name of a secret, and an open quotation to its end.
 """
 
 import re
 from collections.abc import Iterable
 
 MARK = "[redacted]"
-_SAYS_NOTHING = frozenset({"", "<na", "<nil", "null", "nil", "none", "true", "false", "[redacted"})
-# What ends the word that a value is in rather than the value.
+_EMPTY_VALUES = frozenset({"", "<na", "<nil", "null", "nil", "none", "true", "false", "[redacted"})
+# Characters at the end of a word that do not belong to the value.
 _CLOSING = "])}>,;.\"'`\\"
 
 
 def redacted(text: str) -> str:
-    """The text with [redacted] for each credential-like part. Done twice, it is the same as once."""
+    """The text with [redacted] for each part that looks like a credential. Redacting the result again changes nothing."""
     lower = text.lower()
     if "-----begin" in lower:
         text = _without_pem(text)
-    if _holds_one(lower, _NAME_HINTS):
+    if _contains_any(lower, _NAME_HINTS):
         text = _without_named(text)
     for hint, pattern in _COMMANDS:
         if hint in text:
             at = text.find(hint)
             text = text[:at] + pattern.sub(_hidden, text[at:])
-    for hint, pattern in _PLACES:
+    for hint, pattern in _ANYWHERE:
         if hint in lower:
             text = pattern.sub(_hidden, text)
     if len(text) >= _RANDOM_CHARS and len(max(text.split(), key=len, default="")) >= _RANDOM_CHARS:
         text = _LONG.sub(_without_random, text)
-    if _holds_one(text, _BEGINNINGS):
+    if _contains_any(text, _BEGINNINGS):
         text = _FORMS.sub(MARK, text)
     return text
 
 
-def _holds_one(text: str, hints: Iterable[str]) -> bool:
-    # A loop: any() with a generator takes three times as long, and a pattern ten times.
+def _contains_any(text: str, hints: Iterable[str]) -> bool:
+    # any() with a generator takes three times as long as this loop, and a pattern ten times.
     for hint in hints:  # noqa: SIM110
         if hint in text:
             return True
@@ -47,13 +50,13 @@ def _holds_one(text: str, hints: Iterable[str]) -> bool:
 
 
 def _hidden(found: re.Match[str]) -> str:
-    """found[1] stays, found[2] is the value: its quotes and what closes behind it stay too."""
+    """Replaces found[2], the value. Keeps found[1], the quotation marks and the closing characters."""
     value = found[2]
     quote = value[:1] if value[:1] in {'"', "'"} else ""
-    said = value.rstrip(_CLOSING)
-    if said[len(quote) :].lower() in _SAYS_NOTHING:
+    unclosed = value.rstrip(_CLOSING)
+    if unclosed[len(quote) :].lower() in _EMPTY_VALUES:
         return found[0]
-    return f"{found[1]}{quote}{MARK}{value[len(said) :]}"
+    return f"{found[1]}{quote}{MARK}{value[len(unclosed) :]}"
 
 
 # ---------------------------------------------------------------- values that have a name
@@ -75,7 +78,7 @@ _NAME_HINTS = (
     "literal",
     "tified",
 )
-# For a text in lower case, and with what has to stand before a name behind it: so the pattern is ten times as fast.
+# Expects lower-case text, and tests what precedes a name in a look-behind at its end. Both together make it ten times as fast.
 _NAME = re.compile(
     r"""passwd | password | passphrase | passcode | pass(?<!bypass)(?<!compass)(?![a-z]) | pwd | psk(?![a-z]) | secret(?!ar) | token(?!iz)
     | (?:bindpw | rootpw | userpw | dbpw | pw(?<![a-z]pw))(?![a-z]) | credential | cookie | from-literal | amz-signature | identified[ ]by
@@ -84,7 +87,7 @@ _NAME = re.compile(
     | sess(?:ion)?[-_.]?(?:id|key|data|hash)?(?![a-z]) | connection[-_]?string | [?&](?:sig|key|code)(?==)""",
     re.VERBOSE,
 )
-# Between a name and its value: = or : or =>, also where the name is quoted; {"name": "PASSWORD", "value": "..."}; a blank; a comma.
+# Between a name and its value: = or : or =>, also after a quoted name; {"name": "PASSWORD", "value": "..."}; a blank; a comma.
 _AFTER_NAME = re.compile(
     r"""(?P<rest>[\w.-]{0,32}+) (?:
       \\{0,8}["'`]?\]?\s{0,3}(?P<sign>:=|[=:]{1,2}>?)(?P<gap>[ \t]{0,3})
@@ -94,8 +97,8 @@ _AFTER_NAME = re.compile(
     )(?=\S)""",
     re.IGNORECASE | re.VERBOSE,
 )
-# password_file, secretName, token_ttl: the value is no secret, it tells of one.
-_TELLS_OF_IT = re.compile(
+# The value of password_file, secretName or token_ttl is no secret itself.
+_DESCRIBES_SECRET = re.compile(
     r"(?:(?i:(?:^|[-_.])(?:stdin|file|path|dir|names?|ref|namespace|class|types?|ttl|policy|ur[il]|audiences?|expir\w*))"
     r"|(?:File|Path|Dir|Name|Ref|Namespace|Class|Type|Policy|Ur[il]|UR[IL]|Audiences?|Expir\w*))$"
 )
@@ -108,17 +111,17 @@ _SCHEME = re.compile(
 _OTHER_SCHEME = re.compile(r"[A-Za-z][\w-]{1,30}\s{1,3}(?=[^\s=]{4})")
 _QUOTE = re.compile(r"(\\{0,8})([\"'`])")
 _FIELD = re.compile(r"[\w.%\[\]-]{1,64}+(?:=(?![=\s]|$)|:\s)|[\"'][\w.-]{1,64}+[\"']\s?[=:]")
-# A word, up to what looks like the next field, or like the end of a quotation that began before the word.
+# A word: it ends before text that looks like the next field, and before a closing quotation mark.
 _WORD = re.compile(
     r"(?:[^\s,;&\"'`]++|[,;&](?![\s{\[\"'\\]{0,8}[A-Za-z_][\w.-]{0,40}+\\{0,8}[\"']?\s?[=:])|[\"'`](?![\s,;:)}\]>]|$))++",
 )
-# Of a header or a connection: a=b; c=d is one value.
-_OF_PAIRS = frozenset({"authorization", "cookie", "connectionstring", "connection-string", "connection_string"})
+# In a header or a connection string, a=b; c=d is a single value.
+_NAMES_OF_PAIRS = frozenset({"authorization", "cookie", "connectionstring", "connection-string", "connection_string"})
 _PAIRS = re.compile(r"(?:[^\s\"'`]++|[\"'`](?![\s)}\]>]|$)|(?<=[,;])\s{1,3}(?=[\w.-]{1,64}+=))++")
 
 
 def _without_named(text: str) -> str:
-    # Few letters have a lower case of another length; as many characters as in the text are needed.
+    # Positions in the lower-case text must be those in the text, but lower() changes the length of a few letters.
     lower = text.lower() if text.isascii() else text.translate(_LOWER)
     kept: list[str] = []
     done = 0
@@ -130,48 +133,51 @@ def _without_named(text: str) -> str:
 
 
 def _value_of(text: str, name: re.Match[str]) -> tuple[int, int] | None:
-    """Where its value begins and ends. None: nothing follows that is one, or it says nothing."""
+    """The start and the end of the value. None: no value follows the name, or an empty one."""
     after = _AFTER_NAME.match(text, name.end())
-    if not after or _TELLS_OF_IT.search(after["rest"]):
+    if not after or _DESCRIBES_SECRET.search(after["rest"]):
         return None
     before = text[max(0, name.start() - _MOST_NAME_CHARS) : name.start()]
     outside = before.rstrip(_NAME_CHARS)
     whole_name = before[len(outside) :].lower() + name[0]
     if after["blank"] or after["comma"]:
-        # --password hunter2, ["--password", "hunter2"], and SQL's PASSWORD 'hunter2'; else it is prose.
+        # --password hunter2, ["--password", "hunter2"], and SQL's PASSWORD 'hunter2'. Anything else is prose.
         is_quoted = text[after.end()] in "\"'" and after["blank"] and name[0] + after["rest"] in {"password", "identified by"}
         is_value = (is_quoted or whole_name.startswith("-")) and not _FIELD.match(text, after.end())
         return _value_at(text, after.end(), name[0]) if is_value else None
     sign, follows = after["sign"] or "", text[after.end()]
-    # password= user=root says nothing; Cookie: user=root does.
+    # In `password= user=root` the value is empty. In `Cookie: user=root` the value is user=root.
     field = _FIELD.match(text, after.end()) if after["gap"] else None
-    if field and not (name[0] in _OF_PAIRS and field[0].endswith("=") and follows not in "\"'"):
+    if field and not (name[0] in _NAMES_OF_PAIRS and field[0].endswith("=") and follows not in "\"'"):
         return None
-    # /etc/passwd:/etc/passwd is a path, and PWD is where a shell is.
+    # /etc/passwd:/etc/passwd is a path, and PWD is the working directory of a shell.
     if (outside.endswith("/") and sign.startswith(":")) or (whole_name in {"pwd", "oldpwd"} and follows == "/"):
         return None
     return _value_at(text, after.end(), name[0], sign=sign, opened=outside[-1:])
 
 
 def _value_at(text: str, at: int, name: str, *, sign: str = "", opened: str = "") -> tuple[int, int] | None:
-    """opened: the character before the name, a quotation mark perhaps."""
-    if (scheme := _SCHEME.match(text, at)) and (name in _OF_PAIRS or not _FIELD.match(text, scheme.end())):
+    """`opened`: the character before the name, which may be a quotation mark."""
+    if (scheme := _SCHEME.match(text, at)) and (name in _NAMES_OF_PAIRS or not _FIELD.match(text, scheme.end())):
         at = scheme.end()
     elif name == "authorization" and sign == ":" and (scheme := _OTHER_SCHEME.match(text, at)):
-        said = _PAIRS.match(text, scheme.end())
-        return (at, said.start() + len(said[0].rstrip(_CLOSING))) if said else None
+        pairs = _PAIRS.match(text, scheme.end())
+        return (at, pairs.start() + len(pairs[0].rstrip(_CLOSING))) if pairs else None
     if quote := _QUOTE.match(text, at):
-        # grep "password=" /etc: it closes what was opened before the name.
+        # grep "password=" /etc: the mark closes the quotation that was opened before the name.
         if quote[2] == opened and text[quote.end() : quote.end() + 1] in {"", " ", "\t", "\n"}:
             return None
         return _quoted(text, quote)
-    said = (_PAIRS if name in _OF_PAIRS else _WORD).match(text, at)
-    value = said[0].rstrip(_CLOSING) if said else ""
-    return None if value.lower() in _SAYS_NOTHING else (at, at + len(value))
+    word = (_PAIRS if name in _NAMES_OF_PAIRS else _WORD).match(text, at)
+    value = word[0].rstrip(_CLOSING) if word else ""
+    return None if value.lower() in _EMPTY_VALUES else (at, at + len(value))
 
 
 def _quoted(text: str, quote: re.Match[str]) -> tuple[int, int] | None:
-    """Up to the same mark with no more backslashes before it; what a shell would take as the same word belongs to it."""
+    """The quoted value: it ends at the same mark with no more backslashes before it.
+
+    Includes text that a shell reads as part of the same word.
+    """
     begin = quote.end()
     end, at = len(text), text.find(quote[2], begin)
     while at >= 0:
@@ -181,7 +187,7 @@ def _quoted(text: str, quote: re.Match[str]) -> tuple[int, int] | None:
         if at - end <= len(quote[1]):
             break
         end, at = len(text), text.find(quote[2], at + 1)
-    if text[begin:end].rstrip(_CLOSING).lower() in _SAYS_NOTHING:
+    if text[begin:end].rstrip(_CLOSING).lower() in _EMPTY_VALUES:
         return None
     following = text[at + 1 : at + 2] if at >= 0 else ""
     if (following.isalnum() or following in {"$", "_", "'", '"'}) and (more := _WORD.match(text, at + 1)):
@@ -189,7 +195,7 @@ def _quoted(text: str, quote: re.Match[str]) -> tuple[int, int] | None:
     return begin, end
 
 
-# ---------------------------------------------------------------- values that stand where a program takes one
+# ---------------------------------------------------------------- values where a program takes a credential
 
 _ARGUMENT = r"(\"[^\"]*+\"?|'[^']*+'?|[^\s\"'-]\S*)"
 _USER = r"(?<![^\s\"'])(?:-[A-Za-z]{0,8}[uU]\s{0,3}|--(?:proxy-)?user[=\s]\s{0,2})"
@@ -198,7 +204,7 @@ _PIPED = re.compile(
     rf"({_ECHO})(\"[^\"|]{{1,256}}\"|'[^'|]{{1,256}}'|[^\s|\"']{{1,256}})"
     r"(?=\s{0,3}\|[^|]{0,80}?\s-(?:\w{0,8}S|-\w{0,9}-?stdin)\b)"
 )
-# Looked for behind the word that names the program.
+# Each pattern applies after the word that names the program.
 _COMMANDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     *((program, re.compile(rf"(?<![^\s=,\[\"'])(-p){_ARGUMENT}")) for program in ("mysql", "mariadb")),
     ("sshpass", re.compile(rf"(sshpass\s{{1,3}}(?:-[vPe]\S{{0,64}}\s{{1,3}}){{0,3}}-p\s{{0,3}}){_ARGUMENT}")),
@@ -210,8 +216,8 @@ _COMMANDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("curl", re.compile(rf"({_USER}'[^\s:']{{0,128}}:)([^']+)")),
     ("curl", re.compile(rf"({_USER}[^\s:\"']{{0,128}}:)([^\s\"']\S*)")),
 )
-# Looked for anywhere.
-_PLACES: tuple[tuple[str, re.Pattern[str]], ...] = (
+# Each pattern applies anywhere in a text that contains its hint.
+_ANYWHERE: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("://", re.compile(r"(://[^\s/:\"']{0,128}:)(?!\d{1,5}[/?#])([^\s/\"'<>]{1,512})(?=@)")),
     ("@tcp(", re.compile(r"(:)([^\s:@\"']{1,256})(?=@tcp\()")),
     ("@unix(", re.compile(r"(:)([^\s:@\"']{1,256})(?=@unix\()")),
@@ -249,7 +255,7 @@ _PEM_BODY = re.compile(r"(?:\s|\\[nr]|[\"']){0,8}(?:[A-Za-z0-9+/]{16}|Proc-Type|
 
 
 def _without_pem(text: str) -> str:
-    """A block that was cut off ends with the text, if it is one and not what somebody searched for."""
+    """Removes private keys. A cut-off key ends with the text. A BEGIN line alone stays: somebody may have searched for it."""
     kept: list[str] = []
     done = 0
     begin = _PEM.search(text)
@@ -275,7 +281,7 @@ _PIECE = re.compile(r"[A-Za-z0-9]+")
 _SAME_KIND = re.compile(r"[A-Z]+|[a-z]+|[0-9]+")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _DIGEST = re.compile(r"sha-?\d{1,3}[:=~-]$", re.IGNORECASE)
-# An image's tag is often the hash of a commit.
+# The tag of an image is often the hash of a commit.
 _COMMIT = re.compile(r"(?:[:@]|(?:tag|commit|sha|rev|revision)[\"']?\s{0,12}[=:]\s?[\"']?)$", re.IGNORECASE)
 
 
@@ -283,7 +289,7 @@ def _without_random(found: re.Match[str]) -> str:
     run, before = found[0], found.string[max(0, found.start() - 24) : found.start()]
     if _DIGEST.search(before) or run.startswith(("sha256-", "sha384-", "sha512-", "eyJ")):
         return run
-    # Words, hashes and ids that are joined by - or / have few pieces of three kinds of characters; base64 has hardly any other.
+    # Most pieces of base64 mix three kinds of characters. Words, hashes and ids joined by - or / have few such pieces.
     if sum(len(piece) for piece in _PIECE.findall(run) if _is_mixed(piece)) >= _MIXED_CHARS:
         return MARK
     if _COMMIT.search(before):
@@ -292,7 +298,7 @@ def _without_random(found: re.Match[str]) -> str:
 
 
 def _is_mixed(piece: str) -> bool:
-    """Upper case, lower case and digits, and seldom two of a kind in a row."""
+    """Whether the piece has upper case, lower case and digits, and seldom two of a kind in a row."""
     kinds = _SAME_KIND.findall(piece)
     has_all = any(kind.isdigit() for kind in kinds) and any(kind.islower() for kind in kinds) and any(kind.isupper() for kind in kinds)
     in_words = sum(len(kind) for kind in kinds if len(kind) > 3 and kind.islower())
@@ -300,9 +306,9 @@ def _is_mixed(piece: str) -> bool:
 
 
 def _is_key(piece: re.Match[str]) -> bool:
-    """One case and digits, long; no part of a path, and no container's id."""
-    said = piece[0]
-    if len(said) < _RANDOM_CHARS or (len(said) == 64 and _HEX.fullmatch(said)) or piece.string[: piece.start()].endswith("/"):
+    """Whether the piece is long and has a single case and digits. Excludes parts of a path and ids of containers."""
+    text = piece[0]
+    if len(text) < _RANDOM_CHARS or (len(text) == 64 and _HEX.fullmatch(text)) or piece.string[: piece.start()].endswith("/"):
         return False
-    digits = sum(character.isdigit() for character in said)
-    return min(digits, len(said) - digits) >= 6 and (said == said.lower() or said == said.upper())
+    digits = sum(character.isdigit() for character in text)
+    return min(digits, len(text) - digits) >= 6 and (text == text.lower() or text == text.upper())

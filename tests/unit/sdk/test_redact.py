@@ -1,4 +1,4 @@
-"""zenwatch/sdk/redact.py: what is gone, what has to stay readable, and that neither takes long."""
+"""zenwatch/sdk/redact.py: what it removes, what it keeps, and that it is fast for any text."""
 
 import base64
 import random
@@ -16,7 +16,7 @@ DIGEST = "87ef04ff2e8b42d6e0c46e0e98bc47dcfe850e07f8b63fc3bb67efa52f681dc4"
 
 
 def some(characters: str, count: int) -> str:
-    """The same ones every time. A token in the source would make scanners of repositories cry."""
+    """The same characters in every run. A literal token in the source would alarm scanners of repositories."""
     return "".join(random.Random(count).choices(characters, k=count))  # noqa: S311
 
 
@@ -47,15 +47,15 @@ NAMES = [
         "--{}=hunter2",
     ],
 )
-def test_a_value_whose_name_is_secret_is_gone(name: str, form: str) -> None:
-    """The name stays, and so does what stands around."""
-    said = form.format(name)
+def test_a_value_with_a_secret_name_is_removed(name: str, form: str) -> None:
+    """The name and the text around the value stay."""
+    text = form.format(name)
 
-    assert redacted(f"user=root ({said}) k8s.ns=default") == f"user=root ({said.replace('hunter2', MARK)}) k8s.ns=default"
+    assert redacted(f"user=root ({text}) k8s.ns=default") == f"user=root ({text.replace('hunter2', MARK)}) k8s.ns=default"
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("text", "left"),
     [
         ('password="hun ter2" user=root', 'password="[redacted]" user=root'),
         ("password='hun ter2' user=root", "password='[redacted]' user=root"),
@@ -84,13 +84,13 @@ def test_a_value_whose_name_is_secret_is_gone(name: str, form: str) -> None:
         ("password= api_token: hunter2", "password= api_token: [redacted]"),
     ],
 )
-def test_the_whole_value_is_gone_and_no_more(said: str, left: str) -> None:
-    """Quoted, escaped, among others, in JSON within JSON; an open quotation was cut off."""
-    assert redacted(said) == left
+def test_the_whole_value_is_removed_and_no_more(text: str, left: str) -> None:
+    """Values may be quoted, escaped, beside others, or in JSON within JSON. An open quotation is cut-off text."""
+    assert redacted(text) == left
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("text", "left"),
     [
         ("Authorization: Bearer hunter2 x", "Authorization: Bearer [redacted] x"),
         ("Authorization: Basic aHVudGVyMg== x", "Authorization: Basic [redacted] x"),
@@ -102,16 +102,16 @@ def test_the_whole_value_is_gone_and_no_more(said: str, left: str) -> None:
         ('-H "Set-Cookie: a=hunter2; Path=/" x', '-H "Set-Cookie: [redacted]" x'),
     ],
 )
-def test_headers_lose_their_credentials(said: str, left: str) -> None:
-    """Their scheme stays where it is one that is known."""
-    assert redacted(said) == left
+def test_headers_lose_their_credentials(text: str, left: str) -> None:
+    """A known scheme stays."""
+    assert redacted(text) == left
 
 
-# ---------------------------------------------------------------- by place
+# ---------------------------------------------------------------- by position
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("text", "left"),
     [
         ("mysql -uroot -phunter2 -h db", "mysql -uroot -p[redacted] -h db"),
         ("mysqldump -p'hun ter2' shop", "mysqldump -p'[redacted]' shop"),
@@ -138,9 +138,9 @@ def test_headers_lose_their_credentials(said: str, left: str) -> None:
         ("https://hooks.slack.com/services/T0/B0/hunter2", "https://hooks.slack.com/services/[redacted]"),
     ],
 )
-def test_values_where_well_known_programs_take_them_are_gone(said: str, left: str) -> None:
+def test_values_where_well_known_programs_take_credentials_are_removed(text: str, left: str) -> None:
     """They have no name there."""
-    assert redacted(said) == left
+    assert redacted(text) == left
 
 
 # ---------------------------------------------------------------- by form
@@ -177,21 +177,21 @@ TOKENS = {
 
 
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
-def test_what_looks_like_a_token_is_gone_wherever_it_stands(token: str) -> None:
+def test_text_that_looks_like_a_token_is_removed_at_any_position(token: str) -> None:
     """Also without a name."""
     assert redacted(f"command=x {token} user=root") == "command=x [redacted] user=root"
     assert redacted(f"({token})") == "([redacted])"
     assert token not in redacted(f'x="{token}"')
 
 
-def test_a_private_key_that_was_cut_off_is_gone() -> None:
-    """Its end, which would show where it ends, is what was cut."""
+def test_a_cut_off_private_key_is_removed() -> None:
+    """Its END line is missing."""
     assert redacted("cat " + PEM[:90]) == "cat [redacted]"
     assert redacted("cat " + PEM.replace("\n", r"\n")[:90]) == "cat [redacted]"
 
 
-def test_random_text_of_40_characters_is_nearly_always_told_from_words() -> None:
-    """By chance it can look like words; longer text hardly can."""
+def test_nearly_all_random_texts_of_40_characters_are_removed() -> None:
+    """A few look like words by chance. Longer texts hardly do."""
     dice = random.Random(3)  # noqa: S311
     texts = ["".join(dice.choices(LETTERS + "+/", k=40)) for _ in range(1000)]
 
@@ -202,14 +202,14 @@ def test_random_text_of_40_characters_is_nearly_always_told_from_words() -> None
 
 
 def outputs() -> list[str]:
-    """Of Falco's alerts in the corpus."""
+    """The bodies of Falco's alerts in the corpus."""
     files = sorted((CORPUS / "falco").glob("*.json"))
     return [file.read_text(encoding="utf-8") for file in files]
 
 
 @pytest.mark.parametrize("text", outputs() or [pytest.param("", marks=pytest.mark.skip(reason="no corpus"))])
-def test_real_alerts_stay_as_they_are(text: str) -> None:
-    """All of the body: whatever a record may show of it."""
+def test_real_alerts_do_not_change(text: str) -> None:
+    """The whole body, because any part of it may be in a record."""
     assert redacted(text) == text
 
 
@@ -261,8 +261,8 @@ def test_real_alerts_stay_as_they_are(text: str) -> None:
         "/usr/lib/python3.11/site-packages/pip/_internal/operations/build/wheel_legacy.py",
     ],
 )
-def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    """Ids, digests, paths, names, and Kubernetes' way to speak of secrets."""
+def test_ordinary_text_does_not_change(text: str) -> None:
+    """Ids, digests, paths, names, and text of Kubernetes about secrets."""
     assert redacted(text) == text
 
 
@@ -300,15 +300,15 @@ texts = st.lists(st.sampled_from(PARTS) | st.text(max_size=4), max_size=14).map(
 
 @SETTINGS
 @given(texts)
-def test_twice_is_the_same_as_once(text: str) -> None:
-    """A text may pass here more than once on its way."""
+def test_redacting_twice_is_the_same_as_redacting_once(text: str) -> None:
+    """zenwatch may redact a text more than once."""
     assert redacted(redacted(text)) == redacted(text)
 
 
 @SETTINGS
 @given(texts, st.sampled_from(["", "password=", "--token ", '"apiKey": "', "Authorization: Bearer "]), texts)
-def test_a_planted_token_is_gone_whatever_stands_around(before: str, name: str, after: str) -> None:
-    """It has a form, and perhaps a name."""
+def test_a_planted_token_is_removed_from_any_text(before: str, name: str, after: str) -> None:
+    """It has a known form, and perhaps a name."""
     planted = TOKENS["ghp_"]
 
     assert planted not in redacted(f"{before} {name}{planted} {after}")
@@ -316,8 +316,8 @@ def test_a_planted_token_is_gone_whatever_stands_around(before: str, name: str, 
 
 @SETTINGS
 @given(texts, st.sampled_from(["password=", '"--token ', '"apiKey": "', "Authorization: Bearer ", "DB_TOKEN: "]), texts)
-def test_a_planted_password_is_gone_whatever_stands_around(before: str, name: str, after: str) -> None:
-    """It has a name and no form. Quotation marks before it would make it part of another quotation."""
+def test_a_planted_password_is_removed_from_any_text(before: str, name: str, after: str) -> None:
+    """It has a name and no known form. Quotation marks before it would make it part of another quotation."""
     unquoted = before.translate({ord(mark): None for mark in "\"'"})
 
     assert "correct-horse" not in redacted(f"{unquoted} {name}correct-horse {after}")
@@ -356,7 +356,7 @@ def test_a_planted_password_is_gone_whatever_stands_around(before: str, name: st
     ],
 )
 def test_no_text_makes_it_hang(part: str) -> None:
-    """Who writes the command line knows the patterns; squared, each of these would take minutes."""
+    """An attacker may know the patterns. With quadratic time each of these texts would take minutes."""
     text = part * (100_000 // len(part))
 
     assert len(redacted(text)) < 20 * len(text)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.any_json import SETTINGS, changes, with_changes
 from tests.support.audit_events import RBAC, Json, a_binding, a_body, a_pod, a_reference, a_role, an_event, judged
 from tests.support.corpus import CORPUS
 from tests.support.stored_fields import faults_of
-from tests.unit.watchers.test_any_input import SETTINGS, _changed, changes
-from watchers.audit.watcher import AUDIT, FIRST_RULES, LAST_RULE, RULES
+from watchers.audit import AUDIT
+from watchers.audit.default_rules import FIRST_RULES, LAST_RULE, RULES
 from zenwatch.errors import BadInput
 from zenwatch.sdk.watcher import Verdict
 
@@ -65,7 +66,7 @@ def test_any_event_is_bad_input_or_a_verdict_that_can_be_stored() -> None:
     @SETTINGS
     @given(st.sampled_from(SAMPLES), changes)
     def check(sample: Json, wanted: list[tuple[int, Any]]) -> None:
-        outcomes[_check(_changed(sample, wanted))] += 1
+        outcomes[_check(with_changes(sample, wanted))] += 1
 
     check()
     assert min(outcomes.values()) > 15, f"nearly all examples had the same outcome: they prove little ({outcomes})"

@@ -1,4 +1,4 @@
-"""watchers/audit/body.py and _audit_pieces.py: what is a body, and what one bad event costs the others."""
+"""watchers/audit/body.py and json_splitter.py: what is a body, and what one bad event costs the others."""
 
 import json
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from tests.support.audit_events import RBAC, a_body, a_reference, an_event, judged, verdicts
+from watchers.audit import AUDIT
 from watchers.audit.body import MOST_YAML_BYTES
-from watchers.audit.pieces import members_of
-from watchers.audit.watcher import AUDIT
+from watchers.audit.json_splitter import members_of
 from zenwatch.errors import BadInput
 
 JSON, YAML = "application/json", "application/yaml"

@@ -9,10 +9,11 @@ import yaml
 
 from tests.support.audit_events import KUBELET, a_reference, an_event, judged, verdicts
 from tests.support.paths import EXAMPLES
-from watchers.audit.request import TESTS
+from watchers.audit.default_rules import FIRST_RULES, LAST_RULE, RULES
+from watchers.audit.request import QUESTIONS
 from watchers.audit.rules import Rule
 from watchers.audit.rules_file import _FIELDS
-from watchers.audit.watcher import FIRST_RULES, LAST_RULE, RULES, AuditSettings, rules_for
+from watchers.audit.watcher import AuditSettings, rules_for
 from zenwatch.errors import ConfigError
 
 PUSHED = EXAMPLES / "pushed"
@@ -220,7 +221,7 @@ def test_the_example_is_a_valid_file() -> None:
     assert len(names_for(path)) == len(built_in(FIRST_RULES, RULES, [LAST_RULE])) + 4
     proxied = judged(an_event(a_reference("nodes", "worker-1", "", "proxy"), code=101), rules_file=path)
     assert proxied.rule == "node-proxy"
-    assert {"system-component", "all-namespaces"} <= TESTS.keys()
+    assert {"system-component", "all-namespaces"} <= QUESTIONS.keys()
 
 
 def test_the_example_events_show_every_severity() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.support.audit_events import ANYBODY, KUBELET, OWN_ACCOUNT, RBAC, Json, a_binding, a_pod, a_reference, a_role, an_event, judged
+from watchers.audit.default_rules import FIRST_RULES, LAST_RULE, RULES
 from watchers.audit.finding import FINDING_TYPES
-from watchers.audit.request import TESTS
+from watchers.audit.request import QUESTIONS
 from watchers.audit.rules import Rule, Rules
-from watchers.audit.watcher import FIRST_RULES, LAST_RULE, RULES
 from zenwatch.sdk.watcher import SelfIdentity
 
 ALL_RULES = (*FIRST_RULES, *RULES, LAST_RULE)
@@ -95,7 +95,7 @@ def test_no_rule_is_without_an_example() -> None:
 def test_a_rule_is_a_sentence_and_conditions(rule: Rule) -> None:
     """--explain shows the sentence; a misspelt condition would never hold."""
     assert rule.sentence.endswith(".")
-    assert set(rule.when) <= TESTS.keys()
+    assert set(rule.when) <= QUESTIONS.keys()
     assert (rule.event_type in FINDING_TYPES) is rule.take
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.audit_events import RBAC, Json, a_body, a_pod, a_reference, a_role, an_event, verdicts
-from watchers.audit.watcher import AUDIT
+from watchers.audit import AUDIT
 from zenwatch.errors import BadInput
 
 # So that a hit cannot be chance; of a form that nothing recognises as a credential.

@@ -6,59 +6,14 @@ from typing import Any
 
 import pytest
 
-from watchers.falco import ALERT, FALCO, FalcoSettings, decode
+from tests.support.falco_alerts import FIELDS, OWN, SENTENCE, alerts_in, an_alert, found, judged
+from watchers.falco import FALCO
+from watchers.falco.body import decode
+from watchers.falco.finding import ALERT
+from watchers.falco.watcher import FalcoSettings
 from zenwatch.errors import BadInput, ConfigError
 from zenwatch.model.finding import Finding, Resource, Severity
 from zenwatch.sdk.watcher import SelfIdentity, Verdict
-
-OWN = SelfIdentity(own_namespace="zenwatch", own_pod="zenwatch-6d4cf56db6-abcde")
-FIELDS: dict[str, Any] = {
-    "container.id": "0f3c1a7be2d4",
-    "container.image.digest": "sha256:87ef04ff2e8b42d6e0c46e0e98bc47dcfe850e07f8b63fc3bb67efa52f681dc4",
-    "container.image.repository": "docker.io/library/nginx",
-    "container.image.tag": "1.27",
-    "container.name": "web",
-    "evt.time": 1767261600123456789,
-    "k8s.ns.name": "shop",
-    "k8s.pod.name": "catalog-0",
-    "proc.cmdline": "sh -c id",
-    "proc.name": "sh",
-    "user.name": "root",
-}
-SENTENCE = "A shell was spawned in a container"
-
-
-def an_alert(fields: Any = None, **changes: Any) -> dict[str, Any]:
-    """fields: changes to output_fields. A field set to KeyError is left out."""
-    said = {
-        "hostname": "worker-1",
-        "output": f"10:00:00.123456789: Notice {SENTENCE} (user=root command=sh -c id)",
-        "output_fields": FIELDS | (fields or {}),
-        "priority": "Notice",
-        "rule": "Terminal shell in container",
-        "source": "syscall",
-        "tags": ["container", "shell"],
-        "time": "2026-01-01T10:00:00.123456789Z",
-    } | changes
-    if isinstance(of_event := said["output_fields"], dict):
-        said["output_fields"] = {name: value for name, value in of_event.items() if value is not KeyError}
-    return {name: value for name, value in said.items() if value is not KeyError}
-
-
-def judged(event: Any, *, own: SelfIdentity = OWN, **environment: str) -> Verdict:
-    return FALCO.prepare(FalcoSettings.read(environment, prefix="FALCO_"), own)(event)
-
-
-def of(fields: Any = None, **changes: Any) -> Finding:
-    """The finding of an alert with these changes."""
-    finding = judged(an_alert(fields, **changes)).finding
-    assert finding is not None
-    return finding
-
-
-def alerts_in(body: str | bytes, media_type: str = "application/json") -> list[Any]:
-    return list(decode(body.encode() if isinstance(body, str) else body, media_type))
-
 
 # ---------------------------------------------------------------- a body
 
@@ -315,7 +270,7 @@ def test_what_names_neither_rule_nor_output_is_bad_input(event: Any) -> None:
 )
 def test_the_key_is_without_time_and_priority(output: str, said: str) -> None:
     """Otherwise every alert would be a new one. Nothing else is changed."""
-    assert of(output=output).key == f"Terminal shell in container/catalog-0/{said[:50]}"
+    assert found(output=output).key == f"Terminal shell in container/catalog-0/{said[:50]}"
 
 
 @pytest.mark.parametrize(
@@ -334,7 +289,7 @@ def test_the_key_is_without_time_and_priority(output: str, said: str) -> None:
 )
 def test_an_empty_part_of_the_key_keeps_its_slash(fields: dict[str, Any], changes: dict[str, Any], key: str) -> None:
     """json_include_output_property and its like can turn each of them off; a newer Falco sends the message instead."""
-    finding = of(fields, **{"output": SENTENCE} | changes)
+    finding = found(fields, **{"output": SENTENCE} | changes)
 
     assert finding.key == key
 
@@ -361,7 +316,7 @@ def test_an_empty_part_of_the_key_keeps_its_slash(fields: dict[str, Any], change
 )
 def test_the_priority_is_the_severity(priority: Any, output: str, severity: Severity, kept: str | None) -> None:
     """facts.md. Where it is missing the output may tell; what is unknown is not harmless."""
-    finding = of(priority=priority, output=output)
+    finding = found(priority=priority, output=output)
 
     assert (finding.severity, finding.details.get("priority")) == (severity, kept)
 
@@ -383,4 +338,4 @@ def test_the_priority_is_the_severity(priority: Any, output: str, severity: Seve
 )
 def test_the_title_is_the_rule_and_its_sentence(rule: Any, output: Any, title: str) -> None:
     """The fields behind it stand in the details."""
-    assert of(rule=rule, output=output).title == title
+    assert found(rule=rule, output=output).title == title

@@ -8,19 +8,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.any_json import SETTINGS, changes, texts, values, with_changes
 from tests.support.corpus import CORPUS
+from tests.support.falco_alerts import alerts_in, an_alert, found, judged
 from tests.support.paths import ROOT
 from tests.support.stored_fields import faults_of
-from tests.unit.watchers.test_any_input import _changed, changes, texts, values
-from tests.unit.watchers.test_falco import alerts_in, an_alert, judged, of
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Resource
 from zenwatch.sdk.watcher import Verdict
 
-SETTINGS = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 # A failing example is printed however long it is.
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 
@@ -60,13 +59,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWar
 )
 def test_details_are_what_was_said(fields: dict[str, Any], alert: dict[str, Any], detail: str, said: Any) -> None:
     """What is absent, null, <NA> or of another type is left out."""
-    assert of(fields, **alert).details.get(detail) == said
+    assert found(fields, **alert).details.get(detail) == said
 
 
 @pytest.mark.parametrize("fields", [None, KeyError, [], "text", 7])
 def test_output_fields_may_be_missing(fields: Any) -> None:
     """json_include_output_fields_property: false."""
-    finding = of(output_fields=fields)
+    finding = found(output_fields=fields)
 
     assert list(finding.details) == ["rule", "priority", "output", "node", "falcoSource", "tags", "samples"]
     assert finding.resource == Resource()
@@ -115,7 +114,7 @@ def _target(**parts: str) -> dict[str, Any]:
 )
 def test_the_resource_is_what_the_alert_is_about(fields: dict[str, Any], alert: dict[str, Any], resource: Resource) -> None:
     """A pod; what a request was about; the node where no container had a part in it. Otherwise it is unknown."""
-    assert of(fields, **alert).resource == resource
+    assert found(fields, **alert).resource == resource
 
 
 # ---------------------------------------------------------------- times
@@ -146,7 +145,7 @@ ISO = "2026-01-01T10:00:00.123456789+0000: Notice x"
 )
 def test_the_time_is_falcos(time: Any, evt_time: Any, output: str, at: datetime | None) -> None:
     """In nanoseconds. A time of day alone is none."""
-    assert of({"evt.time": evt_time}, time=time, output=output).detected_at == at
+    assert found({"evt.time": evt_time}, time=time, output=output).detected_at == at
 
 
 # ---------------------------------------------------------------- real alerts
@@ -215,8 +214,8 @@ def test_real_alerts_are_understood(file: Any) -> None:
 
 def test_one_rule_and_pod_is_one_record_however_often_it_fires() -> None:
     """The specification's key: times, and what a command was called with later, are not in it."""
-    first = of(output="13:22:11.153390386: Warning Sensitive file opened for reading by non-trusted program | file=/etc/shadow")
-    later = of(output="13:23:47.646127337: Warning Sensitive file opened for reading by non-trusted program | file=/etc/sudoers")
+    first = found(output="13:22:11.153390386: Warning Sensitive file opened for reading by non-trusted program | file=/etc/shadow")
+    later = found(output="13:23:47.646127337: Warning Sensitive file opened for reading by non-trusted program | file=/etc/sudoers")
 
     assert first.key == later.key
 
@@ -282,9 +281,9 @@ def of_target(hidden: str) -> dict[str, Any]:
 
 def test_a_very_long_output_is_not_cut_within_a_credential() -> None:
     """Half a credential cannot be told any more; what stands before it is enough for a record."""
-    by_name = of(output=f"A shell password={'x' * 9000} more")
-    by_form = of(output=f"A shell {'y ' * 2042}ghp_{'x' * 40}")
-    of_one_word = of(output=f"token={'x' * 9000}")
+    by_name = found(output=f"A shell password={'x' * 9000} more")
+    by_form = found(output=f"A shell {'y ' * 2042}ghp_{'x' * 40}")
+    of_one_word = found(output=f"token={'x' * 9000}")
 
     assert by_name.key == "Terminal shell in container/catalog-0/A shell"
     assert of_one_word.key == "Terminal shell in container/catalog-0/token=[redacted]"
@@ -325,7 +324,7 @@ def test_any_alert_is_bad_input_or_can_be_stored() -> None:
     @SETTINGS
     @given(st.sampled_from(samples), changes)
     def check(sample: Any, wanted: list[tuple[int, Any]]) -> None:
-        outcomes[_check(_changed(sample, wanted))] += 1
+        outcomes[_check(with_changes(sample, wanted))] += 1
 
     check()
     assert min(outcomes[True], outcomes[False]) > 10, "nearly all examples had the same outcome: they prove little"

@@ -1,11 +1,7 @@
-"""Take JSON apart that cannot be read as a whole: one event that no decoder takes must not cost the others of its batch.
+"""Split a JSON object that no decoder accepts into its members, so that one bad event does not cost the others of its batch.
 
-A patch stands in an audit event as its author wrote it: nested a thousand levels deep, or with half a character in a string, which
-decoders refuse. Brackets and strings can be told apart all the same.
-
-In: bytes that a decoder refused.  Out: the pieces of the outermost object.
-Owns: nothing.
-Stops: nothing to stop.
+An audit event holds a patch as its author wrote it. It may be nested a thousand levels deep, or have half a character in a string, and
+decoders refuse that. This file needs only brackets and strings.
 """
 
 import re
@@ -14,7 +10,7 @@ from zenwatch.sdk import BadInput
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
-# All up to the next bracket, and brackets with none inside: a tenth of the steps.
+# Skips flat objects and lists up to the next other bracket, which saves nine tenths of the steps.
 _TO_BRACKET = re.compile(rb"(?:" + _FLAT + rb"(?:\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\]))*+" + _FLAT + rb"([\[\]{}])", re.DOTALL)
 _SCALAR = re.compile(_STRING + rb"|[-+.\w]++", re.DOTALL)
 _SPACE = re.compile(rb"\s*+")
@@ -23,16 +19,18 @@ _NEXT = re.compile(rb"\s*+([,\]}])")
 
 
 def members_of(text: bytes, *, list_name: bytes = b"") -> tuple[dict[bytes, bytes], list[bytes]]:
-    """The members of the object that text is, by their names as they are written; and apart from them the entries of the list of
-    that name. BadInput: it is no object, or breaks off."""
+    """The undecoded members of a JSON object by their undecoded names, and apart from them the entries of the list `list_name`.
+
+    Raises BadInput if the text is no object, or is cut off.
+    """
     members: dict[bytes, bytes] = {}
     entries: list[bytes] = []
     at, closing = _opened(text, 0, b"{}")
     while not closing:
-        named = _NAME.match(text, at)
-        if named is None:
+        found = _NAME.match(text, at)
+        if found is None:
             raise BadInput(f"no member of a JSON object at byte {at}")
-        name, start = named[1][1:-1], named.end()
+        name, start = found[1][1:-1], found.end()
         if name == list_name and text[start : start + 1] == b"[":
             entries, end = _entries_at(text, start)
         else:
@@ -45,7 +43,7 @@ def members_of(text: bytes, *, list_name: bytes = b"") -> tuple[dict[bytes, byte
 
 
 def _entries_at(text: bytes, start: int) -> tuple[list[bytes], int]:
-    """The entries of the list that begins there, and its end."""
+    """The entries of the list that begins at start, and the position after the list."""
     entries = []
     at, closing = _opened(text, start, b"[]")
     while not closing:
@@ -57,7 +55,7 @@ def _entries_at(text: bytes, start: int) -> tuple[list[bytes], int]:
 
 
 def _opened(text: bytes, at: int, brackets: bytes) -> tuple[int, bool]:
-    """Behind the first bracket, and whether the second one follows at once; then behind that."""
+    """The position after the opening bracket, or after both if nothing stands between them; and whether that is so."""
     start = _after_space(text, at)
     if text[start : start + 1] != brackets[:1]:
         raise BadInput(f"no {brackets.decode()} at byte {start}")
@@ -67,7 +65,7 @@ def _opened(text: bytes, at: int, brackets: bytes) -> tuple[int, bool]:
 
 
 def _end_of(text: bytes, start: int) -> int:
-    """Behind the value that begins at start."""
+    """The position after the value that begins at start."""
     if text[start : start + 1] not in (b"{", b"["):
         scalar = _SCALAR.match(text, start)
         if scalar is None:
@@ -84,7 +82,7 @@ def _end_of(text: bytes, start: int) -> int:
 
 
 def _closing(text: bytes, at: int) -> tuple[int, bool]:
-    """Behind the comma or bracket that follows a value, and whether it was a bracket."""
+    """The position after the comma or bracket that follows a value, and whether it is a bracket."""
     following = _NEXT.match(text, at)
     if following is None:
         raise BadInput(f"the JSON breaks off at byte {at}")
