@@ -16,9 +16,9 @@ from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.live.objects import apply, records
 from tests.support.live.process import Zenwatch, eventually
-from zenwatch.config.core import Settings
 from zenwatch.kube import access
 from zenwatch.runtime.app import App
+from zenwatch.runtime.settings import Settings
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

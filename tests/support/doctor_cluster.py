@@ -11,7 +11,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.support.paths import ROOT
-from zenwatch.config.core import Settings
 from zenwatch.doctor.check import Check
 from zenwatch.doctor.examine import Case, Diagnosis, examine
 from zenwatch.doctor.process import Reply
@@ -19,6 +18,7 @@ from zenwatch.errors import Transient
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import PushWatcher
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.hook import FakeHook
-from zenwatch.config.core import Settings
 from zenwatch.contract import Hook
 from zenwatch.errors import BadInput
+from zenwatch.runtime.settings import Settings
 from zenwatch.web.readiness import Readiness
 from zenwatch.web.server import Server
 from zenwatch.web.server_config import server_config

@@ -10,12 +10,10 @@ Falco posts alerts, as JSON or as text. The files of this package, in the order 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
-
 from watchers.falco.alert import PRIORITIES, Alert, alert_of, priority_word
 from watchers.falco.body import claims, decode
 from watchers.falco.finding import finding_of
-from zenwatch.sdk import PushSettings, PushWatcher, SelfIdentity, Verdict, setting
+from zenwatch.sdk import Converted, PushSettings, PushWatcher, SelfIdentity, Verdict, setting
 from zenwatch.sdk.fields import text_of
 
 # From the worst to the least.
@@ -32,7 +30,7 @@ class FalcoSettings(PushSettings):
     """The settings of every push watcher, and a limit by Falco's own priorities."""
 
     min_priority: Annotated[
-        Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"], BeforeValidator(_priority_of)
+        Literal["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"], Converted(_priority_of)
     ] = setting(
         "MIN_PRIORITY",
         "debug",

@@ -9,8 +9,8 @@ import orjson
 import yaml
 
 from zenwatch.buffer.sqlite.dead_letters import DeadLetterEntry, DeadLetterQueue
-from zenwatch.config.core import Settings
 from zenwatch.errors import BadInput, ConfigError
+from zenwatch.runtime.settings import Settings
 
 
 def define(command: argparse.ArgumentParser) -> None:

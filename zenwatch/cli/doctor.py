@@ -16,7 +16,6 @@ from zenwatch import log
 from zenwatch.cli.cluster import add_cluster_options, named_cluster
 from zenwatch.cli.crds import crd_files
 from zenwatch.cli.process import ProcessDoor, add_process_options
-from zenwatch.config.core import Settings
 from zenwatch.doctor.check import Check, Level, exit_code
 from zenwatch.doctor.examine import Case, Diagnosis, examine
 from zenwatch.errors import ConfigError
@@ -25,6 +24,7 @@ from zenwatch.kube.client import KubeClient
 from zenwatch.model.record import KIND
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.settings import Settings
 
 _DESCRIPTION = """Look at everything that zenwatch needs, and say what is wrong and what to type or change to mend it: the API
 server, our kind and its schema, permissions, the process that runs, and for each source whether its tool is
@@ -61,7 +61,7 @@ def _call(parsed: argparse.Namespace) -> int:
     log.configure(level="error", style="auto")
     cluster, settings = named_cluster(parsed), Settings.read(os.environ)
     if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
-        settings = settings.model_copy(update={"own_namespace": cluster.own_namespace})
+        settings = settings.with_changes(own_namespace=cluster.own_namespace)
     diagnosis = asyncio.run(_examine(cluster, settings, ProcessDoor(parsed, settings), account))
     lines = [_as_json(diagnosis)] if parsed.output == "json" else _as_table(diagnosis, cluster.describe, is_coloured=_is_coloured())
     print("\n".join(lines))

@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.process import ProcessDoor, add_process_options
-from zenwatch.config.core import Settings
 from zenwatch.errors import Transient, ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
+from zenwatch.runtime.settings import Settings
 from zenwatch.store.crd.store import CrdStore
 
 

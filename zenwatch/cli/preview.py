@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 import yaml
 
-from zenwatch.config.core import Settings
 from zenwatch.errors import ConfigError
 from zenwatch.runtime.plugins import installed_watchers, settings_of
 from zenwatch.runtime.preview import Preview
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity
 
 # A person who waits wants to know that something happens; one who gives three files does not.

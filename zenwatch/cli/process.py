@@ -10,9 +10,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from zenwatch.config.core import Settings
 from zenwatch.doctor.process import Reply
 from zenwatch.errors import ConfigError, Transient, first_line
+from zenwatch.runtime.settings import Settings
 
 PATIENCE_SECS = 10.0
 MOST_BYTES = 16 * 1024 * 1024

@@ -9,9 +9,9 @@ import structlog
 
 from zenwatch import log as logging
 from zenwatch.cli.cluster import add_cluster_options, named_cluster
-from zenwatch.config.core import Settings
 from zenwatch.kube import access
 from zenwatch.runtime.app import run_loop, run_until
+from zenwatch.runtime.settings import Settings
 
 log = structlog.get_logger(component="run")
 
@@ -32,7 +32,7 @@ def _call(parsed: argparse.Namespace) -> int:
     logging.configure(level=settings.log_level, style=settings.log_format)
     cluster = named_cluster(parsed)
     if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
-        settings = settings.model_copy(update={"own_namespace": cluster.own_namespace})
+        settings = settings.with_changes(own_namespace=cluster.own_namespace)
     log.info("cluster_chosen", cluster=cluster.describe)
     return 0 if run_loop(lambda: _until_signal(settings, cluster)) else 1
 

@@ -4,10 +4,9 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 
-from pydantic.fields import FieldInfo
-
-from zenwatch.config.core import Settings, accepted
+from zenwatch.config.env import Setting
 from zenwatch.runtime.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
+from zenwatch.runtime.settings import Settings
 
 
 def define(command: argparse.ArgumentParser) -> None:
@@ -31,9 +30,9 @@ def rows() -> Iterator[tuple[str, str, str, str, str]]:
         yield from _rows_of(variables_of(watcher), watcher_defaults(watcher))
 
 
-def _rows_of(variables: Mapping[str, FieldInfo], defaults: Mapping[str, str]) -> Iterator[tuple[str, str, str, str, str]]:
+def _rows_of(variables: Mapping[str, Setting], defaults: Mapping[str, str]) -> Iterator[tuple[str, str, str, str, str]]:
     for variable, field in variables.items():
         default = defaults.get(variable, str(field.default))
         # What was typed reads better than what became of it: 30s, not 30.0.
         value = os.environ.get(variable, "").strip() or default
-        yield variable, value, default, accepted(field), field.description or ""
+        yield variable, value, default, field.accepts, field.meaning or ""

@@ -12,12 +12,12 @@ from urllib.parse import urlencode
 from zenwatch.api.introspection import MOST_LINES, top
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.process import ProcessDoor, add_process_options
-from zenwatch.config.core import Settings
 from zenwatch.contract import Put, Synced
 from zenwatch.errors import Transient, ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.model.finding import Severity
+from zenwatch.runtime.settings import Settings
 from zenwatch.store.crd.store import CrdStore
 from zenwatch.store.crd.top import DIMENSIONS, Groups
 

@@ -8,10 +8,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
-from zenwatch.config.core import Settings, WatcherSettings
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.settings import Settings
+from zenwatch.sdk.settings import WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
 from zenwatch.sources.pull.detection import survey
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zenwatch.config.core import Settings
 from zenwatch.doctor.permissions import RECORDS, store_parts
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.http.request import LIST_METADATA, Call
 from zenwatch.model.record import CLUSTER_LABEL, Phase
 from zenwatch.model.timestamps import parse_rfc3339
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource
 
 PAGE_OBJECTS = 500

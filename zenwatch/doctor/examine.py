@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from zenwatch.config.core import Settings, WatcherSettings
 from zenwatch.contract import Clock
 from zenwatch.doctor import census, options, process, served, sources, storage, vantage
 from zenwatch.doctor.census import Census
@@ -20,6 +19,8 @@ from zenwatch.doctor.permissions import Account
 from zenwatch.doctor.process import Door, Told
 from zenwatch.errors import ConfigError, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
+from zenwatch.runtime.settings import Settings
+from zenwatch.sdk.settings import WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
 from zenwatch.web.server_config import server_config
 

@@ -5,10 +5,10 @@ Owns: nothing.
 Stops: nothing to stop.
 """
 
-from zenwatch.config.core import watcher_prefix
 from zenwatch.contract import Clock
 from zenwatch.doctor.check import Check, Level, since
 from zenwatch.doctor.process import Told, buffer_check
+from zenwatch.sdk.settings import watcher_prefix
 from zenwatch.sdk.watcher import PushWatcher
 
 

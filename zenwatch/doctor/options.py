@@ -8,11 +8,11 @@ Stops: nothing to stop.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from zenwatch.config.core import Settings
 from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.permissions import Account, Permission, advice, told
 from zenwatch.doctor.storage import AREA, not_asked
 from zenwatch.errors import ZenwatchError
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource
 
 

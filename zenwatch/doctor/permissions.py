@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zenwatch.config.core import Settings
 from zenwatch.errors import Forbidden, NotFound
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.discovery import own_user_name
 from zenwatch.kube.http.request import Call
 from zenwatch.kube.scopes import scopes_of
 from zenwatch.model.record import GROUP, KIND, PLURAL, VERSION
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource, Watcher
 
 RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)

@@ -8,7 +8,6 @@ Stops: nothing to stop.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zenwatch.config.core import Settings, WatcherSettings, watcher_prefix
 from zenwatch.contract import Clock
 from zenwatch.doctor import census
 from zenwatch.doctor.census import Census
@@ -22,6 +21,8 @@ from zenwatch.errors import Forbidden, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.kinds import PODS
 from zenwatch.kube.scopes import scopes_of
+from zenwatch.runtime.settings import Settings
+from zenwatch.sdk.settings import WatcherSettings, watcher_prefix
 from zenwatch.sdk.watcher import AnyWatcher, ApiResource, PushWatcher, Watcher
 
 

@@ -7,12 +7,12 @@ Stops: nothing to stop.
 
 from collections.abc import Sequence
 
-from zenwatch.config.core import Settings
 from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.permissions import Account, Permission, advice, advice_where_not_asked, store_needs, told
 from zenwatch.errors import Forbidden, NotFound, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.http.request import Call
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource
 
 AREA = "store"

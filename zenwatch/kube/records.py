@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from zenwatch.config.core import seconds_of
+from zenwatch.config.env import seconds_of
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource

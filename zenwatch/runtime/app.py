@@ -13,7 +13,6 @@ import structlog
 
 from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.changes.feed import MemoryFeed
-from zenwatch.config.core import PushSettings, Settings, WatcherSettings
 from zenwatch.contract import Clock, Store
 from zenwatch.deliver.dispatcher import Dispatcher
 from zenwatch.deliver.kube_events import KubeEventAnnouncer
@@ -26,7 +25,9 @@ from zenwatch.runtime.components import Components
 from zenwatch.runtime.housekeeping import Housekeeping, self_reporter
 from zenwatch.runtime.pipelines import PullPipeline, PushPipeline, Services
 from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
+from zenwatch.sdk.settings import PushSettings, WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity, Watcher
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror

@@ -10,7 +10,6 @@ from functools import partial
 
 from zenwatch.buffer.memory import MemoryInbox
 from zenwatch.buffer.sqlite.spool import Spool
-from zenwatch.config.core import PushSettings, Settings, WatcherSettings
 from zenwatch.contract import ChangeFeed, Clock, Group, Inbox, RecordCache, Records, Store
 from zenwatch.kube.cluster import Cluster
 from zenwatch.kube.scopes import scopes_of
@@ -21,7 +20,9 @@ from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 from zenwatch.processing.push.inactivity import InactivityResolver
 from zenwatch.processing.push.intake import EventIntake
 from zenwatch.processing.push.processor import PushProcessor
+from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
+from zenwatch.sdk.settings import PushSettings, WatcherSettings
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Watcher
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.sources.pull.detection import Detector

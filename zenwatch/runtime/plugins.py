@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 
-from pydantic.fields import FieldInfo
-
-from zenwatch.config.core import Settings, WatcherSettings, watcher_prefix
+from zenwatch.config.env import Setting
 from zenwatch.errors import BadInput, ConfigError
+from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import plugin_boundary
+from zenwatch.sdk.settings import WatcherSettings, watcher_prefix
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
 
 # Paths that the server needs itself.
@@ -64,7 +64,7 @@ def watcher_defaults(watcher: AnyWatcher) -> dict[str, str]:
     return {f"{prefix}MIN_SEVERITY": watcher.min_severity.value, f"{prefix}NAMESPACE": watcher.namespace, **silence, **pushed}
 
 
-def variables_of(watcher: AnyWatcher) -> dict[str, FieldInfo]:
+def variables_of(watcher: AnyWatcher) -> dict[str, Setting]:
     """The variables of this watcher alone."""
     return _settings_type(watcher).variables(watcher_prefix(watcher.name))
 

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zenwatch.errors import BadInput, first_line
+from zenwatch.kube.records import namespace_of, object_of
 from zenwatch.model.finding import Finding, Severity
-from zenwatch.model.record import namespace_of, object_of, spec_hash
+from zenwatch.model.record import spec_hash
+from zenwatch.model.refs import ReportRef
 from zenwatch.processing.event.normalise import normalise, one_line, require_source
 from zenwatch.processing.pull.report_cache import ReportCache
 from zenwatch.runtime.supervise import plugin_boundary
@@ -90,7 +92,7 @@ class Preview:
         require_source(findings, watcher.name)
         kept = [finding for finding in findings if finding.severity.is_at_least(threshold)]
         events = [normalise(finding, cluster_id=self.cluster_id, seen_at=now) for finding in kept]
-        self._names |= dict.fromkeys(self._cache.replace(label, "", events))
+        self._names |= dict.fromkeys(self._cache.replace(ReportRef("file", "", label), "", events))
         self.objects += 1
         self.findings += len(findings)
         self.filtered += len(findings) - len(kept)

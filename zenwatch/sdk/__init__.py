@@ -4,11 +4,12 @@ zenwatch.sdk.fields reads untrusted JSON, zenwatch.sdk.input_files reads files t
 suite that every watcher passes.
 """
 
-from zenwatch.config.core import Bytes, PushSettings, setting
+from zenwatch.config.env import Bytes, Converted, setting
 from zenwatch.errors import BadInput, ConfigError, first_line
 from zenwatch.model.finding import Category, Detail, Finding, FindingType, Resource, Scalar, Severity
 from zenwatch.sdk.embedded_json import Document, documents_of
 from zenwatch.sdk.redact import redacted
+from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import RECENT_ENTRIES, AnyWatcher, ApiResource, PushWatcher, SelfIdentity, Verdict, Watcher
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Bytes",
     "Category",
     "ConfigError",
+    "Converted",
     "Detail",
     "Document",
     "Finding",

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zenwatch.config.core import PushSettings
 from zenwatch.model.finding import Finding, Resource, Severity
+from zenwatch.sdk.settings import PushSettings
 
 # How many entries zenwatch keeps of a list that grows with every sighting (docs/records.md, Details).
 RECENT_ENTRIES = 5

@@ -16,7 +16,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from zenwatch.config.core import Address
+from zenwatch.config.env import Address
 from zenwatch.contract import Hook, HookResponse
 from zenwatch.errors import BadInput, ConfigError, first_line
 from zenwatch.web.body import Refused, read_body

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from zenwatch.config.core import Address, Settings
+from zenwatch.config.env import Address
 from zenwatch.contract import Clock
 from zenwatch.errors import ConfigError
+from zenwatch.runtime.settings import Settings
 from zenwatch.web.auth import Authenticator, TokenFile
 from zenwatch.web.tls import Certificate
 

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from tests.support.fakes.clock import MovedClock
 from tests.support.live.process import LEDGER_LINES, PATIENCE_SECS, eventually
-from zenwatch.config.core import Settings
 from zenwatch.kube.access import from_kubeconfig
 from zenwatch.metrics import REPORTS_CACHED
 from zenwatch.runtime.app import App
+from zenwatch.runtime.settings import Settings
 
 T = TypeVar("T")
 PULL_SOURCES = ("trivy", "kyverno", "kube-bench", "checkov")

@@ -7,8 +7,8 @@ import structlog
 
 from tests.support.terminal import Shown, Zenwatch
 from zenwatch.cli import main
-from zenwatch.config.core import Settings
 from zenwatch.runtime.plugins import installed_watchers, variables_of
+from zenwatch.runtime.settings import Settings
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from tests.support.doctor_cluster import FixedClock
 from tests.support.web_server import TOKEN, serving
 from zenwatch.cli.process import ProcessDoor, add_process_options
-from zenwatch.config.core import Settings
 from zenwatch.doctor.process import ask, checks_of
 from zenwatch.errors import ConfigError, Transient
+from zenwatch.runtime.settings import Settings
 
 
 def door_to(*arguments: str, **settings: str) -> ProcessDoor:

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.terminal import Zenwatch
-from zenwatch.config.core import Settings, accepted
 from zenwatch.runtime.plugins import installed_watchers, variables_of
+from zenwatch.runtime.settings import Settings
 
 
 def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> None:
@@ -18,7 +18,7 @@ def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> N
     names = [line.partition("=")[0] for line in shown.out.splitlines() if not line.startswith(" ")]
     assert (shown.code, names) == (0, list(variables))
     for field in variables.values():
-        assert f"    {field.description}\n    Accepts {accepted(field)}.\n" in shown.out
+        assert f"    {field.meaning}\n    Accepts {field.accepts}.\n" in shown.out
 
 
 def test_a_value_is_shown_as_it_was_typed_and_beside_it_its_default(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 
-from zenwatch.config.core import Described, PushSettings, Settings, WatcherSettings, accepted, seconds_of, watcher_prefix
+from zenwatch.config.env import EnvSettings, seconds_of
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Severity
+from zenwatch.runtime.settings import Settings
+from zenwatch.sdk.settings import PushSettings, WatcherSettings, watcher_prefix
 
 PUSH = {
     variable: field
@@ -89,7 +91,7 @@ RIGHT = {
 }
 
 
-def read(environment: dict[str, str]) -> Described:
+def read(environment: dict[str, str]) -> EnvSettings:
     """As the class that knows the (first) variable would."""
     match next(iter(environment)).partition("_")[0]:
         case "TRIVY":
@@ -122,7 +124,7 @@ def test_a_wrong_value_is_named_with_what_is_accepted(variable: str, value: str)
     with pytest.raises(ConfigError) as raised:
         read({variable: value})
 
-    assert str(raised.value) == f"{variable} is {value!r}; expected {accepted(VARIABLES[variable])}."
+    assert str(raised.value) == f"{variable} is {value!r}; expected {VARIABLES[variable].accepts}."
 
 
 @pytest.mark.parametrize(("variable", "value"), [(variable, value) for variable, values in RIGHT.items() for value in values])
@@ -138,7 +140,7 @@ def test_every_setting_has_a_wrong_and_a_right_example_here() -> None:
 
 def test_every_setting_says_what_it_accepts_and_means() -> None:
     """The README's table and the errors are made of this."""
-    assert all(accepted(field) and field.description for field in VARIABLES.values())
+    assert all(field.accepts and field.meaning for field in VARIABLES.values())
 
 
 def test_all_wrong_values_are_told_at_once() -> None:

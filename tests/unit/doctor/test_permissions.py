@@ -7,10 +7,10 @@ import yaml
 
 from tests.support.doctor_cluster import FakeCluster, diagnose
 from tests.support.paths import ROOT
-from zenwatch.config.core import Settings
 from zenwatch.doctor.options import ANNOUNCED, ANNOUNCED_OF_CLUSTER, OWNERS, event_needs, owner_needs
 from zenwatch.doctor.permissions import Permission, advice, read_needs, rules_of, store_needs, told
 from zenwatch.runtime.plugins import installed_watchers
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource, Watcher
 
 PODS = ApiResource("", "v1", "pods", "Pod")

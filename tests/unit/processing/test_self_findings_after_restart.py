@@ -13,12 +13,12 @@ from tests.support.builders.findings import an_event
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
 from tests.support.tasks import background
-from zenwatch.config.core import Settings
 from zenwatch.kube.client import KubeClient
 from zenwatch.metrics import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.housekeeping import LOOK_EVERY_SECS, Housekeeping
 from zenwatch.runtime.pipelines import MonitoredSource, Services
+from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.store.budget import Budget

@@ -13,11 +13,11 @@ from tests.support.fakes.api_server import FakeApiServer, body, page, watch
 from tests.support.fakes.clock import FakeClock
 from tests.support.tasks import until
 from zenwatch.cli import main
-from zenwatch.config.core import Settings
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.runtime.app import App
 from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource, Watcher
 
 EMPTY_TABLE = body({"metadata": {"resourceVersion": "1"}, "columnDefinitions": [], "rows": []})

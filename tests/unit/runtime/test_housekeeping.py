@@ -14,7 +14,6 @@ from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
 from tests.support.tasks import background, until
 from zenwatch.api.introspection import introspection_routes
-from zenwatch.config.core import Settings
 from zenwatch.errors import BadInput, Transient
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.cluster import Cluster
@@ -23,6 +22,7 @@ from zenwatch.model.queue import Fill
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.housekeeping import Housekeeping
 from zenwatch.runtime.pipelines import MonitoredSource, Services
+from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.store.budget import Budget

@@ -16,8 +16,8 @@ from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.hook import FakeHook
 from tests.support.tasks import background, until
 from tests.support.web_server import OTHER_TOKEN, TOKEN, serving
-from zenwatch.config.core import Settings
 from zenwatch.errors import ConfigError
+from zenwatch.runtime.settings import Settings
 from zenwatch.web import auth
 from zenwatch.web.auth import TokenFile
 from zenwatch.web.server_config import server_config

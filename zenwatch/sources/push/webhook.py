@@ -10,7 +10,6 @@ from typing import Any
 
 import structlog
 
-from zenwatch.config.core import PushSettings
 from zenwatch.contract import Accounts, HookResponse, PushIntake
 from zenwatch.errors import BadInput, first_line
 from zenwatch.metrics import PUSHED_EXCLUDED, WEBHOOK_BYTES, WEBHOOK_LAST, WEBHOOK_REQUESTS, WEBHOOK_SECONDS
@@ -18,6 +17,7 @@ from zenwatch.model.finding import Finding
 from zenwatch.model.refs import Origin
 from zenwatch.model.write import Outcome
 from zenwatch.runtime.supervise import plugin_boundary
+from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Verdict
 from zenwatch.sources.monitor.source import SourceMonitor
 

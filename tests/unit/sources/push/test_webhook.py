@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from tests.support.builders.findings import a_finding
 from tests.support.fakes.clock import FakeClock
-from zenwatch.config.core import PushSettings
 from zenwatch.contract import HookResponse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.write import Outcome
+from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Verdict
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.sources.push.webhook import Webhook

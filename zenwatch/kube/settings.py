@@ -1,0 +1,14 @@
+"""Settings of the Kubernetes client."""
+
+from zenwatch.config.env import Duration, EnvSettings, setting
+
+
+class KubeSettings(EnvSettings):
+    """How fast zenwatch may ask the API server, and how long it waits."""
+
+    api_rate: int = setting(
+        "API_RATE", "2000", "a whole number from 1 to 100000", "The most requests to the API server per second.", ge=1, le=100_000
+    )
+    api_timeout_secs: Duration = setting(
+        "API_TIMEOUT", "30s", "a duration such as 10s, from 1s to 10m", "The longest that one API request may take.", ge=1, le=600
+    )

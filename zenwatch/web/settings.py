@@ -1,0 +1,54 @@
+"""Settings of the HTTP server."""
+
+from typing import Annotated, Literal
+
+from zenwatch.config.env import Address, Converted, Duration, EnvSettings, address_of, lower, setting
+
+
+class WebSettings(EnvSettings):
+    """Where the server listens, and who may ask it what."""
+
+    listen: Annotated[Address | None, Converted(address_of)] = setting(
+        "LISTEN",
+        "",
+        "an address such as :8080, 127.0.0.1:8080 or [::1]:8080",
+        "Where webhooks, /healthz, /readyz and /metrics are served. Default: :8080 in a pod, 127.0.0.1:8080 outside.",
+    )
+    webhook_auth: Annotated[Literal["required", "none"], Converted(lower)] = setting(
+        "WEBHOOK_AUTH",
+        "required",
+        "required or none",
+        "required: a token or a client certificate; on loopback outside a pod only if one is configured. none: whoever reaches the "
+        "port may post, and read /metrics.",
+    )
+    webhook_token_file: str = setting(
+        "WEBHOOK_TOKEN_FILE",
+        "",
+        "the path of a file",
+        "Tokens that may post, one per line: as bearer token or basic password; for Falco also as last segment of the path. Read again "
+        "when it changes.",
+    )
+    tls_cert_file: str = setting(
+        "TLS_CERT_FILE", "", "the path of a PEM file", "The server's certificate chain. With TLS_KEY_FILE: HTTPS. Read again on change."
+    )
+    tls_key_file: str = setting("TLS_KEY_FILE", "", "the path of a PEM file", "The key of TLS_CERT_FILE.")
+    tls_client_ca_file: str = setting(
+        "TLS_CLIENT_CA_FILE",
+        "",
+        "the path of a PEM file",
+        "Who shows a certificate of these authorities may post, without a token. Needs TLS_CERT_FILE.",
+    )
+    metrics_auth: Annotated[Literal["required", "none"], Converted(lower)] = setting(
+        "METRICS_AUTH",
+        "required",
+        "required or none",
+        "required: /metrics asks for what the webhooks ask for. none: it is open.",
+    )
+    webhook_timeout_secs: Duration = setting(
+        "WEBHOOK_TIMEOUT",
+        "20s",
+        "a duration such as 20s, from 100ms to 10m",
+        "The longest that a sender may take for one request.",
+        ge=0.1,
+        le=600,
+    )
