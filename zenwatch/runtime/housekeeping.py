@@ -115,8 +115,8 @@ class Housekeeping:
         )
 
     def _look_for_silence(self, one: MonitoredSource) -> None:
-        source, silence = one.monitor.source, one.monitor.silence
-        since, before = silence.silence(is_installed=one.is_installed()), self._silent.get(source)
+        source, silence = one.monitor.origin.source, one.monitor.silence
+        since, before = silence.silent_since(is_installed=one.is_installed()), self._silent.get(source)
         SOURCE_SILENT.labels(source).set(since is not None)
         if silence.last_data_at is not None:
             SOURCE_LAST_DATA.labels(source).set(silence.last_data_at.timestamp())
@@ -140,7 +140,7 @@ class Housekeeping:
         )
 
     def _look_for_drift(self, one: MonitoredSource) -> None:
-        source, missing = one.monitor.source, tuple(one.monitor.drift.missing)
+        source, missing = one.monitor.origin.source, tuple(one.monitor.drift.missing)
         SOURCE_MISSING_FIELDS.labels(source).set(len(missing))
         before, self._missing[source] = self._missing.get(source, ()), missing
         if not missing:

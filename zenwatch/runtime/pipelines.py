@@ -16,6 +16,7 @@ from zenwatch.kube.cluster import Cluster
 from zenwatch.kube.scopes import scopes_of
 from zenwatch.metrics import Ledger
 from zenwatch.model.queue import Fill
+from zenwatch.model.refs import Origin as SourceOrigin
 from zenwatch.model.refs import Scope
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
@@ -81,7 +82,12 @@ def start_pull_pipeline(watcher: Watcher, own: WatcherSettings, services: Servic
         is_confined=bool(settings.watch_namespaces),
     )
     intake = Reconciler(origin, services)
-    monitor = SourceMonitor(watcher.name, services.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
+    monitor = SourceMonitor(
+        SourceOrigin(services.settings.cluster_id, watcher.name),
+        services.clock,
+        silence_secs=own.silence_after_secs,
+        needs_habit=not watcher.is_steady,
+    )
     services.index.call_when_gone(intake.look_again)
     interval = services.interval
     kinds = [
@@ -128,7 +134,12 @@ class PushPipeline:
         self._quiet = InactivityResolver(
             watcher.name, resolve_after_secs=own.resolve_after_secs, index=services.index, writer=services.writer, clock=services.clock
         )
-        self._monitor = SourceMonitor(watcher.name, services.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
+        self._monitor = SourceMonitor(
+            SourceOrigin(services.settings.cluster_id, watcher.name),
+            services.clock,
+            silence_secs=own.silence_after_secs,
+            needs_habit=not watcher.is_steady,
+        )
         self.hook = Webhook(watcher, own, self_identity, self.stream, services.outcome_log, monitor=self._monitor)
         self._detector = Detector(services.cluster, watcher, (), namespace=services.pods_in(own))
 
