@@ -108,7 +108,7 @@ def start_pull_pipeline(watcher: Watcher, own: WatcherSettings, services: Servic
     def page() -> dict[str, int]:
         return services.ledger.page(watcher.name) | {"resolved": intake.resolved, "reopened": intake.reopened}
 
-    rounds = ReconcileLoop(watcher.name, kinds, intake, interval, counts=page, detect=detector.detect, clock=services.clock)
+    rounds = ReconcileLoop(monitor.origin, kinds, intake, interval, counts=page, detect=detector.detect, clock=services.clock)
     supervisor.start(f"source/{watcher.name}/round", rounds.run)
     for kind in kinds:
         supervisor.start(f"source/{watcher.name}/{kind.scope}", kind.follow)

@@ -15,6 +15,7 @@ import structlog
 from zenwatch.contract import Clock, Intake
 from zenwatch.errors import Transient, first_line
 from zenwatch.metrics import ROUND_SECONDS, ROUNDS
+from zenwatch.model.refs import Origin
 from zenwatch.runtime.backoff import backoff_secs
 
 log = structlog.get_logger(component="poll")
@@ -36,11 +37,11 @@ class Interval:
 
 
 class ReconcileLoop:
-    """counts: the ledger's counts of this source, by name. detect: finds out whether the tool is installed."""
+    """counts: the ledger's counts of this origin, by name. detect: finds out whether the tool is installed."""
 
     def __init__(
         self,
-        source: str,
+        origin: Origin,
         informers: Sequence[Informer],
         intake: Intake,
         interval: Interval,
@@ -49,7 +50,7 @@ class ReconcileLoop:
         detect: Callable[[], Awaitable[object]],
         clock: Clock,
     ) -> None:
-        self._source = source
+        self._origin = origin
         self._informers = informers
         self._intake = intake
         self._interval = interval
@@ -82,8 +83,15 @@ class ReconcileLoop:
         asked_secs = error.retry_after_secs if isinstance(error, Transient) else None
         wait_secs = min(backoff_secs(attempt, error, first_secs=1.0), max(self._interval.interval_secs, asked_secs or 0.0))
         sentence = first_line(error) if isinstance(error, Transient) else f"not done within {self._interval.timeout_secs:g} s"
-        ROUNDS.labels(self._source, "failed").inc()
-        log.warning("round_failed", source=self._source, error=sentence, attempt=attempt, wait_secs=round(wait_secs, 1))
+        ROUNDS.labels(self._origin.source, "failed").inc()
+        log.warning(
+            "round_failed",
+            cluster_id=self._origin.cluster_id,
+            source=self._origin.source,
+            error=sentence,
+            attempt=attempt,
+            wait_secs=round(wait_secs, 1),
+        )
         return wait_secs
 
     async def _reconcile(self) -> None:
@@ -94,10 +102,17 @@ class ReconcileLoop:
         await self._detect()
         await self._intake.settle()
         took = self._clock.monotonic_secs() - started
-        ROUNDS.labels(self._source, "done").inc()
-        ROUND_SECONDS.labels(self._source).observe(took)
+        ROUNDS.labels(self._origin.source, "done").inc()
+        ROUND_SECONDS.labels(self._origin.source).observe(took)
         before, self._before = self._before, self._counts()
         changes = {name: count - before[name] for name, count in self._before.items() if name != "in_flight"}
         # Zeros are left out, except for the two that a person looks for.
         logged = {name: count for name, count in changes.items() if count or name in ("received", "stored")}
-        log.info("round_done", source=self._source, **logged, in_flight=self._before["in_flight"], duration_secs=round(took, 3))
+        log.info(
+            "round_done",
+            cluster_id=self._origin.cluster_id,
+            source=self._origin.source,
+            **logged,
+            in_flight=self._before["in_flight"],
+            duration_secs=round(took, 3),
+        )
