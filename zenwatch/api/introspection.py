@@ -57,7 +57,7 @@ def _status(services: Services, housekeeping: Housekeeping, started_at: datetime
     return {
         "version": version("zenwatch"),
         "started_at": format_rfc3339(started_at),
-        "sources": {one.monitor.source: _source(one, housekeeping, open_records) for one in housekeeping.monitored},
+        "sources": {one.monitor.origin.source: _source(one, housekeeping, open_records) for one in housekeeping.monitored},
         "budget": {
             "records": len(services.index),
             "records_limit": budget.records_limit,
@@ -76,8 +76,8 @@ def _source(one: MonitoredSource, housekeeping: Housekeeping, open_records: Mapp
         "last_data_at": _said(monitor.silence.last_data_at),
         "last_post_at": _said(monitor.last_post_at),
         "last_sender": monitor.last_sender,
-        "open": open_records.get(monitor.source, 0),
-        "silent_since": _said(housekeeping.silent_since(monitor.source)),
+        "open": open_records.get(monitor.origin.source, 0),
+        "silent_since": _said(housekeeping.silent_since(monitor.origin.source)),
         "missing_fields": list(monitor.drift.missing),
         "buffer": {"used": fill.used, "capacity": fill.capacity, "unit": fill.unit} if fill else None,
     }

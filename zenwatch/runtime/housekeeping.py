@@ -111,7 +111,7 @@ class Housekeeping:
 
     def _check_silence(self, source: MonitoredSource, *, is_installed: bool) -> None:
         origin, detector = source.origin, source.monitor.silence
-        since, before = detector.silence(is_installed=is_installed), self._silent.get(origin)
+        since, before = detector.silent_since(is_installed=is_installed), self._silent.get(origin)
         SOURCE_SILENT.labels(*origin).set(since is not None)
         if detector.last_data_at is not None:
             SOURCE_LAST_DATA.labels(*origin).set(detector.last_data_at.timestamp())

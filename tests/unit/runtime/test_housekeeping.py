@@ -19,6 +19,7 @@ from zenwatch.kube.client import KubeClient
 from zenwatch.kube.cluster import Cluster
 from zenwatch.metrics import Ledger
 from zenwatch.model.queue import Fill
+from zenwatch.model.refs import Origin
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.housekeeping import Housekeeping
 from zenwatch.runtime.pipelines import MonitoredSource, Services
@@ -48,8 +49,8 @@ class House:
             Settings.read({}), cluster, store, index, Dedup(index), self.writer, None, Ledger(), outcome_log, self.clock, self.budget
         )
         self.housekeeping = Housekeeping(self.services, pushed=["falco"])
-        self.trivy = SourceMonitor("trivy", self.clock, silence_secs=26 * HOUR_SECS)
-        self.falco = SourceMonitor("falco", self.clock, silence_secs=26 * HOUR_SECS, learns_only=True)
+        self.trivy = SourceMonitor(Origin("local", "trivy"), self.clock, silence_secs=26 * HOUR_SECS)
+        self.falco = SourceMonitor(Origin("local", "falco"), self.clock, silence_secs=26 * HOUR_SECS, needs_habit=True)
         self.housekeeping.monitored = [
             MonitoredSource(self.trivy, lambda: self.is_installed),
             MonitoredSource(self.falco, lambda: True, lambda: Fill(3, 100)),

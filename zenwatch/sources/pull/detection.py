@@ -21,6 +21,7 @@ from zenwatch.kube.kinds import PODS
 from zenwatch.kube.paging import PAGE_MOST_OBJECTS, pages
 from zenwatch.log import OncePerMessage
 from zenwatch.metrics import TOOL_INSTALLED
+from zenwatch.model.refs import Origin
 from zenwatch.sdk.watcher import ApiResource, PushWatcher, Watcher
 from zenwatch.sources.pull.informer import ReportInformer, State
 
@@ -32,7 +33,7 @@ class Detector:
 
     def __init__(self, cluster: Cluster, watcher: Watcher | PushWatcher, informers: Sequence[ReportInformer], *, namespace: str) -> None:
         self._client = cluster.client
-        self._cluster_id = cluster.id
+        self._origin = Origin(cluster.id, watcher.name)
         self._watcher = watcher
         self._informers = informers
         self._namespace = namespace
@@ -51,9 +52,15 @@ class Detector:
         evidence = [*self._followed_kinds(), *await self._running_pods()]
         if bool(evidence) is not self._is_installed:
             self._is_installed = bool(evidence)
-            TOOL_INSTALLED.labels(cluster_id=self._cluster_id, source=self._watcher.name).set(self._is_installed)
+            TOOL_INSTALLED.labels(*self._origin).set(self._is_installed)
             state = "installed" if evidence else "not_installed"
-            log.info("tool_state_changed", source=self._watcher.name, state=state, reason="; ".join(evidence))
+            log.info(
+                "tool_state_changed",
+                cluster_id=self._origin.cluster_id,
+                source=self._origin.source,
+                state=state,
+                reason="; ".join(evidence),
+            )
         return evidence
 
     async def keep_detecting(self, *, interval_secs: float, clock: Clock) -> None:
@@ -63,7 +70,7 @@ class Detector:
             try:
                 await self.detect()
             except ZenwatchError as exc:
-                log.debug("detection_failed", source=self._watcher.name, error=first_line(exc))
+                log.debug("detection_failed", cluster_id=self._origin.cluster_id, source=self._origin.source, error=first_line(exc))
             await clock.wait(never, timeout_secs=interval_secs)
 
     async def _find_served_kinds(self) -> None:
@@ -109,7 +116,7 @@ class Detector:
 
     def _log_refusal(self, refusal: Permanent) -> None:
         if self._logged.is_new(sentence := first_line(refusal)):
-            log.warning("detection_refused", source=self._watcher.name, error=sentence)
+            log.warning("detection_refused", cluster_id=self._origin.cluster_id, source=self._origin.source, error=sentence)
 
 
 async def survey(client: KubeClient, watcher: Watcher | PushWatcher, *, namespace: str) -> AsyncIterator[str]:

@@ -19,7 +19,7 @@ from zenwatch.kube.cluster import Cluster
 from zenwatch.kube.list_watch import Change, Interrupted, ListComplete, ListWatch, Page, Resumed, WatchSignal
 from zenwatch.metrics import REPORTS_REJECTED
 from zenwatch.model.finding import Finding, Resource
-from zenwatch.model.refs import ReportRef, Scope
+from zenwatch.model.refs import Origin, ReportRef, Scope
 from zenwatch.runtime.backoff import backoff_secs
 from zenwatch.runtime.supervise import plugin_boundary
 from zenwatch.sdk.watcher import ApiResource, Watcher
@@ -66,12 +66,12 @@ class ReportInformer:
         self.state = State.UNREAD
         self.on_state_change: Callable[[], None] = lambda: None
         self._list_watch = ListWatch(cluster.client, resource, namespace=namespace, label_selector=resource.label_selector)
+        self._origin = Origin(cluster.id, watcher.name)
         self._watcher = watcher
         self._plugin = f"the watcher {watcher.name}"
         self._intake = intake
         self._observe = observe
         self._owners = cluster.owners
-        self._cluster_id = cluster.id
         self._ask_again_secs = ask_again_secs
         self._clock = clock
         self._listed: set[ReportRef] = set()
@@ -175,8 +175,14 @@ class ReportInformer:
                 self._intake.take(reference, version, findings, subject=subject)
         except BadInput as exc:
             self._intake.cannot_read(reference)
-            REPORTS_REJECTED.labels(cluster_id=self._cluster_id, source=self._watcher.name).inc()
-            log.warning("report_rejected", source=self._watcher.name, name=str(reference), error=first_line(exc))
+            REPORTS_REJECTED.labels(*self._origin).inc()
+            log.warning(
+                "report_rejected",
+                cluster_id=self._origin.cluster_id,
+                source=self._origin.source,
+                name=str(reference),
+                error=first_line(exc),
+            )
         return reference
 
     def _parsed(self, report: Mapping[str, Any]) -> tuple[list[Finding], Resource | None]:
@@ -210,7 +216,14 @@ class ReportInformer:
             return
         level = log.info if error is None else log.warning
         keys = {"error": first_line(error)} if error else {}
-        level("reports_state_changed", source=self._watcher.name, resource=str(self.scope), state=state.value, **keys)
+        level(
+            "reports_state_changed",
+            cluster_id=self._origin.cluster_id,
+            source=self._origin.source,
+            resource=str(self.scope),
+            state=state.value,
+            **keys,
+        )
         self.state = state
         self.on_state_change()
 

@@ -37,7 +37,7 @@ class Interval:
 
 
 class ReconcileLoop:
-    """counts: the ledger's counts of this source, by name. detect: finds out whether the tool is installed."""
+    """counts: the ledger's counts of this origin, by name. detect: finds out whether the tool is installed."""
 
     def __init__(
         self,
@@ -84,7 +84,14 @@ class ReconcileLoop:
         wait_secs = min(backoff_secs(attempt, error, first_secs=1.0), max(self._interval.interval_secs, asked_secs or 0.0))
         sentence = first_line(error) if isinstance(error, Transient) else f"not done within {self._interval.timeout_secs:g} s"
         ROUNDS.labels(*self._origin, "failed").inc()
-        log.warning("round_failed", source=self._origin.source, error=sentence, attempt=attempt, wait_secs=round(wait_secs, 1))
+        log.warning(
+            "round_failed",
+            cluster_id=self._origin.cluster_id,
+            source=self._origin.source,
+            error=sentence,
+            attempt=attempt,
+            wait_secs=round(wait_secs, 1),
+        )
         return wait_secs
 
     async def _reconcile(self) -> None:
@@ -101,4 +108,11 @@ class ReconcileLoop:
         changes = {name: count - before[name] for name, count in self._before.items() if name != "in_flight"}
         # Zeros are left out, except for the two that a person looks for.
         logged = {name: count for name, count in changes.items() if count or name in ("received", "stored")}
-        log.info("round_done", source=self._origin.source, **logged, in_flight=self._before["in_flight"], duration_secs=round(took, 3))
+        log.info(
+            "round_done",
+            cluster_id=self._origin.cluster_id,
+            source=self._origin.source,
+            **logged,
+            in_flight=self._before["in_flight"],
+            duration_secs=round(took, 3),
+        )

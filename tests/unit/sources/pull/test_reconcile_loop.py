@@ -13,6 +13,7 @@ from tests.support.fakes.intake import NotedIntake
 from tests.support.tasks import background, until
 from zenwatch.errors import Transient
 from zenwatch.metrics import Ledger
+from zenwatch.model.refs import Origin
 from zenwatch.model.write import Outcome
 from zenwatch.sources.pull.reconcile_loop import Interval, ReconcileLoop
 
@@ -75,7 +76,7 @@ async def turning(
         permit.look_goes_on.set()
     page = partial(permit.ledger.page, "trivy")
     beat = Interval(INTERVAL_SECS, timeout_secs=timeout_secs)
-    rounds = ReconcileLoop("trivy", permit.kinds, permit.intake, beat, counts=page, detect=permit.look, clock=permit.clock)
+    rounds = ReconcileLoop(Origin("local", "trivy"), permit.kinds, permit.intake, beat, counts=page, detect=permit.look, clock=permit.clock)
     async with background(rounds.run):
         await permit.clock.until_someone_waits()
         yield permit
