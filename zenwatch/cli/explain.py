@@ -64,7 +64,7 @@ def _ask_process(parsed: argparse.Namespace, settings: Settings) -> list[dict[st
 
 async def _find_records(settings: Settings, cluster: Access, query: str) -> list[Mapping[str, Any]]:
     client = KubeClient(cluster, timeout_secs=settings.api_timeout_secs, connections=2)
-    store = CrdStore(client, cluster_id=settings.cluster_id, own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces)
+    store = CrdStore(client, cluster_ids=[settings.cluster_id], own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces)
     try:
         return [record async for record in store.find(query)]
     except ZenwatchError as exc:

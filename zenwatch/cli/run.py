@@ -4,14 +4,19 @@ import argparse
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 
 import structlog
 
 from zenwatch import log as logging
 from zenwatch.cli.cluster import add_cluster_options, named_cluster
+from zenwatch.config.validate import in_child_process
 from zenwatch.kube import access
-from zenwatch.runtime.app import run_loop, run_until
+from zenwatch.runtime.in_cluster import run_loop, run_until
+from zenwatch.runtime.plugins import ConfiguredWatcher, installed_watchers, settings_of
 from zenwatch.runtime.settings import Settings
+from zenwatch.sdk.settings import WatcherSettings
+from zenwatch.sdk.watcher import AnyWatcher
 
 log = structlog.get_logger(component="run")
 
@@ -28,16 +33,24 @@ def define(command: argparse.ArgumentParser) -> None:
 
 
 def _call(parsed: argparse.Namespace) -> int:
-    settings = Settings.read(os.environ)
+    # pydantic stays out of this process: its 9 MB would never be used again.
+    installed = installed_watchers()
+    settings, own = in_child_process(lambda: _read_settings(installed))
     logging.configure(level=settings.log_level, style=settings.log_format)
     cluster = named_cluster(parsed)
     if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
         settings = settings.with_changes(own_namespace=cluster.own_namespace)
     log.info("cluster_chosen", cluster=cluster.describe)
-    return 0 if run_loop(lambda: _until_signal(settings, cluster)) else 1
+    watchers = [(watcher, own[watcher.name]) for watcher in installed]
+    return 0 if run_loop(lambda: _until_signal(settings, cluster, watchers)) else 1
 
 
-async def _until_signal(settings: Settings, cluster: access.Access) -> bool:
+def _read_settings(watchers: Sequence[AnyWatcher]) -> tuple[Settings, dict[str, WatcherSettings]]:
+    """ConfigError names every wrong variable of the first class that has one."""
+    return Settings.read(os.environ), {watcher.name: settings_of(watcher, os.environ) for watcher in watchers}
+
+
+async def _until_signal(settings: Settings, cluster: access.Access, watchers: Sequence[ConfiguredWatcher]) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -50,4 +63,4 @@ async def _until_signal(settings: Settings, cluster: access.Access) -> bool:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, receive, number)
-    return await run_until(stop, settings, cluster, os.environ)
+    return await run_until(stop, settings, cluster, os.environ, watchers)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from zenwatch.api.introspection import MOST_LINES, top
+from zenwatch.api.top import MOST_LINES
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.process import ProcessDoor, add_process_options
 from zenwatch.contract import Put, Synced
@@ -17,9 +17,10 @@ from zenwatch.errors import Transient, ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.model.finding import Severity
+from zenwatch.model.record import DIMENSIONS
 from zenwatch.runtime.settings import Settings
 from zenwatch.store.crd.store import CrdStore
-from zenwatch.store.crd.top import DIMENSIONS, Groups
+from zenwatch.store.crd.top import TopGroups
 
 # Reading 20,000 records takes some seconds: a person wants to know that something happens.
 PROGRESS_EVERY_RECORDS = 5000
@@ -78,8 +79,8 @@ def _ask_process(door: ProcessDoor, query: dict[str, str], *, is_quiet: bool) ->
 
 async def _read_records(settings: Settings, cluster: Access, query: dict[str, str]) -> dict[str, Any] | None:
     client = KubeClient(cluster, timeout_secs=settings.api_timeout_secs, connections=2)
-    store = CrdStore(client, cluster_id=settings.cluster_id, own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces)
-    groups, read = Groups(), 0
+    store = CrdStore(client, cluster_ids=[settings.cluster_id], own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces)
+    groups, read = TopGroups(), 0
     try:
         for part in store.parts:
             async for change in store.follow(part):
@@ -95,7 +96,7 @@ async def _read_records(settings: Settings, cluster: Access, query: dict[str, st
         return None
     finally:
         await client.close()
-    return top(groups, query)
+    return {"by": query["by"], "groups": groups.top(query["by"], int(query["limit"])), "all": groups.size(query["by"])}
 
 
 def _print_table(dimension: str, told: dict[str, Any]) -> None:

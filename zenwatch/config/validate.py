@@ -4,7 +4,6 @@ import os
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from zenwatch.config.env import EnvSettings, setting_of
@@ -28,7 +27,6 @@ def validated(settings: type[EnvSettings], given: Mapping[str, Any], *, prefix: 
     return {name: getattr(model, name) for name in type(model).model_fields}
 
 
-@cache
 def _model(settings: type[EnvSettings]) -> Any:
     from pydantic import ConfigDict, Field, create_model  # noqa: PLC0415
 

@@ -67,6 +67,10 @@ class Store(Protocol):
         """Return the whole record as it is now: metadata, spec, status. NotFound: the record is gone."""
         ...
 
+    async def check(self) -> tuple[bool, list[str]]:
+        """Whether records can be stored now, and a line for each part of the answer (GET /readyz). Raises nothing."""
+        ...
+
     @property
     def parts(self) -> Sequence[str]:
         """What has to be followed to know all records: the whole store, or each namespace that may hold some."""

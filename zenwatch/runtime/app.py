@@ -7,7 +7,8 @@ Server ──▶ Webhook ──▶ PushProcessor ┘                 │
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -16,23 +17,26 @@ from zenwatch.changes.feed import MemoryFeed
 from zenwatch.contract import Clock, Store
 from zenwatch.deliver.dispatcher import Dispatcher
 from zenwatch.deliver.kube_events import KubeEventAnnouncer
-from zenwatch.kube.access import is_in_pod
 from zenwatch.kube.cluster import Cluster
+from zenwatch.model.record import Expiry
+from zenwatch.model.refs import Origin
 from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.clock import SystemClock
-from zenwatch.runtime.components import Components
+from zenwatch.runtime.components import Components, Task
 from zenwatch.runtime.housekeeping import Housekeeping, self_reporter
 from zenwatch.runtime.pipelines import PullPipeline, PushPipeline, Services
-from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.plugins import ConfiguredWatcher
+from zenwatch.runtime.serving import server_components
 from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
-from zenwatch.sdk.settings import PushSettings, WatcherSettings
-from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity, Watcher
+from zenwatch.sdk.settings import PushSettings
+from zenwatch.sdk.watcher import PushWatcher, Watcher
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
 from zenwatch.store.retention import Retention
 from zenwatch.store.writer import LoggedDeadLetters, Writer, WriterServices
+from zenwatch.web.server_config import server_config
 
 log = structlog.get_logger(component="app")
 
@@ -46,34 +50,32 @@ class App:
         *,
         store: Store,
         cluster: Cluster | None = None,
-        environment: Mapping[str, str] | None = None,
+        watchers: Sequence[ConfiguredWatcher] = (),
+        is_in_pod: bool = False,
         clock: Clock | None = None,
-        watchers: Sequence[AnyWatcher] | None = None,
     ) -> None:
-        """cluster: whose tools are watched; None: tools can only post. environment: holds the watchers' own settings.
-        ConfigError: a setting of a watcher or of the server cannot be used.
-        """
-        environment = environment or {}
-        self._settings = settings = settings.paced()
-        self._supervisor = Supervisor()
-        self._mirror = Mirror(store, self._supervisor)
-        self._services = services = build_services(settings, store, self._mirror, self._supervisor, clock or SystemClock())
-        config = server_config(settings, is_in_pod=is_in_pod(environment), clock=services.clock)
-        enabled = enabled_watchers(watchers, environment)
+        """cluster: whose tools are watched; None: tools can only post. ConfigError: a setting of a watcher or the server cannot be used."""
+        self._settings = settings
+        self._supervisor = supervisor = Supervisor()
+        self._mirror = Mirror(store, supervisor)
+        self._services = services = build_services(settings, store, self._mirror, supervisor, clock or SystemClock())
+        config = server_config(settings, is_in_pod=is_in_pod, clock=services.clock)
+        enabled = [(watcher, own) for watcher, own in watchers if own.enabled]
         pulls = [PullPipeline(watcher, own, cluster, services) for watcher, own in enabled if isinstance(watcher, Watcher) and cluster]
-        identity = cluster.identity if cluster else SelfIdentity()
         self._pushes = pushes = [
-            PushPipeline(watcher, own, services, cluster=cluster, identity=identity)
+            PushPipeline(watcher, own, services, cluster=cluster)
             for watcher, own in enabled
             if isinstance(watcher, PushWatcher) and isinstance(own, PushSettings)
         ]
         reporter = self_reporter(services)
-        housekeeping = Housekeeping(services, [pipeline.monitored for pipeline in (*pulls, *pushes)], reporter)
-        self._sinks = self._build_sinks(cluster)
-        self._sources = Components()
+        housekeeping = Housekeeping(services, [*(pull.monitored for pull in pulls), *(push.monitored for push in pushes)], reporter)
+        self._sinks, self._sources = Components(), Components()
+        self._add_sinks(cluster)
         self._sources.add(*pulls, *(part for push in pushes for part in (push.inactivity, push.detection)))
         self._sources.add(reporter, housekeeping, retention(services, [push.origin for push in pushes]))
-        self._sources.add(*web_components(services, config, pushes, housekeeping, store))
+        if cluster and pushes:
+            self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor))
+        self._sources.add(*server_components(services, config, pushes, housekeeping, store))
 
     @property
     def ledger(self) -> Ledger:
@@ -112,14 +114,13 @@ class App:
             return False
         return True
 
-    def _build_sinks(self, cluster: Cluster | None) -> Components:
-        services, sinks = self._services, Components()
-        sinks.add(services.spool, services.writer, self._mirror)
+    def _add_sinks(self, cluster: Cluster | None) -> None:
+        services, supervisor, clock = self._services, self._supervisor, self._services.clock
+        self._sinks.add(services.spool, services.writer, self._mirror)
         if cluster and self._settings.emit_events:
-            announcer = KubeEventAnnouncer(cluster.client, services.supervisor, clock=services.clock)
-            sinks.add(announcer, Dispatcher("kube-events", services.changes, announcer, services.supervisor, clock=services.clock))
-        sinks.add(*(push.processor for push in self._pushes))
-        return sinks
+            announcer = KubeEventAnnouncer(cluster.client, supervisor, clock=clock)
+            self._sinks.add(announcer, Dispatcher("kube-events", services.changes, announcer, supervisor, clock=clock))
+        self._sinks.add(*(push.processor for push in self._pushes))
 
 
 def build_services(settings: Settings, store: Store, mirror: Mirror, supervisor: Supervisor, clock: Clock) -> Services:
@@ -140,13 +141,6 @@ def build_services(settings: Settings, store: Store, mirror: Mirror, supervisor:
         supervisor=supervisor,
         clock=clock,
     )
-
-
-def enabled_watchers(watchers: Sequence[AnyWatcher] | None, environment: Mapping[str, str]) -> Sequence[tuple[AnyWatcher, WatcherSettings]]:
-    """watchers: None: all that are installed."""
-    found = installed_watchers() if watchers is None else watchers
-    configured = ((watcher, settings_of(watcher, environment)) for watcher in found)
-    return [(watcher, own) for watcher, own in configured if own.enabled]
 
 
 def retention(services: Services, pushed: Sequence[Origin]) -> Retention:

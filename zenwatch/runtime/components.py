@@ -5,9 +5,10 @@ Owns: which components run.
 Stops: stop() stops all that run.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from zenwatch.contract import Component, Group
+from zenwatch.runtime.supervise import Supervisor
 
 ALL_GROUPS = frozenset(Group)
 
@@ -33,3 +34,19 @@ class Components:
             if component.group in groups and component in self._running:
                 await component.stop()
                 self._running.remove(component)
+
+
+class Task:
+    """A component that is a single endless task."""
+
+    def __init__(self, name: str, work: Callable[[], Awaitable[None]], supervisor: Supervisor, *, group: Group = Group.ALWAYS) -> None:
+        self.group = group
+        self._name = name
+        self._work = work
+        self._supervisor = supervisor
+
+    async def start(self) -> None:
+        self._supervisor.start(self._name, self._work)
+
+    async def stop(self) -> None:
+        await self._supervisor.stop(self._name)

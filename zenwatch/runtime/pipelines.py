@@ -20,6 +20,7 @@ from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 from zenwatch.processing.push.inactivity import InactivityResolver
 from zenwatch.processing.push.intake import EventIntake
 from zenwatch.processing.push.processor import PushProcessor
+from zenwatch.runtime.components import Task
 from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.settings import PushSettings, WatcherSettings
@@ -131,19 +132,17 @@ class PullPipeline:
 class PushPipeline:
     """The processor works in the processes of its role; what only detects and resolves works where the leader is."""
 
-    def __init__(
-        self, watcher: PushWatcher, own: PushSettings, services: Services, *, cluster: Cluster | None, identity: SelfIdentity
-    ) -> None:
-        """cluster: None: nothing detects the tool's pods. identity: whose own acts are left out. ConfigError: a setting of the watcher
-        cannot be used.
-        """
+    def __init__(self, watcher: PushWatcher, own: PushSettings, services: Services, *, cluster: Cluster | None) -> None:
+        """cluster: None: nothing detects the tool's pods. ConfigError: a setting of the watcher cannot be used."""
         settings, clock = services.settings, services.clock
         self.origin = origin = Origin(settings.cluster_id, watcher.name)
         self._records = services.records
         self._inbox: Inbox = services.spool.inbox(origin) if services.spool else MemoryInbox(origin, capacity_events=own.buffer_events)
         intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
         self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
-        self.webhook = Webhook(origin, watcher, own, identity, intake, services.ledger, monitor=self._monitor)
+        self.webhook = Webhook(
+            origin, watcher, own, cluster.identity if cluster else SelfIdentity(), intake, services.ledger, monitor=self._monitor
+        )
         self.processor = PushProcessor(
             origin,
             watcher,
@@ -162,14 +161,14 @@ class PushPipeline:
         self.inactivity = InactivityResolver(
             origin, services.records, services.writer, services.supervisor, resolve_after_secs=own.resolve_after_secs, clock=clock
         )
-        detector = Detector(cluster, watcher, (), namespace=_pods_namespace(own, settings)) if cluster else None
-        self.detection = DetectionLoop(detector, origin, services) if detector else None
+        self._detector = Detector(cluster, watcher, (), namespace=_pods_namespace(own, settings)) if cluster else None
+        self.detection = self._detection_task(services)
 
     @property
     def monitored(self) -> MonitoredSource:
         async def is_installed() -> bool:
             """A tool whose pods cannot be seen, such as the API server, is there if it ever posted."""
-            is_detected = self.detection is not None and self.detection.is_installed
+            is_detected = self._detector is not None and self._detector.is_installed
             return is_detected or self._monitor.last_post_at is not None or await self._records.has_any(self.origin)
 
         return MonitoredSource(self.origin, self._monitor, is_installed, self.fill)
@@ -177,28 +176,12 @@ class PushPipeline:
     def fill(self) -> Fill:
         return self._inbox.fill
 
-
-class DetectionLoop:
-    """Detects a tool that posts: no reconcile loop does it for a push source."""
-
-    group = Group.LEADER
-
-    def __init__(self, detector: Detector, origin: Origin, services: Services) -> None:
-        self._detector = detector
-        self._services = services
-        self._task = f"source/{origin}/detect"
-
-    @property
-    def is_installed(self) -> bool:
-        return self._detector.is_installed
-
-    async def start(self) -> None:
-        interval_secs = self._services.settings.watch_interval_secs
-        detect = partial(self._detector.keep_detecting, interval_secs=interval_secs, clock=self._services.clock)
-        self._services.supervisor.start(self._task, detect)
-
-    async def stop(self) -> None:
-        await self._services.supervisor.stop(self._task)
+    def _detection_task(self, services: Services) -> Task | None:
+        """No reconcile loop detects a tool that posts."""
+        if self._detector is None:
+            return None
+        detect = partial(self._detector.keep_detecting, interval_secs=services.settings.watch_interval_secs, clock=services.clock)
+        return Task(f"source/{self.origin}/detect", detect, services.supervisor, group=Group.LEADER)
 
 
 def _pods_namespace(own: WatcherSettings, settings: Settings) -> str:

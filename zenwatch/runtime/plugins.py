@@ -76,3 +76,11 @@ def settings_of(watcher: AnyWatcher, environment: Mapping[str, str]) -> WatcherS
 
 def _settings_type(watcher: AnyWatcher) -> type[WatcherSettings]:
     return watcher.settings if isinstance(watcher, PushWatcher) else WatcherSettings
+
+
+ConfiguredWatcher = tuple[AnyWatcher, WatcherSettings]
+
+
+def configured_watchers(environment: Mapping[str, str], watchers: Sequence[AnyWatcher] | None = None) -> list[ConfiguredWatcher]:
+    """Each watcher with its settings, the disabled ones included. watchers: None: all that are installed. ConfigError: a setting is wrong."""
+    return [(watcher, settings_of(watcher, environment)) for watcher in (installed_watchers() if watchers is None else watchers)]

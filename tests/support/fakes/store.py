@@ -126,6 +126,9 @@ class MemoryStore:
         self._fail("read")
         return self._object(stored.name)
 
+    async def check(self) -> tuple[bool, list[str]]:
+        return True, ["memory ok"]
+
     @property
     def parts(self) -> Sequence[str]:
         return ("",)

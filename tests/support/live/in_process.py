@@ -15,7 +15,7 @@ from tests.support.fakes.clock import MovedClock
 from tests.support.live.process import LEDGER_LINES, PATIENCE_SECS, eventually
 from zenwatch.kube.access import from_kubeconfig
 from zenwatch.metrics import REPORTS_CACHED
-from zenwatch.runtime.app import App
+from zenwatch.runtime.in_cluster import InClusterApp
 from zenwatch.runtime.settings import Settings
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class InProcess:
         self.clock = clock
         self._kubeconfig = str(kubeconfig)
         self._environment = {"WATCH_INTERVAL": "100ms", "LISTEN": "127.0.0.1:0", **settings}
-        self._app: App | None = None
+        self._app: InClusterApp | None = None
         self._ending = ExitStack()
         self._lines: list[Any] = []
 
@@ -71,9 +71,9 @@ class InProcess:
         if app is not None:
             _require_balanced_ledger(app)
 
-    async def _start(self) -> App:
+    async def _start(self) -> InClusterApp:
         access = from_kubeconfig(self._kubeconfig, None)
-        app = App(Settings.read(self._environment), access, environment=self._environment, clock=self.clock)
+        app = InClusterApp(Settings.read(self._environment), access, environment=self._environment, clock=self.clock)
         await app.start()
         return app
 
@@ -127,7 +127,7 @@ class InProcess:
         return REGISTRY.get_sample_value("zenwatch_reports_cached", {"source": source}) or 0.0
 
 
-def _require_balanced_ledger(app: App) -> None:
+def _require_balanced_ledger(app: InClusterApp) -> None:
     pages = {source: app.ledger.page(source) for source in app.ledger.sources}
     counts = {source: {line: page[line] for line in LEDGER_LINES} for source, page in pages.items()}
     assert all(count >= 0 for lines in counts.values() for count in lines.values()), counts

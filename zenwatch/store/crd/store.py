@@ -1,12 +1,14 @@
 """Records as ZenAgentEvent custom resources of one API server: contract.Store over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from zenwatch.contract import Gone, Put, Synced
-from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient
+from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import served_plurals
 from zenwatch.kube.http.request import Call
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.kube.list_watch import Change, ListComplete, ListWatch, Page
@@ -19,6 +21,7 @@ from zenwatch.model.refs import ReportRef
 from zenwatch.model.timestamps import format_rfc3339
 
 _NOT_SERVED = f"{RECORDS.full_name} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`"
+CHECK_TIMEOUT_SECS = 3.0
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 # Immutable (CEL in the CRD), or of the first sighting.
@@ -33,6 +36,19 @@ class CrdStore:
         self._own_namespace = own_namespace
         self._selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL} in ({','.join(sorted(cluster_ids))})"
         self._parts = tuple(dict.fromkeys([*namespaces, own_namespace])) if namespaces else ("",)
+
+    async def check(self) -> tuple[bool, list[str]]:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_SECS):
+                served = await served_plurals(self._client, RECORDS.group, RECORDS.version)
+        except TimeoutError:
+            return False, [f"apiserver fails: no answer within {CHECK_TIMEOUT_SECS:g} s", "crds unknown"]
+        except ZenwatchError as exc:
+            return False, [f"apiserver fails: {first_line(exc)}", "crds unknown"]
+        if RECORDS.plural not in served:
+            reason = f"{RECORDS.plural} is not served; apply them with `zenwatch crds | kubectl apply -f -`"
+            return False, ["apiserver ok", f"crds fail: {reason}"]
+        return True, ["apiserver ok", "crds ok"]
 
     @property
     def parts(self) -> Sequence[str]:

@@ -1,0 +1,70 @@
+"""What the server serves: webhooks, probes, metrics, and answers to `zenwatch explain`, `top` and `doctor`."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from zenwatch.api.explain import explain
+from zenwatch.api.status import ProcessReport, SourceReport, status
+from zenwatch.api.top import top
+from zenwatch.contract import Component, Store
+from zenwatch.runtime.components import Task
+from zenwatch.runtime.housekeeping import Housekeeping
+from zenwatch.runtime.pipelines import MonitoredSource, PushPipeline, Services
+from zenwatch.web.liveness import Heartbeat
+from zenwatch.web.readiness import Readiness
+from zenwatch.web.routes import Route, route_table
+from zenwatch.web.server import Server
+from zenwatch.web.server_config import ServerConfig
+
+
+def server_components(
+    services: Services, config: ServerConfig, pushes: Sequence[PushPipeline], housekeeping: Housekeeping, store: Store
+) -> list[Component]:
+    """In the order in which they start."""
+    heartbeat = Heartbeat(services.clock)
+    readiness = Readiness(clock=services.clock, check_store=store.check, buffers={push.origin.source: push.fill for push in pushes})
+    components: list[Component] = [Task("web/beat", heartbeat.beat, services.supervisor)]
+    if config.certificate:
+        components.append(Task("web/certificate", config.certificate.watch, services.supervisor))
+    routes = _routes(services, config, pushes, housekeeping, heartbeat, readiness)
+    return [*components, Server(routes, config)]
+
+
+def _routes(
+    services: Services,
+    config: ServerConfig,
+    pushes: Sequence[PushPipeline],
+    housekeeping: Housekeeping,
+    heartbeat: Heartbeat,
+    readiness: Readiness,
+) -> list[Route]:
+    report = partial(_process_report, services, housekeeping)
+    started_at = services.clock.now()
+    return route_table(
+        hooks=[push.webhook for push in pushes],
+        body_timeout_secs=config.body_timeout_secs,
+        liveness=heartbeat.check,
+        readiness=readiness.check,
+        explain=partial(explain, services.ledger.outcome_log.find),
+        top=partial(top, services.records),
+        status=partial(status, services.records, report, started_at),
+    )
+
+
+def _process_report(services: Services, housekeeping: Housekeeping) -> ProcessReport:
+    budget = services.budget
+    sources = [_source_report(source, housekeeping) for source in housekeeping.sources]
+    return ProcessReport(sources, budget.records_limit, budget.bytes_limit, budget.rolled_up, services.writer.is_failing)
+
+
+def _source_report(source: MonitoredSource, housekeeping: Housekeeping) -> SourceReport:
+    monitor = source.monitor
+    return SourceReport(
+        source.origin,
+        last_data_at=monitor.silence.last_data_at,
+        last_post_at=monitor.last_post_at,
+        last_sender=monitor.last_sender,
+        silent_since=housekeeping.silent_since(source.origin),
+        missing_fields=monitor.drift.missing,
+        fill=source.fill() if source.fill else None,
+    )
