@@ -8,12 +8,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.bench.figure import Figure
+from tests.bench.figure import Figure, NotMeasured
+from tests.bench.memory import Memory
 from tests.bench.process import Measured, zenwatch_as_pod
 from tests.bench.pull import minimal_client_rate
 from tests.bench.push import an_alert, say, started
@@ -41,22 +43,40 @@ def webhook_records_per_second() -> Figure:
 
 def rss_10k_day() -> Figure:
     """A day of the specification's heavy load, 10,000 events, as fast as they go, and what is resident afterwards."""
+    return _day().rss(DAY_RSS_MB)
+
+
+def working_set_10k_day() -> Figure | NotMeasured:
+    return _day().working_set(DAY_RSS_MB)
+
+
+@cache
+def _day() -> Memory:
     with started() as cluster:
         namespace = cluster.namespace("bench")
         with zenwatch_as_pod(cluster) as zenwatch:
             asyncio.run(store_batches(zenwatch, namespace, RECORDS))
             time.sleep(5)
-            return Figure(zenwatch.rss_mb(), "MB", DAY_RSS_MB)
+            return zenwatch.memory()
 
 
 def rss_spool_100k() -> Figure:
     """With 100,000 events in the spool and no API server to store them."""
+    return _spooled().rss(SPOOL_RSS_MB)
+
+
+def working_set_spool_100k() -> Figure | NotMeasured:
+    return _spooled().working_set(SPOOL_RSS_MB)
+
+
+@cache
+def _spooled() -> Memory:
     with started() as cluster, _folder() as spool, zenwatch_as_pod(cluster, SPOOL_DIR=spool, API_TIMEOUT="2s") as zenwatch:
         url = zenwatch.url()
         cluster.stop_apiserver()
         asyncio.run(_fill(url, cluster, SPOOLED))
         time.sleep(5)
-        return Figure(zenwatch.rss_mb(), "MB", SPOOL_RSS_MB)
+        return zenwatch.memory()
 
 
 def spool_accept_per_second() -> Figure:

@@ -22,4 +22,15 @@ class Figure:
         }
 
 
-Measure = Callable[[], Figure]
+@dataclass(frozen=True)
+class NotMeasured:
+    """What this machine does not allow to measure, and why."""
+
+    unit: str
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"value": None, "unit": self.unit, "not_measured": self.reason}
+
+
+Measure = Callable[[], Figure | NotMeasured]

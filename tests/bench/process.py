@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench.memory import Cgroup, Memory
 from tests.support.controlplane.cluster import ControlPlane
 
 TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
@@ -22,8 +23,9 @@ PATIENCE_SECS = 900.0
 
 
 class Measured:
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: "subprocess.Popen[str]", cgroup: Cgroup) -> None:
         self._process = process
+        self._cgroup = cgroup
         # Read all the time: a process whose log nobody reads stops at the next line.
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -97,6 +99,9 @@ class Measured:
                 return int(line.split()[1]) / 1024
         raise RuntimeError("zenwatch has ended")
 
+    def memory(self) -> Memory:
+        return Memory(self.rss_mb(), self._cgroup.working_set_mb(), self._cgroup.reason)
+
     def cpu_secs(self) -> float:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SEC
@@ -110,12 +115,14 @@ def zenwatch_as_pod(cluster: ControlPlane, *, cores: set[int] | None = None, **s
     environment |= pod.env | {"LOG_FORMAT": "json", "LOG_LEVEL": "info", "LISTEN": "127.0.0.1:0", "WEBHOOK_AUTH": "none"}
     # What is measured is stored, whatever the default budget; the budget has benchmarks of its own.
     environment |= {"RECORD_BUDGET": "1000000", "RECORD_BUDGET_BYTES": "8Gi"} | settings
-    command = [sys.executable, "-m", "tests.bench.as_pod", str(pod.folder)]
+    cgroup = Cgroup()
+    command = cgroup.command([sys.executable, "-m", "tests.bench.as_pod", str(pod.folder)])
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     if cores:
         os.sched_setaffinity(process.pid, cores)
     try:
-        yield Measured(process)
+        yield Measured(process, cgroup)
     finally:
         process.terminate()
         process.wait(timeout=60)
+        cgroup.remove()
