@@ -17,7 +17,7 @@ from tests.support.controlplane.identity import Identity
 from tests.support.live.objects import apply, records
 from tests.support.live.process import Zenwatch, eventually
 from zenwatch.kube import access
-from zenwatch.runtime.app import App
+from zenwatch.runtime.in_cluster import InClusterApp
 from zenwatch.runtime.settings import Settings
 
 pytestmark = pytest.mark.cluster
@@ -69,7 +69,7 @@ async def test_in_a_pod_it_uses_the_pods_account(cluster: ControlPlane, namespac
     account = access.in_pod(pod.env, pod.folder)
     assert account.own_namespace == "zenwatch"
     apply(cluster, report_in(namespace, a_vulnerability()))
-    app = App(Settings.read({"WATCH_INTERVAL": "200ms"}), account)
+    app = InClusterApp(Settings.read({"WATCH_INTERVAL": "200ms"}), account)
     await app.start()
     try:
         await asyncio.to_thread(eventually, lambda: len(records(cluster, namespace)) == 1)

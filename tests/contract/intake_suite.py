@@ -8,10 +8,12 @@ from tests.support.builders.findings import REPORTS, a_finding
 from tests.support.fakes.store import MemoryStore
 from zenwatch.contract import Intake
 from zenwatch.errors import Transient
-from zenwatch.metrics import Ledger
 from zenwatch.model.finding import Severity
+from zenwatch.model.refs import Origin, ReportRef, Scope
+from zenwatch.processing.accounts import Ledger
 
-POD, OTHER_POD = f"{REPORTS}/default/pod-a", f"{REPORTS}/default/pod-b"
+SCOPE = Scope(REPORTS)
+POD, OTHER_POD = ReportRef(REPORTS, "default", "pod-a"), ReportRef(REPORTS, "default", "pod-b")
 CVE_1, CVE_2 = "default/Pod/nginx/CVE-2026-1", "default/Pod/nginx/CVE-2026-2"
 
 
@@ -85,20 +87,20 @@ class IntakeSuite:
 
     async def test_keep_only_forgets_the_other_reports_of_that_kind(self, harness: IntakeHarness) -> None:
         """A complete list of one kind says nothing about another kind."""
-        other_kind = "configauditreports.aquasecurity.github.io/default/pod-a"
+        other_kind = ReportRef("configauditreports.aquasecurity.github.io", "default", "pod-a")
         for report in (POD, OTHER_POD, other_kind):
             harness.intake.take(report, "1", [])
 
-        harness.intake.replace_all(REPORTS, {OTHER_POD})
+        harness.intake.replace_all(SCOPE, {OTHER_POD})
 
         assert [harness.intake.version_of(report) for report in (POD, OTHER_POD, other_kind)] == [None, "1", "1"]
 
     async def test_a_kind_whose_name_begins_like_another_is_another_kind(self, harness: IntakeHarness) -> None:
         """reports.example.com is not reports.example.community."""
-        longer = "reports.example.community/default/a"
+        longer = ReportRef("reports.example.community", "default", "a")
         harness.intake.take(longer, "1", [])
 
-        harness.intake.replace_all("reports.example.com", set())
+        harness.intake.replace_all(Scope("reports.example.com"), set())
 
         assert harness.intake.version_of(longer) == "1"
 
@@ -126,4 +128,4 @@ def _keys(harness: IntakeHarness) -> list[str]:
 
 
 def _page(harness: IntakeHarness) -> dict[str, int]:
-    return {line: count for line, count in harness.ledger.page("trivy").items() if count}
+    return {line: count for line, count in harness.ledger.page(Origin("local", "trivy")).items() if count}

@@ -12,18 +12,22 @@ from tests.support.tasks import background
 from zenwatch.buffer.memory import MemoryInbox
 from zenwatch.buffer.sqlite.database import ROW_BYTES
 from zenwatch.buffer.sqlite.spool import Spool, SpoolInbox
+from zenwatch.model.refs import Origin
+from zenwatch.runtime.supervise import Supervisor
+
+FALCO = Origin("local", "falco")
 
 
 class TestMemoryInbox(InboxSuite):
     @pytest.fixture
     def inbox(self) -> MemoryInbox:
-        return MemoryInbox("falco", capacity_events=3)
+        return MemoryInbox(FALCO, capacity_events=3)
 
 
 class TestSpoolInbox(InboxSuite):
     @pytest.fixture
     async def inbox(self, tmp_path: Path) -> AsyncIterator[SpoolInbox]:
-        spool = Spool(str(tmp_path), max_bytes=3 * (len(orjson.dumps(an_event(key="a"))) + ROW_BYTES))
+        spool = Spool(str(tmp_path), Supervisor(), max_bytes=3 * (len(orjson.dumps(an_event(key="a"))) + ROW_BYTES))
         async with background(spool.run):
-            yield spool.inbox("falco")
+            yield spool.inbox(FALCO)
         await spool.close()

@@ -128,7 +128,7 @@ class InProcess:
 
 
 def _require_balanced_ledger(app: InClusterApp) -> None:
-    pages = {source: app.ledger.page(source) for source in app.ledger.sources}
+    pages = {origin: app.app.ledger.page(origin) for origin in app.app.ledger.origins}
     counts = {source: {line: page[line] for line in LEDGER_LINES} for source, page in pages.items()}
     assert all(count >= 0 for lines in counts.values() for count in lines.values()), counts
     assert all(lines["in_flight"] == 0 for lines in counts.values()), counts

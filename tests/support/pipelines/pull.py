@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
+from tests.support.fakes.writer import HeldWriter
 from tests.support.pipelines.core import Core, a_core
 from tests.support.tasks import background
 from zenwatch.contract import RecordWriter
@@ -39,6 +40,8 @@ def a_pipeline(
 ) -> Pipeline:
     """writer: stands in for the real one. core: shared with another pipeline. policy: fields of PullPolicy."""
     core = core or a_core(store=store, clock=clock, budget_records=budget_records)
+    if isinstance(writer, HeldWriter):
+        writer.accounts = core.ledger
     intake = Reconciler(
         origin,
         PullPolicy(**policy),

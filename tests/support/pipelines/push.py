@@ -117,6 +117,7 @@ def a_push(
         coalesce_secs=coalesce_secs,
         window_secs=window_secs,
     )
+    core.outcome_log.also_search(origin, processor.find_in_flight)
     return Push(origin, intake, processor, inbox, core)
 
 

@@ -22,7 +22,9 @@ from zenwatch.buffer.sqlite.spool import Spool, SpoolInbox
 from zenwatch.errors import BadInput, ConfigError
 from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter, Intent, QueuedEvent
+from zenwatch.runtime.supervise import Supervisor
 
+FALCO = Origin("local", "falco")
 MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -32,9 +34,9 @@ def events(*keys: str) -> list[Event]:
 
 @asynccontextmanager
 async def opened(folder: Path, *, max_bytes: int = MAX_BYTES, window_events: int = 1000) -> AsyncIterator[tuple[Spool, SpoolInbox]]:
-    spool = Spool(str(folder), max_bytes=max_bytes, window_events=window_events)
+    spool = Spool(str(folder), Supervisor(), max_bytes=max_bytes, window_events=window_events)
     async with background(spool.run):
-        yield spool, spool.inbox("falco")
+        yield spool, spool.inbox(FALCO)
     await spool.close()
 
 
@@ -99,10 +101,13 @@ KILLED = """
 import asyncio, sys
 from tests.support.builders.findings import an_event
 from zenwatch.buffer.sqlite.spool import Spool
+from zenwatch.model.refs import Origin
+from zenwatch.runtime.supervise import Supervisor
+
 
 async def main():
-    spool = Spool(sys.argv[1], max_bytes=1 << 30)
-    inbox = spool.inbox("falco")
+    spool = Spool(sys.argv[1], Supervisor(), max_bytes=1 << 30)
+    inbox = spool.inbox(Origin("local", "falco"))
     running = asyncio.create_task(spool.run())
     async def send(sender):
         for number in range(100_000):
@@ -234,7 +239,7 @@ async def test_a_folder_serves_one_process(tmp_path: Path) -> None:
     """Two would store everything twice."""
     async with opened(tmp_path):
         with pytest.raises(ConfigError, match="another zenwatch uses it"):
-            Spool(str(tmp_path), max_bytes=MAX_BYTES)
+            Spool(str(tmp_path), Supervisor(), max_bytes=MAX_BYTES)
     async with opened(tmp_path):
         """Once it has ended, the next one may."""
 
@@ -250,7 +255,7 @@ def test_a_folder_that_cannot_be_used_ends_the_start(what: str, tmp_path: Path) 
         (folder / "spool.sqlite").write_text("this is no database" * 100)
 
     with pytest.raises(ConfigError, match="SPOOL_DIR is"):
-        Spool(str(folder), max_bytes=MAX_BYTES)
+        Spool(str(folder), Supervisor(), max_bytes=MAX_BYTES)
 
 
 async def test_only_its_owner_may_read_it(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from tests.support.pipelines.push import AUDIT, FALCO, Push, an_alert, pushing
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Category, Finding, Resource, Severity
 from zenwatch.model.record import spec_hash
+from zenwatch.model.refs import ReportRef, Scope
 from zenwatch.processing.rollup import Rollups, added, is_rollup, rolled_up, tally_of
 
-NGINX, REDIS = f"{REPORTS}/default/nginx", f"{REPORTS}/default/redis"
+SCOPE = Scope(REPORTS)
+NGINX, REDIS = ReportRef(REPORTS, "default", "nginx"), ReportRef(REPORTS, "default", "redis")
 CACHE = Resource("v1", "Pod", "redis", "default")
 
 
@@ -37,7 +39,7 @@ def said(store: MemoryStore) -> dict[str, Any]:
 async def settle(pipeline: Pipeline, reports: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
     for report, what in reports.items():
         pipeline.intake.take(report, str(len(what)), what)
-    pipeline.intake.replace_all(REPORTS, set(reports))
+    pipeline.intake.replace_all(SCOPE, set(reports))
     await pipeline.intake.settle()
     return said(pipeline.store)
 
@@ -136,7 +138,7 @@ async def test_what_is_rolled_up_has_a_record_as_soon_as_there_is_room() -> None
         for name in list(pipeline.store.objects):
             if not is_rollup(name):
                 await pipeline.store.delete(pipeline.store.stored(name))
-                pipeline.index.drop(name)
+                pipeline.mirror.drop(name)
         told = await settle(pipeline, {NGINX: findings(2, Severity.HIGH), REDIS: findings(3, Severity.LOW, resource=CACHE)})
 
     assert told == {"HIGH": 2, "LOW": 3, "redis": ({"LOW": 3, "rolledUp": 3}, 3, "Resolved"), **_over(told, "nginx")}
@@ -167,8 +169,8 @@ async def test_a_restart_over_a_full_budget_writes_nothing() -> None:
     async with running(budget_records=10, store=store) as pipeline:
         before = await settle(pipeline, what)
     written = list(store.calls)
-    async with running(budget_records=10, store=store, places=frozenset({REPORTS})) as pipeline:
-        await pipeline.index.wait_until_synced()
+    async with running(budget_records=10, store=store, scopes=frozenset({SCOPE})) as pipeline:
+        await pipeline.mirror.wait_until_synced()
         assert await settle(pipeline, what) == before
 
     assert store.calls == written
@@ -180,7 +182,7 @@ async def test_a_raised_budget_unrolls_after_a_restart() -> None:
     what = {NGINX: findings(14, Severity.HIGH)}
     async with running(budget_records=10, store=store) as pipeline:
         await settle(pipeline, what)
-    async with running(budget_records=100, store=store, places=frozenset({REPORTS})) as pipeline:
+    async with running(budget_records=100, store=store, scopes=frozenset({SCOPE})) as pipeline:
         told = await settle(pipeline, what)
 
     assert (told["HIGH"], told["nginx"][2]) == (14, "Resolved")

@@ -7,7 +7,6 @@ deleted, a report that changed while it was written: each only marks a name as u
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from zenwatch.contract import Accounts, Capacity, Clock, Records, RecordWriter
 from zenwatch.errors import Transient
@@ -26,8 +25,6 @@ from zenwatch.processing.pull.tombstones import Tombstones
 from zenwatch.processing.pull.unsettled import Unsettled
 from zenwatch.processing.pull.writes import Batch, PullWrites
 from zenwatch.processing.rollup import is_rollup
-
-_Merged = tuple[str, Event, tuple[ReportRef, ...]]
 
 
 @dataclass(frozen=True)
@@ -139,8 +136,8 @@ class Reconciler:
         await self._resolve_absent(batch)
         self._unsettled.touch(self._plan.next_in_line())
         without_space = await self._plan.without_space(list(self._unsettled))
-        for chunk in _chunks(self._cache.merged(list(self._unsettled))):
-            await self._write(chunk, without_space, batch)
+        for names in _chunks(self._cache.by_report(self._unsettled)):
+            await self._write(names, without_space, batch)
             if batch.failed:
                 # The writer has retried each write that failed: the others would not succeed now.
                 break
@@ -150,10 +147,11 @@ class Reconciler:
         if batch.failed:
             raise Transient(f"{batch.failed} records could not be written; {len(self._unsettled)} wait for the next round")
 
-    async def _write(self, merged: Sequence[_Merged], without_space: Collection[str], batch: Batch) -> None:
+    async def _write(self, names: Sequence[str], without_space: Collection[str], batch: Batch) -> None:
         """Create, update or reopen the records of findings that reports hold."""
-        known = await self._records.by_names([name for name, _, _ in merged])
-        for name, event, holders in merged:
+        known = await self._records.by_names(names)
+        # Each is merged right before its write: a report may change while another record is handed over.
+        for name, event, holders in self._cache.merged(names):
             if batch.failed:
                 return
             stored = known.get(name)
@@ -237,7 +235,6 @@ class Reconciler:
         REPORTS_CACHED.labels(*self._origin).set(len(self._cache))
 
 
-def _chunks(merged: Iterator[_Merged]) -> Iterator[list[_Merged]]:
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
     """Merging a chunk takes some 10 ms: others have the loop in between."""
-    while chunk := list(islice(merged, NAMES_AT_A_TIME)):
-        yield chunk
+    return (names[start : start + NAMES_AT_A_TIME] for start in range(0, len(names), NAMES_AT_A_TIME))

@@ -115,12 +115,7 @@ class ReportCache:
 
         Names of one report come together, so that each report is unpacked about once.
         """
-        by_report: dict[ReportRef, list[str]] = {}
-        for name in names:
-            holders = self._holders_of(name)
-            if holders:
-                by_report.setdefault(holders[0], []).append(name)
-        for report, together in by_report.items():
+        for report, together in self._grouped(names).items():
             unpacked: dict[CachedReport, dict[str, list[Event]]] = {}
             for name in together:
                 holders = self._holders_of(name)
@@ -129,6 +124,17 @@ class ReportCache:
                     continue
                 events = [self._unpacked(holder, unpacked)[name] for holder in holders]
                 yield name, merge(list(chain.from_iterable(events))), holders
+
+    def by_report(self, names: Iterable[str]) -> list[str]:
+        """The names that a report holds; those of the same report come together."""
+        return list(chain.from_iterable(self._grouped(names).values()))
+
+    def _grouped(self, names: Iterable[str]) -> dict[ReportRef, list[str]]:
+        groups: dict[ReportRef, list[str]] = {}
+        for name in names:
+            if holders := self._holders_of(name):
+                groups.setdefault(holders[0], []).append(name)
+        return groups
 
     def _unpacked(self, report: ReportRef, cache: dict[CachedReport, dict[str, list[Event]]]) -> dict[str, list[Event]]:
         cached = self._reports[report]

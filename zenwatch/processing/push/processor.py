@@ -86,7 +86,7 @@ class PushProcessor:
         return self._in_flight.is_busy
 
     async def start(self) -> None:
-        self._accounts.outcome_log.also_search(self._origin, self._find)
+        self._accounts.outcome_log.also_search(self._origin, self.find_in_flight)
         self._supervisor.start(f"push/{self._origin}/write", self.write)
         self._supervisor.start(f"push/{self._origin}/receive", self.receive)
 
@@ -210,7 +210,8 @@ class PushProcessor:
         else:
             self._pending.drop(attempt.name)
 
-    def _find(self, query: str) -> list[LoggedOutcome]:
+    def find_in_flight(self, query: str) -> list[LoggedOutcome]:
+        """query: a key or the name of a record."""
         now, source = format_rfc3339(self._clock.now()), self._origin.source
         found = self._pending.find(query)
         return [LoggedOutcome(source, each.event.key, each.event.name, "in_flight", each.describe(), now) for each in found]

@@ -82,6 +82,9 @@ class Mirror:
     async def wait_until_synced(self) -> None:
         await self._synced.wait()
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._records
+
     async def get(self, name: str) -> Stored | None:
         return self._records.get(name)
 

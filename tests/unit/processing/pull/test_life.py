@@ -17,9 +17,11 @@ from tests.support.tasks import until
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Finding, Resource, Severity
 from zenwatch.model.record import Phase
+from zenwatch.model.refs import ReportRef, Scope
 
-PLACE, GRACE_SECS = REPORTS, 600.0
-NGINX, SIDECAR = f"{REPORTS}/default/pod-nginx-web", f"{REPORTS}/default/pod-nginx-sidecar"
+SCOPE, GRACE_SECS = Scope(REPORTS), 600.0
+CONFIG_AUDITS = Scope("configauditreports.aquasecurity.github.io")
+NGINX, SIDECAR = ReportRef(REPORTS, "default", "pod-nginx-web"), ReportRef(REPORTS, "default", "pod-nginx-sidecar")
 ONE, OTHER = a_finding(vuln_id="CVE-2026-1"), a_finding(vuln_id="CVE-2026-2")
 
 
@@ -31,8 +33,8 @@ class Life:
 
     @asynccontextmanager
     async def running(self, **parts: Any) -> AsyncIterator[Pipeline]:
-        said = {"grace_secs": GRACE_SECS, "places": frozenset({PLACE})} | parts
-        async with running(store=self.store, clock=self.clock, **said) as pipeline:
+        policy = {"grace_secs": GRACE_SECS, "scopes": frozenset({SCOPE})} | parts
+        async with running(store=self.store, clock=self.clock, **policy) as pipeline:
             yield pipeline
 
     async def after(self, pipeline: Pipeline, secs: float) -> dict[str, str]:
@@ -55,11 +57,11 @@ def _state(status: dict[str, Any]) -> str:
     return " ".join(filter(None, (status["phase"], str(status["reopened"]) if status["reopened"] else "", status.get("reason", ""))))
 
 
-async def _listed(pipeline: Pipeline, reports: dict[str, Sequence[Finding]]) -> None:
+async def _listed(pipeline: Pipeline, reports: dict[ReportRef, Sequence[Finding]]) -> None:
     """As sources/objects does it when a list is complete."""
     for report, findings in reports.items():
         pipeline.intake.take(report, "listed", findings, subject=POD)
-    pipeline.intake.replace_all(PLACE, set(reports))
+    pipeline.intake.replace_all(SCOPE, set(reports))
     await pipeline.intake.settle()
 
 
@@ -219,7 +221,7 @@ async def test_a_record_that_is_covered_by_an_exception_is_resolved_too(life: Li
         await _listed(pipeline, {NGINX: [ONE]})
         [(name, record)] = life.store.objects.items()
         life.store.objects[name] = record | {"status": record["status"] | {"phase": "Suppressed"}}
-        pipeline.index.put(_as(life.store.stored(name), Phase.SUPPRESSED))
+        pipeline.mirror.put(_as(life.store.stored(name), Phase.SUPPRESSED))
         pipeline.intake.take(NGINX, "2", [], subject=POD)
         await pipeline.intake.settle()
 
@@ -311,10 +313,10 @@ async def test_what_is_out_of_sight_is_not_gone(life: Life) -> None:
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.forget(NGINX)
-        pipeline.intake.mark_stale(PLACE)
+        pipeline.intake.mark_stale(SCOPE)
         assert await life.after(pipeline, GRACE_SECS * 10) == {"CVE-2026-1": "Open"}
 
-        pipeline.intake.mark_fresh(PLACE)
+        pipeline.intake.mark_fresh(SCOPE)
         assert await life.after(pipeline, 0) == {"CVE-2026-1": "Resolved ReportGone"}
 
 
@@ -329,7 +331,7 @@ async def test_a_report_that_cannot_be_read_resolves_nothing(life: Life) -> None
         assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open"}
     async with life.running() as pipeline:
         pipeline.intake.cannot_read(NGINX)
-        pipeline.intake.replace_all(PLACE, {NGINX})
+        pipeline.intake.replace_all(SCOPE, {NGINX})
         assert await life.after(pipeline, 0) == {"CVE-2026-1": "Open"}
         assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open"}
         pipeline.intake.take(NGINX, "9", [OTHER], subject=POD)
@@ -342,10 +344,10 @@ async def test_an_unreadable_report_that_a_list_does_not_name_any_more_is_given_
         await _listed(pipeline, {NGINX: [ONE]})
     async with life.running() as pipeline:
         pipeline.intake.cannot_read(NGINX)
-        pipeline.intake.replace_all(PLACE, {NGINX})
+        pipeline.intake.replace_all(SCOPE, {NGINX})
         assert await life.after(pipeline, GRACE_SECS * 12) == {"CVE-2026-1": "Open"}
-        pipeline.intake.mark_stale(PLACE)
-        pipeline.intake.replace_all(PLACE, ())
+        pipeline.intake.mark_stale(SCOPE)
+        pipeline.intake.replace_all(SCOPE, ())
         assert await life.after(pipeline, GRACE_SECS - 1) == {"CVE-2026-1": "Open"}
         assert await life.after(pipeline, 1) == {"CVE-2026-1": "Resolved ReportGone"}
 
@@ -357,7 +359,7 @@ async def test_after_a_restart_only_a_whole_list_says_what_is_gone(life: Life) -
     async with life.running() as pipeline:
         pipeline.intake.take(NGINX, "2", [], subject=POD)
         assert await life.after(pipeline, GRACE_SECS * 2) == {"CVE-2026-1": "Open", "CVE-2026-2": "Open"}
-        pipeline.intake.replace_all(PLACE, {NGINX})
+        pipeline.intake.replace_all(SCOPE, {NGINX})
         assert await life.after(pipeline, 0) == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Open"}
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Resolved Fixed"}
 
@@ -383,11 +385,11 @@ async def test_a_record_of_an_earlier_version_does_not_tell_its_report(life: Lif
         await _listed(pipeline, {NGINX: [ONE]})
     for record in life.store.objects.values():
         del record["metadata"]["annotations"]["zen.kube-zen.io/report"]
-    both = frozenset({PLACE, "configauditreports.aquasecurity.github.io"})
-    async with life.running(places=both, is_confined=is_confined) as pipeline:
+    both = frozenset({SCOPE, CONFIG_AUDITS})
+    async with life.running(scopes=both, is_confined=is_confined) as pipeline:
         await _listed(pipeline, {})
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Open"}
-        pipeline.intake.replace_all("configauditreports.aquasecurity.github.io", ())
+        pipeline.intake.replace_all(CONFIG_AUDITS, ())
         await pipeline.intake.settle()
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": state}
 
@@ -410,7 +412,7 @@ async def test_a_record_that_somebody_deleted_is_not_resolved(life: Life) -> Non
         pipeline.intake.forget(NGINX)
         [name] = life.store.objects
         life.store.remove(name)
-        await until(lambda: pipeline.index.get(name) is None)
+        await until(lambda: name not in pipeline.mirror)
         written = list(life.store.calls)
         await life.after(pipeline, GRACE_SECS)
 

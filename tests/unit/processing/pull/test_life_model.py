@@ -17,10 +17,12 @@ from tests.support.fakes.store import MemoryStore
 from tests.support.pipelines.pull import WORKERS, Pipeline, a_pipeline
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Resource
+from zenwatch.model.refs import ReportRef, Scope
 
 GRACE_SECS = 600.0
 CVES = ("CVE-2026-1", "CVE-2026-2", "CVE-2026-3")
-NAMES = (f"{REPORTS}/default/a", f"{REPORTS}/default/b")
+SCOPE = Scope(REPORTS)
+NAMES = (ReportRef(REPORTS, "default", "a"), ReportRef(REPORTS, "default", "b"))
 POD = Resource("v1", "Pod", "nginx", "default")
 SAID = st.frozensets(st.sampled_from(CVES))
 
@@ -47,9 +49,9 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock, self.store, self.model = FakeClock(skips_waits=True), MemoryStore(), Model()
-        self.reports: dict[str, frozenset[str]] = {}
-        self.seen: dict[str, frozenset[str]] = {}
-        self.gone: dict[str, tuple[float, frozenset[str]]] = {}
+        self.reports: dict[ReportRef, frozenset[str]] = {}
+        self.seen: dict[ReportRef, frozenset[str]] = {}
+        self.gone: dict[ReportRef, tuple[float, frozenset[str]]] = {}
         self.is_in_sight = False
         self.version = 0
         self.tasks: list[asyncio.Task[Any]] = []
@@ -62,7 +64,7 @@ class Lives(RuleBasedStateMachine):
         self.start()
 
     @rule(report=st.sampled_from(NAMES), said=SAID)
-    def a_report_appears_or_changes(self, report: str, said: frozenset[str]) -> None:
+    def a_report_appears_or_changes(self, report: ReportRef, said: frozenset[str]) -> None:
         self.reports[report] = said
         if self.is_in_sight:
             self.show(report)
@@ -77,7 +79,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def the_list_fails(self) -> None:
-        self.intake.mark_stale(REPORTS)
+        self.intake.mark_stale(SCOPE)
         self.is_in_sight = False
 
     @rule()
@@ -86,7 +88,7 @@ class Lives(RuleBasedStateMachine):
             self.show(report)
         for report in self.seen.keys() - self.reports.keys():
             self.hide(report, is_told=False)
-        self.intake.replace_all(REPORTS, set(self.reports))
+        self.intake.replace_all(SCOPE, set(self.reports))
         self.is_in_sight = True
         for cve in self.unlisted.difference(*self.seen.values()):
             self.look_for(cve)
@@ -129,14 +131,14 @@ class Lives(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ hands
 
-    def show(self, report: str) -> None:
+    def show(self, report: ReportRef) -> None:
         self.version += 1
         findings = [a_finding(vuln_id=cve) for cve in sorted(self.reports[report])]
         self.intake.take(report, str(self.version), findings, subject=POD)
         self.seen[report] = self.reports[report]
         self.gone.pop(report, None)
 
-    def hide(self, report: str, *, is_told: bool = True) -> None:
+    def hide(self, report: ReportRef, *, is_told: bool = True) -> None:
         said = self.seen.pop(report, frozenset())
         if said:
             self.gone[report] = (self.clock.monotonic_secs(), said)
@@ -146,18 +148,19 @@ class Lives(RuleBasedStateMachine):
     def look_for(self, cve: str) -> None:
         """Open before a restart: if its report is not listed, that is gone since now."""
         [record] = [record for record in self.store.objects.values() if record["spec"]["details"]["vulnID"] == cve]
-        report = record["metadata"]["annotations"]["zen.kube-zen.io/report"]
+        report = ReportRef.parse(record["metadata"]["annotations"]["zen.kube-zen.io/report"])
+        assert report is not None
         if report not in self.reports:
             since, said = self.gone.get(report, (self.clock.monotonic_secs(), frozenset()))
             self.gone[report] = (since, said | {cve})
 
     def start(self) -> None:
-        pipeline, writer = a_pipeline(store=self.store, clock=self.clock, grace_secs=GRACE_SECS, places=frozenset({REPORTS}))
+        pipeline = a_pipeline(store=self.store, clock=self.clock, grace_secs=GRACE_SECS, scopes=frozenset({SCOPE}))
         self.pipeline: Pipeline = pipeline
         self.intake = pipeline.intake
-        works = [pipeline.index.follow, *[writer.work] * WORKERS]
+        works = [pipeline.mirror.follow, *[pipeline.writer.work] * WORKERS]
         self.tasks = [self.loop.create_task(work()) for work in works]
-        self.run(pipeline.index.wait_until_synced())
+        self.run(pipeline.mirror.wait_until_synced())
 
     def end(self) -> None:
         for task in self.tasks:

@@ -13,9 +13,10 @@ from tests.support.pipelines.pull import Pipeline, a_pipeline, running
 from tests.support.tasks import background, until
 from zenwatch.errors import Forbidden, Invalid, Transient
 from zenwatch.model.finding import Severity
+from zenwatch.model.refs import ReportRef, Scope
 from zenwatch.model.write import Outcome
 
-WEB, SIDECAR = f"{REPORTS}/default/nginx-web", f"{REPORTS}/default/nginx-sidecar"
+WEB, SIDECAR = ReportRef(REPORTS, "default", "nginx-web"), ReportRef(REPORTS, "default", "nginx-sidecar")
 AWAY = Transient("the store is away")
 
 
@@ -60,7 +61,7 @@ async def test_a_record_that_no_report_holds_stays() -> None:
         pipeline.intake.take(WEB, "1", [a_finding()])
         await pipeline.intake.settle()
 
-        pipeline.intake.replace_all(REPORTS, [])
+        pipeline.intake.replace_all(Scope(REPORTS), [])
         await pipeline.intake.settle()
 
         assert _only(pipeline) == ("HIGH", 1, ["zlib 1.2"])
@@ -82,11 +83,11 @@ async def test_what_is_stored_already_is_repeated_not_written() -> None:
     assert after.page() == {"received": 1, "repeated": 1}
 
 
-async def test_nothing_is_concluded_before_the_index_is_synced() -> None:
-    """An index that is not read yet knows of no record; all of them would be created again."""
-    pipeline, writer = a_pipeline()
+async def test_nothing_is_concluded_before_the_mirror_is_synced() -> None:
+    """A mirror that is not read yet knows of no record; all of them would be created again."""
+    pipeline = a_pipeline()
     pipeline.intake.take(WEB, "1", [a_finding()])
-    async with background(writer.work, pipeline.intake.settle):
+    async with background(pipeline.writer.work, pipeline.intake.settle):
         for _ in range(20):
             await asyncio.sleep(0)
 
@@ -189,7 +190,7 @@ async def test_a_record_deleted_by_hand_is_written_again() -> None:
         [name] = pipeline.store.objects
 
         pipeline.store.remove(name)
-        await until(lambda: pipeline.index.get(name) is None)
+        await until(lambda: name not in pipeline.mirror)
         await pipeline.intake.settle()
 
         assert list(pipeline.store.objects) == [name]
@@ -205,7 +206,7 @@ async def test_a_deleted_record_that_no_report_holds_stays_deleted() -> None:
         [name] = pipeline.store.objects
 
         pipeline.store.remove(name)
-        await until(lambda: pipeline.index.get(name) is None)
+        await until(lambda: name not in pipeline.mirror)
         await pipeline.intake.settle()
 
         assert pipeline.store.objects == {}
@@ -260,14 +261,14 @@ async def test_the_ledger_balances_at_every_moment() -> None:
 
 async def test_a_round_that_is_cut_off_while_it_hands_over_leaves_nothing_claimed() -> None:
     """Its time was up while the writer's queue was full: the next round writes what this one could not hand over."""
-    pipeline, writer = a_pipeline()
+    pipeline = a_pipeline()
     pipeline.intake.take(WEB, "1", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(10)])
 
-    async with background(pipeline.index.follow):
+    async with background(pipeline.mirror.follow):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await pipeline.intake.settle()
-        async with background(writer.work):
+        async with background(pipeline.writer.work):
             await pipeline.intake.settle()
 
     assert len(pipeline.store.objects) == 10

@@ -17,7 +17,11 @@ from tests.support.tasks import background, until
 from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.errors import Forbidden, Invalid, NotFound, Transient
 from zenwatch.model.record import spec_hash
+from zenwatch.model.refs import Origin
 from zenwatch.processing.event.normalise import normalise
+from zenwatch.runtime.supervise import Supervisor
+
+FALCO_ORIGIN = Origin("local", "falco")
 
 # ---------------------------------------------------------------- one record
 
@@ -49,7 +53,7 @@ async def test_what_is_seen_while_a_write_is_on_its_way_is_one_more_write() -> N
     async with pushing() as push:
         push.store.hold_writes()
         for second in range(9):
-            assert await push.stream.offer([an_alert(second=second)], filtered=0, rejected=0)
+            assert await push.intake.offer([an_alert(second=second)], filtered=0, rejected=0)
             await asyncio.sleep(0)
         push.store.let_go()
         await push.settled()
@@ -161,8 +165,8 @@ async def test_an_event_that_is_sent_again_after_a_restart_is_not_counted() -> N
 async def test_a_full_buffer_takes_nothing_of_a_batch_that_comes_again() -> None:
     """Nothing of it is counted either: it will be, when it comes."""
     async with pushing(AUDIT, capacity_events=2, is_started=False) as push:
-        assert await push.stream.offer([an_alert("a", watcher=AUDIT)], filtered=3, rejected=1)
-        assert not await push.stream.offer([an_alert(key, watcher=AUDIT) for key in "bc"], filtered=5, rejected=5)
+        assert await push.intake.offer([an_alert("a", watcher=AUDIT)], filtered=3, rejected=1)
+        assert not await push.intake.offer([an_alert(key, watcher=AUDIT) for key in "bc"], filtered=5, rejected=5)
 
     assert push.page() == {"received": 5, "filtered": 3, "rejected": 1, "in_flight": 1}
 
@@ -170,8 +174,8 @@ async def test_a_full_buffer_takes_nothing_of_a_batch_that_comes_again() -> None
 async def test_what_does_not_fit_and_does_not_come_again_is_lost_and_counted() -> None:
     """Falco ignores the answer."""
     async with pushing(capacity_events=1, is_started=False) as push:
-        assert await push.stream.offer([an_alert("a")], filtered=0, rejected=0)
-        assert not await push.stream.offer([an_alert("b")], filtered=1, rejected=0)
+        assert await push.intake.offer([an_alert("a")], filtered=0, rejected=0)
+        assert not await push.intake.offer([an_alert("b")], filtered=1, rejected=0)
 
     assert push.page() == {"received": 3, "filtered": 1, "lost": 1, "in_flight": 1}
 
@@ -179,8 +183,8 @@ async def test_what_does_not_fit_and_does_not_come_again_is_lost_and_counted() -
 async def test_a_body_of_which_nothing_is_taken_needs_no_room() -> None:
     """Most audit events are left out; a full buffer does not make the sender repeat them."""
     async with pushing(AUDIT, capacity_events=1, is_started=False) as push:
-        assert await push.stream.offer([an_alert("a", watcher=AUDIT)], filtered=0, rejected=0)
-        assert await push.stream.offer([], filtered=400, rejected=0)
+        assert await push.intake.offer([an_alert("a", watcher=AUDIT)], filtered=0, rejected=0)
+        assert await push.intake.offer([], filtered=400, rejected=0)
 
     assert push.page() == {"received": 401, "filtered": 400, "in_flight": 1}
 
@@ -190,12 +194,12 @@ async def test_room_is_needed_by_records_and_not_by_sightings() -> None:
     async with pushing(capacity_events=2) as push:
         push.store.hold_writes()
         for second in range(30):
-            assert await push.stream.offer([an_alert(second=second)], filtered=0, rejected=0)
+            assert await push.intake.offer([an_alert(second=second)], filtered=0, rejected=0)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        assert await push.stream.offer([an_alert("other")], filtered=0, rejected=0)
+        assert await push.intake.offer([an_alert("other")], filtered=0, rejected=0)
         await asyncio.sleep(0)
-        assert not await push.stream.offer([an_alert("third")], filtered=0, rejected=0)
+        assert not await push.intake.offer([an_alert("third")], filtered=0, rejected=0)
         push.store.let_go()
         await push.settled()
 
@@ -270,13 +274,13 @@ async def test_draining_waits_until_all_is_stored() -> None:
     async with pushing() as push:
         push.store.hold_writes()
         for key in "abc":
-            await push.stream.offer([an_alert(key)], filtered=0, rejected=0)
-        draining = asyncio.create_task(push.stream.drain())
+            await push.intake.offer([an_alert(key)], filtered=0, rejected=0)
+        draining = asyncio.create_task(push.processor.drain())
         await asyncio.sleep(0.01)
         assert not draining.done()
         push.store.let_go()
         await asyncio.wait_for(draining, 5)
-        assert not await push.stream.offer([an_alert("d")], filtered=0, rejected=0)
+        assert not await push.intake.offer([an_alert("d")], filtered=0, rejected=0)
 
     assert push.page() == {"received": 4, "stored": 3, "lost": 1}
 
@@ -285,10 +289,10 @@ async def test_what_is_left_at_the_deadline_is_lost_and_counted() -> None:
     """Memory ends with the process; the ledger says how much went with it."""
     async with pushing() as push:
         push.store.hold_writes()
-        await push.stream.offer([an_alert(key) for key in "abc"], filtered=0, rejected=0)
+        await push.intake.offer([an_alert(key) for key in "abc"], filtered=0, rejected=0)
         await asyncio.sleep(0.01)
-        push.stream.give_up()
-        push.stream.give_up()
+        push.processor.lose_the_rest()
+        push.processor.lose_the_rest()
 
     assert push.page() == {"received": 3, "lost": 3}
 
@@ -300,7 +304,7 @@ async def test_what_became_of_an_event_can_be_asked() -> None:
     """By its key or the record's name; also while it is on its way."""
     async with pushing(capacity_events=2) as push:
         push.store.hold_writes()
-        await push.stream.offer([an_alert("a")], filtered=0, rejected=0)
+        await push.intake.offer([an_alert("a")], filtered=0, rejected=0)
         await until(lambda: bool(push.store.calls))
         on_its_way = push.outcome_log.find("a")
         push.store.let_go()
@@ -339,7 +343,7 @@ async def test_every_sighting_is_counted_once_whatever_fails(bodies: Sequence[Se
                 push.store.fail_next(1 + place % 6, Transient("503"))
             elif fault == "lost answer":
                 push.store.lose_answers(1)
-            await push.stream.offer([an_alert(key, second=place, sample=f"{place}") for key in body], filtered=0, rejected=0)
+            await push.intake.offer([an_alert(key, second=place, sample=f"{place}") for key in body], filtered=0, rejected=0)
             for key in body:
                 sent[key] = sent.get(key, 0) + 1
             for _ in range(place % 4):
@@ -370,8 +374,8 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
     sent: dict[str, int] = {}
     left = list(bodies)
     for life, schedule in enumerate([*crashes, None]):
-        spool = Spool(folder, max_bytes=1 << 24)
-        async with background(spool.run), pushing(store=store, inbox=spool.inbox("falco"), balances=schedule is None) as push:
+        spool = Spool(folder, Supervisor(), max_bytes=1 << 24)
+        async with background(spool.run), pushing(store=store, inbox=spool.inbox(FALCO_ORIGIN), balances=schedule is None) as push:
             share = left[: 1 + life] if schedule is not None else left
             del left[: len(share)]
             for place, body in enumerate(share):
@@ -381,11 +385,11 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
                 elif fault == "transient":
                     store.fail_next(1 + place, Transient("503"))
                 findings = [an_alert(key, second=place, sample=f"{life}-{place}-{number}") for number, key in enumerate(body)]
-                if findings and await push.stream.offer(findings, filtered=0, rejected=0):
+                if findings and await push.intake.offer(findings, filtered=0, rejected=0):
                     for key in body:
                         sent[key] = sent.get(key, 0) + 1
             if schedule is None:
-                await until(lambda: not push.stream.is_busy and not push.inbox.fill.used)
+                await until(lambda: not push.processor.is_busy and not push.inbox.fill.used)
             else:
                 for _ in range(schedule):
                     await asyncio.sleep(0)
@@ -400,15 +404,15 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
 async def test_a_storm_of_one_alert_is_a_write_a_window(tmp_path: Path) -> None:
     """Ten thousand equal alerts: the record at once, then one status write for each window, and the right count in the end."""
     clock = FakeClock()
-    spool = Spool(str(tmp_path), max_bytes=1 << 26)
-    async with background(spool.run), pushing(inbox=spool.inbox("falco"), clock=clock, coalesce_secs=5.0) as push:
+    spool = Spool(str(tmp_path), Supervisor(), max_bytes=1 << 26)
+    async with background(spool.run), pushing(inbox=spool.inbox(FALCO_ORIGIN), clock=clock, coalesce_secs=5.0) as push:
         for second in range(3):
             for _ in range(10):
-                await push.stream.offer([an_alert(second=second, sample="a shell")] * 330, filtered=0, rejected=0)
+                await push.intake.offer([an_alert(second=second, sample="a shell")] * 330, filtered=0, rejected=0)
             await until(lambda: not push.inbox.is_pressed)
             clock.advance(secs=5.0)
             await asyncio.sleep(0.05)
-        await push.stream.drain()
+        await push.processor.drain()
     await spool.close()
 
     assert push.said() == {"shell": (9900, ["a shell"])}

@@ -3,7 +3,7 @@
 from tests.support.fakes.store import MemoryStore
 from tests.support.pipelines.push import an_alert, pushing
 from zenwatch.errors import Transient
-from zenwatch.processing.push.intake import REMEMBERED_RECORDS
+from zenwatch.processing.push.attempts import RECORDS_REMEMBERED
 
 LAST_FIVE = [f"{second:02}: a shell" for second in range(3, 8)]
 
@@ -13,7 +13,7 @@ async def test_the_last_five_samples_outlive_the_memory_of_their_record() -> Non
     async with pushing() as push:
         for second in range(6):
             await push.post(an_alert(second=second))
-        for number in range(REMEMBERED_RECORDS):
+        for number in range(RECORDS_REMEMBERED):
             await push.post(an_alert(f"other {number}"))
         await push.post(an_alert(second=6))
         await push.post(an_alert(second=7))
@@ -54,7 +54,7 @@ async def test_samples_that_came_together_after_the_memory_was_lost_follow_those
     async with pushing(store=store) as push:
         push.store.hold_writes()
         for second in (4, 5, 6, 7):
-            assert await push.stream.offer([an_alert(second=second)], filtered=0, rejected=0)
+            assert await push.intake.offer([an_alert(second=second)], filtered=0, rejected=0)
         push.store.let_go()
         await push.settled()
 
