@@ -15,7 +15,7 @@ from tests.support.builders.vulnerability_reports import a_vulnerability, report
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.live.objects import apply, records
-from tests.support.live.process import Zenwatch, eventually
+from tests.support.live.process import PATIENCE_SECS, Zenwatch, eventually
 from zenwatch.config.core import Settings
 from zenwatch.kube import access
 from zenwatch.runtime.app import App
@@ -60,7 +60,7 @@ def test_a_second_signal_ends_it_at_once(start_zenwatch: Start, cluster: Control
     zenwatch.signal(signal.SIGTERM)
     zenwatch.signal(signal.SIGCONT)
 
-    assert zenwatch.process.wait(5) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert zenwatch.process.wait(PATIENCE_SECS) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 async def test_in_a_pod_it_uses_the_pods_account(cluster: ControlPlane, namespace: str) -> None:

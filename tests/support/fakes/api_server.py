@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.support.tasks import patience
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 
@@ -69,7 +70,7 @@ class FakeApiServer:
         return KubeClient(self.access(**parts), timeout_secs=timeout_secs, connections=4)
 
     async def until_seen(self, requests: int) -> None:
-        async with asyncio.timeout(5):
+        async with patience():
             while len(self.seen) < requests:
                 self._news.clear()
                 await self._news.wait()

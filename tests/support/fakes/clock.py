@@ -4,6 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
+from tests.support.tasks import patience
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -56,7 +58,7 @@ class FakeClock:
 
     async def until_someone_waits(self) -> None:
         """Return once a wait() is going on, so that advance() has somebody to wake."""
-        async with asyncio.timeout(5):
+        async with patience():
             await self._someone_waits.wait()
 
     async def pass_one_wait(self) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.support.tasks import patience
 from zenwatch.errors import Closed
 from zenwatch.model.record import Stored
 from zenwatch.model.write import Envelope, Outcome, WriteResult
@@ -22,7 +23,7 @@ class HeldWriter:
         self._news.set()
 
     async def until_open(self, envelopes: int) -> None:
-        async with asyncio.timeout(5):
+        async with patience():
             while len(self.open) < envelopes:
                 self._news.clear()
                 await self._news.wait()
