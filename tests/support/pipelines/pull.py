@@ -38,7 +38,7 @@ class Pipeline(PullServices):
     intake: Reconciler
 
     def page(self) -> dict[str, int]:
-        """The ledger's lines that are not zero."""
+        """The lines of the ledger that are not zero."""
         return {line: count for line, count in self.ledger.page("trivy").items() if count}
 
 
@@ -51,7 +51,7 @@ def a_pipeline(
     budget_records: int = 1_000_000,
     **origin: Any,
 ) -> tuple[Pipeline, Writer]:
-    """writer: stands in for the one that is returned; that one has no workers yet. origin: more fields of Origin."""
+    """Return the pipeline and its writer, which has no workers yet. writer: replaces it. origin: more fields of Origin."""
     clock = clock or FakeClock(skips_waits=True)
     store = store or MemoryStore()
     store.now = clock.now
@@ -66,7 +66,7 @@ def a_pipeline(
 
 @asynccontextmanager
 async def running(**parts: Any) -> AsyncIterator[Pipeline]:
-    """Workers write and the index follows, both without a supervisor."""
+    """Run a pipeline: workers write, and the index follows the store, without a supervisor."""
     pipeline, real = a_pipeline(**parts)
     async with background(pipeline.index.follow, *[real.work] * WORKERS):
         yield pipeline
