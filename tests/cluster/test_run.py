@@ -15,7 +15,8 @@ from tests.support.builders.vulnerability_reports import a_vulnerability, report
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.live.objects import apply, records
-from tests.support.live.process import PATIENCE_SECS, Zenwatch, eventually
+from tests.support.live.process import Zenwatch, eventually
+from tests.support.tasks import PATIENCE_SECS
 from zenwatch.config.core import Settings
 from zenwatch.kube import access
 from zenwatch.runtime.app import App

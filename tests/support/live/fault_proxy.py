@@ -27,6 +27,8 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer",
 LATE_SECS = 3.0
 START_WITHIN_SECS = 10.0
 STOP_WITHIN_SECS = 10.0
+# The API server answers the close of a TLS connection in a round trip.
+TLS_CLOSE_SECS = 0.3
 
 
 class Fault(Enum):
@@ -105,6 +107,8 @@ class FaultProxy:
             self._started.set()
             await self._ending.wait()
             await runner.cleanup()
+        # Connections that were closing already are not waited for, and their sockets would outlive the loop.
+        await asyncio.sleep(TLS_CLOSE_SECS)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         is_write = request.method in ("POST", "PATCH") and "/zenagentevents" in request.path

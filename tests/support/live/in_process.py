@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from tests.support.fakes.clock import MovedClock
-from tests.support.live.process import LEDGER_LINES, PATIENCE_SECS, eventually
+from tests.support.live.process import LEDGER_LINES, eventually
+from tests.support.tasks import PATIENCE_SECS
 from zenwatch.config.core import Settings
 from zenwatch.kube.access import from_kubeconfig
 from zenwatch.metrics import REPORTS_CACHED

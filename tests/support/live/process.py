@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.support.tasks import PATIENCE_SECS
+
 T = TypeVar("T")
 
-# What takes longer than this hangs, even on a busy machine.
-PATIENCE_SECS = 30.0
 PROBE_EVERY_SECS = 0.1
 LEDGER_LINES = ("received", "stored", "repeated", "filtered", "rejected", "dead_lettered", "lost", "in_flight")
 
