@@ -1,4 +1,4 @@
-"""What it costs to know what is open: a restart, 100,000 records in memory, and the question what is worst."""
+"""The cost of knowing what is open: a restart, 100,000 records in memory, and the query for the worst ones."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def restart_ready() -> Figure:
 
 
 def restart_writes() -> Figure:
-    """What that process wrote to records, by the API server's audit log."""
+    """The writes of that process to records, counted in the API server's audit log."""
     return Figure(_restart()[1], "writes", float(REPORTS * FINDINGS))
 
 
@@ -43,7 +43,7 @@ def working_set_100k_open() -> Figure | NotMeasured:
 
 
 def top_ms() -> Figure:
-    """GET /top over those 100,000 records, median over all dimensions, from request to answer."""
+    """GET /top over those 100,000 records, from request to answer: the median over all dimensions."""
     return Figure(_open()[1], "ms", TOP_MS)
 
 
@@ -80,9 +80,9 @@ def _ask_for_the_worst(url: str, zenwatch: Measured) -> float:
     for dimension in ("cve", "namespace", "image") * (ASKED // 3):
         began = time.perf_counter()
         with urllib.request.urlopen(f"{url}/top?by={dimension}", timeout=30) as answer:  # noqa: S310  our own
-            told = json.load(answer)
+            response = json.load(answer)
         took_ms.append((time.perf_counter() - began) * 1000)
-        if not told["groups"]:
+        if not response["groups"]:
             raise RuntimeError(f"no record has a {dimension}")
     say(f"asked {len(took_ms)} times: at most {max(took_ms):.1f} ms; {zenwatch.rss_mb():.0f} MB")
     return median(took_ms)

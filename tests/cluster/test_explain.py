@@ -1,4 +1,4 @@
-"""What became of one event: `zenwatch explain` and `zenwatch deadletters`, typed as a user types them."""
+"""The outcome of one event: `zenwatch explain` and `zenwatch deadletters`, as a user types them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -36,18 +36,18 @@ spec: {{policyName: {name}, validationActions: [Deny]}}
 """
 
 
-def test_what_became_of_an_alert_is_told_by_the_process_and_by_the_record(
+def test_explain_finds_the_outcome_of_an_alert_in_the_process_and_in_the_record(
     cluster: ControlPlane, namespace: str, account: Identity, start_zenwatch: Start, tmp_path: Path
 ) -> None:
-    """By its key, and by the record's name; what was left out with the rule that did it; what is not known with exit code 1."""
+    """By its key and by the name of its record. An excluded event comes with its rule, an unknown one with exit code 1."""
     (tmp_path / "token").write_text(TOKEN)
     zenwatch = start_zenwatch(WEBHOOK_TOKEN_FILE=str(tmp_path / "token"))
     url = f"{zenwatch.url}/falco/webhook/{TOKEN}"
     post(url, an_alert_in(namespace, rule=f"Shell in {namespace}"))
     lease = {"resource": "leases", "apiGroup": "coordination.k8s.io"}
-    left_id = f"left-{namespace}"
-    left = {"auditID": left_id, "stage": "ResponseComplete", "verb": "update", "objectRef": lease}
-    post(f"{zenwatch.url}/audit/webhook", left, Authorization=f"Bearer {TOKEN}")
+    excluded_id = f"excluded-{namespace}"
+    excluded = {"auditID": excluded_id, "stage": "ResponseComplete", "verb": "update", "objectRef": lease}
+    post(f"{zenwatch.url}/audit/webhook", excluded, Authorization=f"Bearer {TOKEN}")
     [record] = eventually(lambda: records_of_source(cluster, namespace, "falco"))
     key, name = record["spec"]["key"], record["metadata"]["name"]
 
@@ -55,7 +55,7 @@ def test_what_became_of_an_alert_is_told_by_the_process_and_by_the_record(
     kubeconfig = str(cluster.kubeconfig(account))
     by_key = run_command("explain", key, "--kubeconfig", kubeconfig, **asked)
     by_name = run_command("explain", name, "--kubeconfig", kubeconfig, **asked)
-    left_out = run_command("explain", left_id, **asked)
+    by_audit_id = run_command("explain", excluded_id, **asked)
     unknown = run_command("explain", "no-such-key", **asked)
     refused = run_command("explain", key, LISTEN=asked["LISTEN"])
 
@@ -63,7 +63,7 @@ def test_what_became_of_an_alert_is_told_by_the_process_and_by_the_record(
     assert by_key[0] == 0
     assert "falco: stored at 20" in by_key[1]
     assert f"{namespace}/{name}: Open, CRITICAL, Shell in {namespace}" in by_key[1]
-    assert (left_out[0], "filtered" in left_out[1], "The rule lease:" in left_out[1]) == (0, True, True)
+    assert (by_audit_id[0], "filtered" in by_audit_id[1], "The rule lease:" in by_audit_id[1]) == (0, True, True)
     assert unknown[0] == 1
     assert (refused[0], "token" in refused[1]) == (1, True)
 
@@ -77,16 +77,16 @@ def refusal(cluster: ControlPlane) -> Iterator[str]:
         cluster.kubectl("delete", kind, name, "--ignore-not-found")
 
 
-def test_what_the_api_server_refuses_for_good_is_kept_and_can_be_tried_again(
+def test_an_event_that_the_api_server_refuses_for_good_is_kept_and_can_be_retried(
     cluster: ControlPlane, namespace: str, refusal: str, start_zenwatch: Start, tmp_path: Path
 ) -> None:
-    """Others are stored meanwhile. Once the cause is mended, `retry` needs no restart."""
+    """Other events are stored meanwhile. When the cause is removed, `retry` needs no restart."""
     spool = str(tmp_path / "spool")
     zenwatch = start_zenwatch(SPOOL_DIR=spool)
     url = f"{zenwatch.url}/falco/webhook"
 
     def refused(number: int) -> bool:
-        # The policy takes a moment to be enforced.
+        # The API server enforces the policy after a moment.
         post(url, an_alert_in(namespace, rule=f"{refusal} {number}"))
         return bool(eventually(lambda: zenwatch.log("dead_letter") or len(records_of_source(cluster, namespace, "falco")) > number))
 

@@ -1,4 +1,4 @@
-"""What is pushed becomes records: alerts by POST, audit events from the API server itself, with a token and over TLS."""
+"""Pushed events become records: alerts by POST, audit events from the API server itself, with a token and over TLS."""
 
 import json
 import ssl
@@ -24,7 +24,7 @@ Start = Callable[..., Zenwatch]
 
 
 def test_an_alert_is_a_record_as_soon_as_it_is_posted(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """No round is waited for. A burst of it is the same record, with a count."""
+    """It does not wait for a round. A burst of the alert is the same record, with a count."""
     zenwatch = start_zenwatch(WATCH_INTERVAL="1h")
     answers = [post(f"{zenwatch.url}/falco/webhook", an_alert_in(namespace)) for _ in range(7)]
 
@@ -35,14 +35,14 @@ def test_an_alert_is_a_record_as_soon_as_it_is_posted(cluster: ControlPlane, nam
     assert record["spec"]["severity"] == "CRITICAL"
     assert record["spec"]["key"] == "Terminal shell in container/web/A shell was spawned in a container (user=root k8s."
     assert record["spec"]["resource"] == {"apiVersion": "v1", "kind": "Pod", "name": "web", "namespace": namespace}
-    # The alert's own time is long ago: a record is not seen last before it was made.
+    # The alert's own time is long ago, but lastSeen is not before the creation of the record.
     assert record["status"]["lastSeen"] == record["status"]["firstSeen"] == record["metadata"]["creationTimestamp"]
     assert len(record["spec"]["details"]["samples"]) <= 5
     assert "Terminal shell in container" in cluster.kubectl("get", "zae", "-n", namespace)
 
 
 def test_counting_goes_on_after_a_restart(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """What is stored is the memory; the last five samples stay the last five."""
+    """The new process reads what is stored, so the last five samples stay the last five."""
     stopped: list[Zenwatch] = []
     for minute in range(3):
         zenwatch = start_zenwatch()
@@ -60,8 +60,8 @@ def test_counting_goes_on_after_a_restart(cluster: ControlPlane, namespace: str,
     assert [page["repeated"] for page in pages] == [2, 3, 3]
 
 
-def test_pages_tell_how_it_is(cluster: ControlPlane, start_zenwatch: Start) -> None:
-    """Alive, ready, and counting."""
+def test_the_pages_show_health_and_metrics(cluster: ControlPlane, start_zenwatch: Start) -> None:
+    """It is alive and ready, and it counts."""
     zenwatch = start_zenwatch()
     post(f"{zenwatch.url}/falco/webhook", {"rule": "Falco internal: metrics snapshot", "source": "internal", "output": "x"})
 
@@ -81,7 +81,7 @@ def test_pages_tell_how_it_is(cluster: ControlPlane, start_zenwatch: Start) -> N
 
 
 def test_without_an_api_server_it_is_alive_and_not_ready(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """What it cannot store it keeps until its buffer is full; then it says so, and counts what is lost. Nothing else is."""
+    """It keeps what it cannot store until its buffer is full; then it answers 503 and counts what is lost."""
     zenwatch = start_zenwatch(FALCO_BUFFER_SIZE="5", API_TIMEOUT="2s")
     zenwatch.wait_for_log("records_read_back")
     cluster.stop_apiserver()
@@ -103,7 +103,7 @@ def test_without_an_api_server_it_is_alive_and_not_ready(cluster: ControlPlane, 
 
 
 def test_two_processes_cannot_have_one_port(cluster: ControlPlane, start_zenwatch: Start) -> None:
-    """The second one ends at once and names the setting."""
+    """The second process ends and names the setting."""
     first = start_zenwatch()
     second = start_zenwatch(LISTEN=first.url.rpartition("/")[2])
 
@@ -116,7 +116,7 @@ def test_two_processes_cannot_have_one_port(cluster: ControlPlane, start_zenwatc
 
 @pytest.fixture
 def audited(cluster: ControlPlane, start_zenwatch: Start, tmp_path: Path) -> Zenwatch:
-    """zenwatch where the API server posts to: over TLS, with the token that it sends."""
+    """zenwatch at the address that the API server posts to: over TLS, with the token that it sends."""
     options = cluster.options
     token_file = tmp_path / "token"
     token_file.write_text(options.audit_webhook_token)
@@ -131,7 +131,7 @@ PRIVILEGED = {
     "metadata": {"name": "toolbox"},
     "spec": {"containers": [{"name": "shell", "image": "busybox", "securityContext": {"privileged": True}}]},
 }
-# Each is said once, in a value that nothing else says.
+# It is in no other value.
 HIDDEN = "hunter2-hidden-value"
 
 
@@ -142,11 +142,12 @@ def binding(cluster: ControlPlane) -> Iterator[str]:
     cluster.kubectl("delete", "clusterrolebinding", name)
 
 
-def test_what_a_person_does_with_kubectl_is_told_by_the_api_server(
+def test_the_api_server_posts_what_a_user_does_with_kubectl(
     cluster: ControlPlane, namespace: str, audited: Zenwatch, binding: str, account: Identity
 ) -> None:
-    """Secrets, a binding to cluster-admin, a privileged pod: each a record of who did it. No value of a Secret anywhere, and no
-    record of zenwatch's own writes."""
+    """Secrets, a binding to cluster-admin, a privileged pod: each is a record that names the user. No value of a Secret is anywhere,
+    and zenwatch's own writes are no records.
+    """
     cluster.kubectl("create", "secret", "generic", "login", f"--from-literal=password={HIDDEN}", "-n", namespace)
     cluster.kubectl("get", "secret", "login", "-n", namespace)
     cluster.kubectl("delete", "secret", "login", "-n", namespace)
@@ -192,7 +193,7 @@ def test_what_a_person_does_with_kubectl_is_told_by_the_api_server(
 
 
 def test_only_who_has_the_token_may_post(cluster: ControlPlane, audited: Zenwatch) -> None:
-    """The API server does; whoever else reaches the port does not."""
+    """The API server has it; other clients that reach the port do not."""
     tls = ssl.create_default_context(cafile=str(cluster.serving_certificate()[2]))
 
     assert audited.url.startswith("https://")

@@ -1,9 +1,16 @@
-"""Run tasks beside a test, and wait for what they do."""
+"""Run tasks beside a test, wait for what they do, and end a test that would wait forever.
+
+No test passes or fails by how fast it is: what takes PATIENCE_SECS hangs, and the test says so instead of hanging too.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 from typing import Any
+
+PATIENCE_SECS = 60.0
 
 
 @asynccontextmanager
@@ -21,8 +28,29 @@ async def background(*works: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncIte
                 raise failure
 
 
-async def until(is_so: Callable[[], bool], *, patience_secs: float = 2.0) -> None:
+def patience() -> asyncio.Timeout:
+    """A block that waits for what other tasks do."""
+    return asyncio.timeout(PATIENCE_SECS)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
     """Let the loop run until is_so. For state that only other tasks change, turn by turn, with no time passing in between."""
-    async with asyncio.timeout(patience_secs):
+    async with patience():
         while not is_so():  # noqa: ASYNC110  state that sets no event; each turn gives the loop away
             await asyncio.sleep(0)
+
+
+@contextmanager
+def must_end() -> Iterator[None]:
+    """A block of plain code whose input is so large that it ends only if its time grows with the input and no faster."""
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise AssertionError(f"still busy after {PATIENCE_SECS:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

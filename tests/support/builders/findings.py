@@ -1,4 +1,4 @@
-"""Builders: what flows through zenwatch, complete and valid; name only what a test is about."""
+"""Findings and events, complete and valid; a test names only what it is about."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +13,10 @@ POD = Resource("v1", "Pod", "nginx", "default")
 
 
 def a_finding(**changes: Any) -> Finding:
-    """A CVE in a Pod. vuln_id and package change the parts that speak of them together."""
+    """A CVE in a Pod. vuln_id and package change every field that contains them."""
     vuln_id, package = changes.pop("vuln_id", "CVE-2026-1"), changes.pop("package", "zlib 1.2")
     resource = changes.get("resource", POD)
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "type": TYPE,
         "key": f"{resource.namespace}/{resource.kind}/{resource.name}/{vuln_id}",
         "severity": Severity.HIGH,
@@ -25,12 +25,12 @@ def a_finding(**changes: Any) -> Finding:
         "details": {"vulnID": vuln_id, "packages": [package]},
         "detected_at": DETECTED_AT,
     }
-    return Finding(**said | changes)
+    return Finding(**fields | changes)
 
 
 def an_event(**changes: Any) -> Event:
-    """As normalise would make it of a_finding(); the name follows from cluster_id, source and key unless it is given."""
-    said: dict[str, Any] = {
+    """The event that normalise makes of a_finding(). Its name follows from cluster_id, source and key, unless a test gives one."""
+    fields: dict[str, Any] = {
         "source": "trivy",
         "cluster_id": "local",
         "key": "default/Pod/nginx/CVE-2026-1",
@@ -45,5 +45,5 @@ def an_event(**changes: Any) -> Event:
         "resource": POD,
         "details": {"vulnID": "CVE-2026-1", "packages": ["zlib 1.2"]},
     } | changes
-    said.setdefault("name", record_name("trivy-vuln-", cluster_id=said["cluster_id"], source=said["source"], key=said["key"]))
-    return Event(**said)
+    fields.setdefault("name", record_name("trivy-vuln-", cluster_id=fields["cluster_id"], source=fields["source"], key=fields["key"]))
+    return Event(**fields)

@@ -22,6 +22,6 @@ def a_workload(kind: str, name: str, namespace: str, *, owner: Json | None = Non
 
 
 def owned_by(owner: Json) -> Json:
-    """The reference by which the garbage collector knows it."""
-    said = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": True}
-    return said | {part: owner["metadata"][part] for part in ("name", "uid")}
+    """The ownerReference that makes this object the controller of another one."""
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": True}
+    return reference | {part: owner["metadata"][part] for part in ("name", "uid")}

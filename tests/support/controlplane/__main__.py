@@ -15,7 +15,7 @@ def _build(say: Say) -> None:
 
 
 def main() -> int:
-    """0 after Ctrl-C too: that is how run and demo are meant to end."""
+    """Return 0 after Ctrl-C too, because Ctrl-C is how run and demo end."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.controlplane", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="build|run|demo")
     commands.add_parser("build", help="build the binaries into the cache (about five minutes, once)")

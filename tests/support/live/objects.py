@@ -1,4 +1,4 @@
-"""Reports as a person applies them, and records as kubectl shows them."""
+"""Apply reports as a user does, and read records as kubectl returns them."""
 
 import json
 from typing import Any
@@ -16,25 +16,25 @@ def apply(cluster: ControlPlane, *reports: Json) -> None:
 
 
 def create(cluster: ControlPlane, wanted: Json) -> Json:
-    """As the API server has it, with its uid."""
+    """Return the object as the API server stores it, with its uid."""
     made: Json = json.loads(cluster.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(wanted)))
     return made
 
 
 def records(cluster: ControlPlane, namespace: str) -> list[Json]:
-    """All records about resources in the namespace, wherever they lie, by title."""
+    """All records about resources in the namespace, sorted by title; the records may be in other namespaces."""
     found: list[Json] = json.loads(cluster.kubectl("get", "zenagentevents", "-A", "-o", "json"))["items"]
     ours = [record for record in found if record["spec"].get("resource", {}).get("namespace") == namespace]
     return sorted(ours, key=lambda record: str(record["spec"]["title"]))
 
 
 def records_of_source(cluster: ControlPlane, namespace: str, source: str) -> list[Json]:
-    """The records of one source that lie in the namespace."""
+    """The records of one source in the namespace."""
     return list(json.loads(cluster.kubectl("get", "zenagentevents", "-n", namespace, "-l", f"source={source}", "-o", "json"))["items"])
 
 
 def writes(cluster: ControlPlane, namespace: str) -> list[str]:
-    """What zenwatch wrote to records of the namespace so far, by the API server's own count: `create`, `patch`, `patch status`."""
+    """zenwatch's writes to records of the namespace so far, from the API server's audit log: `create`, `patch`, `patch status`."""
     return [
         " ".join(filter(None, (event["verb"], event["objectRef"].get("subresource"))))
         for event in cluster.audit_events()
@@ -52,7 +52,7 @@ def remove_records(cluster: ControlPlane, namespace: str) -> None:
 
 
 def record_of(cluster: ControlPlane, key: str) -> Json:
-    """The one record of this key, wherever it lies; empty while there is none."""
+    """The only record of this key, in any namespace; empty: there is none yet."""
     found = json.loads(cluster.kubectl("get", "zenagentevents", "-A", "-o", "json"))["items"]
     ours: list[Json] = [record for record in found if record["spec"]["key"] == key]
     assert len(ours) <= 1, f"{len(ours)} records of {key}"
@@ -60,6 +60,6 @@ def record_of(cluster: ControlPlane, key: str) -> Json:
 
 
 def life_of(record: Json) -> tuple[str, str, int]:
-    """Phase, reason, and how often it was reopened: what a life is made of."""
+    """Phase, reason, and how often the record was reopened."""
     status = record.get("status", {})
     return status.get("phase", ""), status.get("reason", ""), status.get("reopened", 0)

@@ -72,8 +72,8 @@ class Push:
         """The accounts of the origin that are not zero."""
         return {line: count for line, count in self.ledger.page(self.origin).items() if count}
 
-    def said(self) -> dict[str, tuple[int, list[str]]]:
-        """Count and samples by key."""
+    def sightings(self) -> dict[str, tuple[int, list[str]]]:
+        """Return count and samples of each record, by key."""
         return {
             record["spec"]["key"]: (record["status"]["count"], record["spec"]["details"]["samples"])
             for record in self.store.objects.values()

@@ -22,6 +22,7 @@ from zenwatch.buffer.sqlite.spool import Spool, SpoolInbox
 from zenwatch.errors import BadInput, ConfigError
 from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter, Intent, QueuedEvent
+from zenwatch.model.refs import Origin
 from zenwatch.runtime.supervise import Supervisor
 
 FALCO = Origin("local", "falco")

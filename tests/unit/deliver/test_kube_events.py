@@ -60,7 +60,7 @@ class Square:
         return {result: int(count - self._before[result]) for result, count in counted().items() if count > self._before[result]}
 
     async def settled(self, events: int = 1) -> dict[str, int]:
-        await until(lambda: sum(self.results().values()) >= events, patience_secs=5)
+        await until(lambda: sum(self.results().values()) >= events)
         return self.results()
 
     @asynccontextmanager

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
+from zenwatch.api.introspection import introspection_routes
 from zenwatch.processing.pull.dedup import Dedup
 
 from tests.support.builders.records import a_stored
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
 from tests.support.tasks import background, until
-from zenwatch.api.introspection import introspection_routes
 from zenwatch.errors import BadInput, Transient
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.cluster import Cluster

@@ -1,4 +1,4 @@
-"""Plain lines of progress for the person at the terminal."""
+"""Print lines of progress for the user at the terminal."""
 
 from collections.abc import Callable
 
@@ -6,5 +6,5 @@ Say = Callable[[str], None]
 
 
 def say_on_terminal(line: str) -> None:
-    """Flushed at once: whoever reads it through a pipe is waiting for it."""
+    """Flush at once, because a user may read it through a pipe."""
     print(line, flush=True)

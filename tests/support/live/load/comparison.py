@@ -11,6 +11,7 @@ from tests.support.live.client import get
 from tests.support.live.load.sender import Sent
 from tests.support.live.objects import records_of_source
 from tests.support.live.process import Zenwatch, eventually
+from tests.support.tasks import PATIENCE_SECS
 
 # zenwatch keeps the last five.
 SAMPLES = 5
@@ -19,7 +20,7 @@ Json = dict[str, Any]
 # ---------------------------------------------------------------- what is stored
 
 
-def wait_until_drained(zenwatch: Zenwatch, *, within_secs: float = 30.0) -> float:
+def wait_until_drained(zenwatch: Zenwatch, *, within_secs: float = PATIENCE_SECS) -> float:
     """Wait until nothing is in flight and the spool is empty. Return how long that took, in seconds, as a figure for the reader."""
     began = time.monotonic()
     eventually(lambda: _waiting(zenwatch) == {}, within_secs=within_secs)

@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.builders.findings import an_event
 from tests.support.fakes.crd import violations
+from zenwatch.kube.records import object_of
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
-from zenwatch.model.record import object_of, spec_of
+from zenwatch.model.record import spec_of
 from zenwatch.processing.event.merge import DETAILS_BYTES, LIST_ENTRIES, merge
 
 KIB_16 = 16 * 1024

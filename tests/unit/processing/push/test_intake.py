@@ -31,7 +31,7 @@ async def test_an_event_becomes_a_record_with_one_write() -> None:
     async with pushing() as push:
         assert await push.post(an_alert())
 
-    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.sightings() == {"shell": (1, ["00: a shell"])}
     assert push.store.operations() == ["create"]
     assert push.page() == {"received": 1, "stored": 1}
 
@@ -42,7 +42,7 @@ async def test_a_burst_of_one_alert_is_one_record() -> None:
         for second in range(8):
             await push.post(an_alert(second=second))
 
-    assert push.said() == {"shell": (8, [f"{second:02}: a shell" for second in range(3, 8)])}
+    assert push.sightings() == {"shell": (8, [f"{second:02}: a shell" for second in range(3, 8)])}
     [record] = push.store.objects.values()
     assert (record["spec"]["detectedAt"], record["status"]["lastSeen"]) == ("2026-01-01T10:00:00Z", "2026-01-01T10:00:07Z")
     assert push.page() == {"received": 8, "stored": 1, "repeated": 7}
@@ -58,7 +58,7 @@ async def test_what_is_seen_while_a_write_is_on_its_way_is_one_more_write() -> N
         push.store.let_go()
         await push.settled()
 
-    assert push.said() == {"shell": (9, [f"{second:02}: a shell" for second in range(4, 9)])}
+    assert push.sightings() == {"shell": (9, [f"{second:02}: a shell" for second in range(4, 9)])}
     assert len(push.store.calls) <= 4
     assert push.page() == {"received": 9, "stored": 1, "repeated": 8}
 
@@ -69,7 +69,7 @@ async def test_equal_samples_are_kept_once() -> None:
         for second in range(3):
             await push.post(an_alert(second=second, sample="a shell"))
 
-    assert push.said() == {"shell": (3, ["a shell"])}
+    assert push.sightings() == {"shell": (3, ["a shell"])}
 
 
 async def test_an_event_of_earlier_than_the_last_one_does_not_turn_time_back() -> None:
@@ -92,7 +92,7 @@ async def test_after_a_restart_the_count_goes_on() -> None:
     async with pushing(store=store) as again:
         await again.post(an_alert(second=3))
 
-    assert again.said() == {"shell": (4, ["00: a shell", "01: a shell", "02: a shell", "03: a shell"])}
+    assert again.sightings() == {"shell": (4, ["00: a shell", "01: a shell", "02: a shell", "03: a shell"])}
     assert again.page() == {"received": 1, "repeated": 1}
 
 
@@ -105,7 +105,7 @@ async def test_a_record_that_another_replica_stored_meanwhile_is_counted_up() ->
         push.store.objects.update(other.objects)
         await push.post(an_alert(second=1))
 
-    assert push.said() == {"shell": (2, ["00: theirs", "01: a shell"])}
+    assert push.sightings() == {"shell": (2, ["00: theirs", "01: a shell"])}
     assert push.page() == {"received": 1, "repeated": 1}
 
 
@@ -115,7 +115,7 @@ async def test_a_lost_answer_to_a_create_is_no_second_sighting() -> None:
         push.store.lose_answers(1)
         await push.post(an_alert())
 
-    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.sightings() == {"shell": (1, ["00: a shell"])}
     assert push.page() == {"received": 1, "stored": 1}
 
 
@@ -127,7 +127,7 @@ async def test_a_record_that_somebody_deleted_is_made_anew() -> None:
         del push.store.objects[name]
         await push.post(an_alert(second=1))
 
-    assert push.said()["shell"][0] == 1
+    assert push.sightings()["shell"][0] == 1
     assert push.page() == {"received": 2, "stored": 2}
 
 
@@ -141,7 +141,7 @@ async def test_an_event_that_is_sent_again_is_not_counted() -> None:
         await push.post(event, event)
         await push.post(event)
 
-    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.sightings() == {"shell": (1, ["00: a shell"])}
     assert push.store.operations() == ["create"]
     assert push.page() == {"received": 3, "stored": 1, "repeated": 2}
 
@@ -203,7 +203,7 @@ async def test_room_is_needed_by_records_and_not_by_sightings() -> None:
         push.store.let_go()
         await push.settled()
 
-    assert {key: count for key, (count, _) in push.said().items()} == {"shell": 30, "other": 1}
+    assert {key: count for key, (count, _) in push.sightings().items()} == {"shell": 30, "other": 1}
 
 
 async def test_a_record_stays_under_its_size_whatever_is_pushed() -> None:
@@ -239,7 +239,7 @@ async def test_a_count_that_could_not_be_written_is_not_forgotten() -> None:
         push.store.fail_next(5, Transient("503"), of="set_status")
         await push.post(an_alert(second=2))
 
-    assert push.said()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
+    assert push.sightings()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
 
 
 async def test_a_record_that_is_refused_for_good_is_a_dead_letter() -> None:
@@ -350,7 +350,7 @@ async def test_every_sighting_is_counted_once_whatever_fails(bodies: Sequence[Se
                 await asyncio.sleep(0)
         await push.settled()
 
-    assert {key: count for key, (count, _) in push.said().items()} == sent
+    assert {key: count for key, (count, _) in push.sightings().items()} == sent
     assert push.page() == {
         line: count
         for line, count in {"received": sum(sent.values()), "stored": len(sent), "repeated": sum(sent.values()) - len(sent)}.items()
@@ -415,7 +415,7 @@ async def test_a_storm_of_one_alert_is_a_write_a_window(tmp_path: Path) -> None:
         await push.processor.drain()
     await spool.close()
 
-    assert push.said() == {"shell": (9900, ["a shell"])}
+    assert push.sightings() == {"shell": (9900, ["a shell"])}
     assert push.store.operations().count("set_status") <= 4
     assert push.store.operations().count("update") == 0
     assert push.page() == {"received": 9900, "stored": 1, "repeated": 9899}

@@ -18,7 +18,7 @@ async def test_the_last_five_samples_outlive_the_memory_of_their_record() -> Non
         await push.post(an_alert(second=6))
         await push.post(an_alert(second=7))
 
-    assert push.said()["shell"] == (8, LAST_FIVE)
+    assert push.sightings()["shell"] == (8, LAST_FIVE)
 
 
 async def test_the_last_five_samples_outlive_a_restart() -> None:
@@ -30,7 +30,7 @@ async def test_the_last_five_samples_outlive_a_restart() -> None:
     async with pushing(store=store) as push:
         await push.post(an_alert(second=7))
 
-    assert push.said()["shell"] == (8, LAST_FIVE)
+    assert push.sightings()["shell"] == (8, LAST_FIVE)
 
 
 async def test_the_last_five_samples_outlive_a_write_that_fails() -> None:
@@ -42,7 +42,7 @@ async def test_the_last_five_samples_outlive_a_write_that_fails() -> None:
         push.store.fail_next(2, Transient("away"), of="read")
         await push.post(an_alert(second=7))
 
-    assert push.said()["shell"] == (8, LAST_FIVE)
+    assert push.sightings()["shell"] == (8, LAST_FIVE)
 
 
 async def test_samples_that_came_together_after_the_memory_was_lost_follow_those_that_are_stored() -> None:
@@ -58,4 +58,4 @@ async def test_samples_that_came_together_after_the_memory_was_lost_follow_those
         push.store.let_go()
         await push.settled()
 
-    assert push.said()["shell"] == (9, LAST_FIVE)
+    assert push.sightings()["shell"] == (9, LAST_FIVE)
