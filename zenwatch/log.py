@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -24,12 +24,21 @@ def _in_reading_order(_logger: Any, _method: str, line: MutableMapping[str, Any]
     return {**first, **line}
 
 
-class _ToStructlog(logging.Handler):
-    """One line like our own, without a traceback."""
+class LibraryLog(logging.Handler):
+    """Hands each record of a library's logger to write, which logs it as a line of ours."""
+
+    def __init__(self, write: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__()
+        self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = " ".join(record.getMessage().split())
-        structlog.get_logger(component="library").warning("library_complained", name=record.name, error=said[:300])
+        self._write(record)
+
+
+def _log_complaint(record: logging.LogRecord) -> None:
+    """One line, without a traceback."""
+    message = " ".join(record.getMessage().split())
+    structlog.get_logger(component="library").warning("library_complained", name=record.name, error=message[:300])
 
 
 def configure(*, level: str, style: str) -> None:
@@ -49,8 +58,8 @@ def configure(*, level: str, style: str) -> None:
         if readable
         else [structlog.processors.format_exc_info, _in_reading_order, structlog.processors.JSONRenderer()]
     )
-    # What libraries have to say: asyncio of broken connections, for one.
-    logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+    # asyncio complains of broken connections, for one.
+    logging.basicConfig(handlers=[LibraryLog(_log_complaint)], level=logging.WARNING, force=True)
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

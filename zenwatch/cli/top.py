@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from zenwatch.api.introspection import MOST_LINES, top
+from zenwatch.api.top import MOST_LINES
 from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.process import ProcessDoor, add_process_options
 from zenwatch.config.core import Settings
@@ -95,7 +95,8 @@ async def _read_records(settings: Settings, cluster: Access, query: dict[str, st
         return None
     finally:
         await client.close()
-    return top(groups, query)
+    dimension, limit = query["by"], int(query["limit"])
+    return {"by": dimension, "groups": groups.top(dimension, limit), "all": groups.size(dimension)}
 
 
 def _print_table(dimension: str, told: dict[str, Any]) -> None:

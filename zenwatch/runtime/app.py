@@ -15,7 +15,6 @@ from importlib import import_module
 
 import structlog
 
-from zenwatch.api.introspection import introspection_routes
 from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.config.core import PushSettings, Settings
 from zenwatch.contract import Clock
@@ -25,20 +24,20 @@ from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.owners import Owners
 from zenwatch.metrics import Ledger
-from zenwatch.model.record import GROUP, PLURAL, VERSION
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.runtime.housekeeping import Housekeeping
 from zenwatch.runtime.pipelines import PushPipeline, Services, scopes_of, start_pull_pipeline
 from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.serving import routes_of
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity, Watcher
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import StoredIndex
 from zenwatch.store.crd.store import CrdStore
 from zenwatch.store.writer import Writer
-from zenwatch.web.readiness import Readiness
+from zenwatch.web.liveness import Heartbeat
 from zenwatch.web.server import Server
 from zenwatch.web.server_config import server_config
 
@@ -80,11 +79,8 @@ class App:
             if isinstance(watcher, PushWatcher) and isinstance(own, PushSettings) and own.enabled
         ]
         self._housekeeping = Housekeeping(self._services, pushed=[line.name for line in self._push])
-        served = partial(self._client.served, GROUP, VERSION)
-        self._health = Readiness(clock=self._clock, served_kinds=served, kind=PLURAL, buffers={line.name: line.fill for line in self._push})
-        self._server = Server(
-            [line.hook for line in self._push], self._config, self._health, introspection_routes(self._services, self._housekeeping)
-        )
+        self._heartbeat = Heartbeat(self._clock)
+        self._server = Server(routes_of(self._services, self._config, self._push, self._housekeeping, self._heartbeat), self._config)
 
     async def start(self) -> None:
         """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had."""
@@ -101,7 +97,7 @@ class App:
         for line in self._push:
             line.start(self._supervisor)
         self._housekeeping.start([*monitored, *(line.monitored for line in self._push)], self._supervisor)
-        self._supervisor.start("web/beat", self._health.beat)
+        self._supervisor.start("web/beat", self._heartbeat.beat)
         if self._push:
             self._supervisor.start("web/identity", self._learn_who_we_are)
         if self._config.certificate:

@@ -1,1 +1,1 @@
-"""The one server: webhooks, health, metrics."""
+"""The one HTTP server: who may ask what (auth, routes), webhooks, probes, metrics."""

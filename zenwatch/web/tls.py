@@ -1,7 +1,7 @@
-"""The server's certificate, read again when its files change.
+"""The server's certificate, which is loaded again when its files change.
 
-In: settings.  Out: an SSL context.
-Owns: the context; connections that are open keep what they began with.
+In: PEM files.  Out: an SSL context; connections that are open keep the certificate that they began with.
+Owns: the context.
 Stops: with the task that runs watch().
 """
 
@@ -17,54 +17,51 @@ from zenwatch.errors import ConfigError, first_line
 
 log = structlog.get_logger(component="tls")
 
-LOOK_AGAIN_SECS = 5.0
+CHECK_FILES_SECS = 5.0
 
 
 class Certificate:
-    def __init__(
-        self, cert_file: str, key_file: str, client_ca_file: str, *, clock: Clock, look_again_secs: float = LOOK_AGAIN_SECS
-    ) -> None:
-        """ConfigError names the setting that cannot be used."""
+    def __init__(self, cert_file: str, key_file: str, client_ca_file: str, *, clock: Clock) -> None:
+        """client_ca_file: the authorities of client certificates; empty: none is asked for. ConfigError names the setting that is wrong."""
         self._cert_file, self._key_file = cert_file, key_file
         self._clock = clock
-        self._look_again_secs = look_again_secs
         self._never = asyncio.Event()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._stamps = self._stamped()
-        self._load()
+        self._stamps = self._read_stamps()
+        self._load_into(self.context)
         if client_ca_file:
             try:
                 self.context.load_verify_locations(cafile=client_ca_file)
             except OSError as exc:
                 raise ConfigError(f"TLS_CLIENT_CA_FILE is {client_ca_file!r}: {_reason(exc)}.") from exc
-            # Optional, because probes show none; guard.py asks for one where it is needed.
+            # Optional, because probes have none; auth.py requires one where a route needs a role.
             self.context.verify_mode = ssl.CERT_OPTIONAL
 
     async def watch(self) -> None:
-        """Run for ever."""
+        """Load the files whenever they change; never returns."""
         while True:
-            await self._clock.wait(self._never, timeout_secs=self._look_again_secs)
+            await self._clock.wait(self._never, timeout_secs=CHECK_FILES_SECS)
             try:
-                stamps = self._stamped()
+                stamps = self._read_stamps()
                 if stamps == self._stamps:
                     continue
-                # A context that failed to load half of a pair is of no use: try on another one first.
-                self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-                self._load()
+                # A context that fails to load half of a pair cannot be used any more: another one tries it first.
+                self._load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+                self._load_into(self.context)
             except ConfigError as exc:
                 log.error("certificate_not_read", error=first_line(exc))  # noqa: TRY400  a sentence for a person
             else:
                 self._stamps = stamps
                 log.info("certificate_read_again")
 
-    def _load(self, context: ssl.SSLContext | None = None) -> None:
+    def _load_into(self, context: ssl.SSLContext) -> None:
         try:
-            (context or self.context).load_cert_chain(self._cert_file, self._key_file)
+            context.load_cert_chain(self._cert_file, self._key_file)
         except OSError as exc:
             raise ConfigError(f"TLS_CERT_FILE is {self._cert_file!r} and TLS_KEY_FILE {self._key_file!r}: {_reason(exc)}.") from exc
 
-    def _stamped(self) -> Sequence[tuple[int, int]]:
+    def _read_stamps(self) -> Sequence[tuple[int, int]]:
         stamps: list[tuple[int, int]] = []
         for setting, path in (("TLS_CERT_FILE", self._cert_file), ("TLS_KEY_FILE", self._key_file)):
             try:

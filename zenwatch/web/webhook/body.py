@@ -1,9 +1,4 @@
-"""Read a body that somebody else made: bounded in size, also when it is packed, and in time.
-
-In: a request.  Out: bytes, or Refused with the status and the sentence that the sender gets.
-Owns: nothing between two requests.
-Stops: with the request.
-"""
+"""Read the body of a request: bounded in size, also after unpacking, and in time."""
 
 import asyncio
 import zlib
@@ -13,19 +8,15 @@ from aiohttp import web
 from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 
-# Inflating so much takes a few milliseconds; in between others have the loop.
+from zenwatch.web.responses import Refused
+
+# Inflating so much takes a few milliseconds; other requests have the loop between two steps.
 INFLATE_STEP_BYTES = 1024 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-class Refused(Exception):  # noqa: N818  what the sender is told
-    def __init__(self, status: int, line: str) -> None:
-        super().__init__(line)
-        self.status = status
-        self.line = line
-
-
 async def read_body(request: web.Request, *, max_bytes: int, timeout_secs: float) -> bytes:
+    """Return the body, unpacked. Raises Refused if it is too large, too slow, broken off, or packed in a way that is not known."""
     too_large = Refused(413, f"the body is larger than {max_bytes} bytes")
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
@@ -37,8 +28,8 @@ async def read_body(request: web.Request, *, max_bytes: int, timeout_secs: float
     size = 0
     try:
         async with asyncio.timeout(timeout_secs):
-            async for packed in request.content.iter_any():
-                async for piece in _plain(packed) if unpack is None else unpack.feed(packed):
+            async for received in request.content.iter_any():
+                async for piece in _plain(received) if unpack is None else unpack.feed(received):
                     size += len(piece)
                     if size > max_bytes:
                         raise too_large
@@ -57,7 +48,7 @@ async def _plain(piece: bytes) -> AsyncIterator[bytes]:
 
 
 class _Gzip:
-    """One or more members (RFC 1952), inflated step by step and no further than one step beyond the limit."""
+    """One or more gzip members (RFC 1952). Each step inflates INFLATE_STEP_BYTES at most, so the limit is exceeded by one step at most."""
 
     def __init__(self) -> None:
         self._inflater = zlib.decompressobj(_GZIP)
@@ -69,7 +60,7 @@ class _Gzip:
 
     async def feed(self, packed: bytes) -> AsyncIterator[bytes]:
         piece = b""
-        # A full step may have left output behind although it took all the input.
+        # A full step may leave output behind, even if it consumed all the input.
         while packed or len(piece) == INFLATE_STEP_BYTES:
             if self._inflater.eof:
                 self._inflater = zlib.decompressobj(_GZIP)
