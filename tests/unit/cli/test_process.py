@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.doctor_cluster import FixedClock
-from tests.support.web_server import TOKEN, serving
+from tests.support.web.server import TOKEN, serving
 from zenwatch.cli.process import ProcessDoor, add_process_options
 from zenwatch.doctor.process import ask, checks_of
 from zenwatch.errors import ConfigError, Transient

@@ -13,7 +13,6 @@ from tests.support.builders.findings import an_event
 from tests.support.builders.records import a_stored
 from tests.support.fakes.api_server import FakeApiServer, body, watch
 from tests.support.terminal import Zenwatch
-from zenwatch.api.introspection import top
 from zenwatch.model.record import object_of
 from zenwatch.store.crd.top import Groups
 
@@ -27,7 +26,7 @@ def a_process(*cves: str) -> FakeApiServer:
     for number, cve in enumerate(cves):
         groups.replace(None, a_stored(name=f"r{number}", cve=cve, severity="CRITICAL" if number == 0 else "HIGH"))
     server = FakeApiServer()
-    server.answers("GET", "/top", body(top(groups, {"by": "cve", "limit": "2"})))
+    server.answers("GET", "/top", body({"by": "cve", "groups": groups.top("cve", 2), "all": groups.size("cve")}))
     return server
 
 

@@ -1,20 +1,19 @@
-"""zenwatch/runtime/housekeeping.py, processing/self_findings.py and api/introspection.py: what zenwatch says of itself and of its tools."""
+"""zenwatch/runtime/housekeeping.py and processing/self_findings.py: what zenwatch says of itself and of its tools."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
-from zenwatch.api.introspection import introspection_routes
 from zenwatch.processing.pull.dedup import Dedup
 
 from tests.support.builders.records import a_stored
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
 from tests.support.tasks import background, until
-from zenwatch.errors import BadInput, Transient
+from zenwatch.errors import Transient
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.cluster import Cluster
 from zenwatch.metrics import Ledger
@@ -187,47 +186,3 @@ async def test_it_keeps_looking_by_itself(house: House) -> None:
     house.clock.advance(secs=27 * HOUR_SECS)
     async with supervised(house), asyncio.timeout(5):
         await until(lambda: bool(house.store.objects))
-
-
-# ---------------------------------------------------------------- answers
-
-
-async def test_the_status_says_of_each_source_what_a_doctor_asks(house: House) -> None:
-    """Also what is not known yet."""
-    house.services.index.put(a_stored(source="trivy"))
-    house.falco.observe_post("10.0.0.7")
-    house.clock.advance(secs=27 * HOUR_SECS)
-    house.housekeeping.look()
-
-    status: Any = introspection_routes(house.services, house.housekeeping)["/status"]({})
-
-    assert status["sources"]["falco"] == {
-        "last_data_at": "2026-01-01T00:00:00Z",
-        "last_post_at": "2026-01-01T00:00:00Z",
-        "last_sender": "10.0.0.7",
-        "open": 0,
-        "silent_since": None,
-        "missing_fields": [],
-        "buffer": {"used": 3, "capacity": 100, "unit": "events"},
-    }
-    assert status["sources"]["trivy"]["silent_since"] == "2026-01-01T00:00:00Z"
-    assert (status["sources"]["trivy"]["open"], status["sources"]["trivy"]["last_data_at"]) == (1, None)
-    assert status["budget"]["records_limit"] == 10
-    assert status["writes"]["failing"] is False
-
-
-@pytest.mark.parametrize("query", [{"by": "colour"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "many"}])
-async def test_a_question_that_makes_no_sense_is_told_what_does(house: House, query: dict[str, str]) -> None:
-    """With the names and ranges that do."""
-    with pytest.raises(BadInput, match="expected"):
-        introspection_routes(house.services, house.housekeeping)["/top"](query)
-
-
-async def test_top_tells_how_many_more_there_are(house: House) -> None:
-    """What is cut off is counted."""
-    for number in range(3):
-        house.services.index.put(a_stored(name=f"r{number}", cve=f"CVE-{number}", version=number + 1))
-
-    told: Any = introspection_routes(house.services, house.housekeeping)["/top"]({"limit": "2"})
-
-    assert (told["by"], len(told["groups"]), told["all"]) == ("cve", 2, 3)

@@ -1,1 +1,1 @@
-"""zenwatch/web: who may post what, and what is answered."""
+"""zenwatch/web: who may ask what, and what is answered."""

@@ -1,0 +1,1 @@
+"""zenwatch/api: what the commands ask a running zenwatch."""

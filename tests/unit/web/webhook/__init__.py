@@ -1,0 +1,1 @@
+"""zenwatch/web/webhook: from a request to the hook."""
