@@ -258,7 +258,7 @@ def test_doctor_shows_a_full_budget_until_its_advice_is_followed(
     full = doctor(kubeconfig, "--url", zenwatch.url, **own)
     assert (full.code, full.bad()) == (2, [("process", "budget")])
     text, advice = full.text("process", "budget"), " ".join(full.advice("process", "budget"))
-    assert text.endswith(" records, 0 of 200 MiB; 10 findings had no room and are only counted")
+    assert text.endswith(" records, 0 of 200 MiB; 10 findings did not fit and are only counted")
     assert "raise RECORD_BUDGET" in advice
     source = next(
         line for line in cluster.kubectl("get", "zae", "-n", namespace, "--no-headers").splitlines() if "CRITICAL" in line

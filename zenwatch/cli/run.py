@@ -8,7 +8,7 @@ import signal
 import structlog
 
 from zenwatch import log as logging
-from zenwatch.cli.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
 from zenwatch.config.core import Settings
 from zenwatch.kube import access
 from zenwatch.runtime.app import run_loop, run_until

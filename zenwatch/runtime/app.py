@@ -24,13 +24,14 @@ from zenwatch.errors import ConfigError, NotFound
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.owners import Owners
+from zenwatch.kube.scopes import scopes_of
 from zenwatch.metrics import Ledger
 from zenwatch.model.record import GROUP, PLURAL, VERSION
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.runtime.housekeeping import Housekeeping
-from zenwatch.runtime.pipelines import PushPipeline, Services, scopes_of, start_pull_pipeline
+from zenwatch.runtime.pipelines import PushPipeline, Services, start_pull_pipeline
 from zenwatch.runtime.plugins import installed_watchers, settings_of
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity, Watcher

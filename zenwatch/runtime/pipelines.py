@@ -13,6 +13,7 @@ from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.config.core import PushSettings, Settings, WatcherSettings
 from zenwatch.contract import Clock, Inbox, OwnerResolver
 from zenwatch.kube.client import KubeClient
+from zenwatch.kube.scopes import scopes_of
 from zenwatch.metrics import Ledger
 from zenwatch.model.queue import Fill
 from zenwatch.processing.outcome_log import OutcomeLog
@@ -60,13 +61,6 @@ class Services:
         return own.namespace if not namespaces or own.namespace in namespaces else ""
 
 
-def scopes_of(watcher: Watcher, settings: Settings) -> list[Scope]:
-    """Where its kinds are read: in the whole cluster, or in each namespace that we are confined to."""
-    namespaces = settings.watch_namespaces
-    kinds = [kind for kind in watcher.reads if kind.namespaced or not namespaces]
-    return [Scope(kind, namespace) for kind in kinds for namespace in namespaces or ("",)]
-
-
 @dataclass(frozen=True)
 class MonitoredSource:
     """What is listened to of one source. is_installed: as far as is known. fill: of its buffer, where it has one."""
@@ -77,7 +71,7 @@ class MonitoredSource:
 
 
 def start_pull_pipeline(watcher: Watcher, own: WatcherSettings, services: Services, supervisor: Supervisor) -> MonitoredSource:
-    settings, places = services.settings, scopes_of(watcher, services.settings)
+    settings, places = services.settings, [Scope(*scope) for scope in scopes_of(watcher, services.settings)]
     origin = Origin(
         watcher.name,
         settings.cluster_id,
