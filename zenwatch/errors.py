@@ -1,4 +1,4 @@
-"""Every error that crosses a room's door. Foreign exceptions become one of these at the edge (kube/)."""
+"""Every error that one component may raise to another. Foreign exceptions become one of these at the edge (kube/, deliver/)."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class BadInput(ZenwatchError):  # noqa: N818  the architecture's word
 
 
 class Transient(ZenwatchError):  # noqa: N818
-    """It may work later: retry with jitter. retry_after_secs is what the other side asked for, if it did."""
+    """It may work later: retry with jitter. retry_after_secs: how long the server asked to wait; None: it did not say."""
 
     def __init__(self, message: str, *, retry_after_secs: float | None = None) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class Transient(ZenwatchError):  # noqa: N818
 
 
 class Expired(Transient):
-    """The place in a list or watch is too old (410). Start with a fresh list, at once."""
+    """The resourceVersion or continue token is too old (410). Start with a fresh list, at once."""
 
 
 class Permanent(ZenwatchError):  # noqa: N818
@@ -32,7 +32,7 @@ class Permanent(ZenwatchError):  # noqa: N818
 
 
 class NotFound(Permanent):
-    """The object is not there; or, with missing_kind 'namespaces', its namespace is not (404)."""
+    """The object does not exist; with missing_kind 'namespaces', its namespace does not (404)."""
 
     def __init__(self, message: str, *, missing_kind: str = "") -> None:
         super().__init__(message)
@@ -40,11 +40,11 @@ class NotFound(Permanent):
 
 
 class AlreadyExists(Permanent):
-    """An object of that name is there (409 on a create)."""
+    """An object of that name exists (409 on a create)."""
 
 
 class Conflict(Permanent):
-    """The object was changed by somebody else, or by us, since it was read (409 on a change). Read it again and decide anew."""
+    """The object changed since it was read (409 on a change). Read it again and decide anew."""
 
 
 class Forbidden(Permanent):
@@ -52,7 +52,7 @@ class Forbidden(Permanent):
 
 
 class NamespaceTerminating(Permanent):
-    """Nothing new may be created in a namespace that is going away (403 with that cause)."""
+    """Nothing can be created in a namespace that is being deleted (403 with that cause)."""
 
 
 class Invalid(Permanent):
@@ -60,7 +60,7 @@ class Invalid(Permanent):
 
 
 class Closed(ZenwatchError):  # noqa: N818
-    """The room takes nothing more: the process is stopping."""
+    """The component accepts nothing more: the process is stopping."""
 
 
 def first_line(error: BaseException, limit_chars: int = 300) -> str:

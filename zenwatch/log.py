@@ -18,8 +18,32 @@ KEYS = frozenset(
 )
 
 
+# Messages may name objects, of which there are any number.
+MOST_MESSAGES = 1000
+
+
+class OncePerMessage:
+    """Which messages were logged since clear(): a missing permission meets every write, and one line is as useful as a thousand."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def is_new(self, message: str) -> bool:
+        """Whether the message has to be logged. Asking counts as logging it."""
+        if message in self._logged:
+            return False
+        if len(self._logged) >= MOST_MESSAGES:
+            self._logged.clear()
+        self._logged.add(message)
+        return True
+
+    def clear(self) -> None:
+        """What failed works again: the next failure is news."""
+        self._logged.clear()
+
+
 def _in_reading_order(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
-    """When, how grave and what first: that is what a person looks for in a JSON line."""
+    """Put the time, the level and the event first, because a person reads them first in a JSON line."""
     first = {key: line.pop(key) for key in ("timestamp", "level", "event") if key in line}
     return {**first, **line}
 
@@ -28,8 +52,8 @@ class _ToStructlog(logging.Handler):
     """One line like our own, without a traceback."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = " ".join(record.getMessage().split())
-        structlog.get_logger(component="library").warning("library_complained", name=record.name, error=said[:300])
+        message = " ".join(record.getMessage().split())
+        structlog.get_logger(component="library").warning("library_complained", name=record.name, error=message[:300])
 
 
 def configure(*, level: str, style: str) -> None:
@@ -42,14 +66,14 @@ def configure(*, level: str, style: str) -> None:
                 colors=sys.stderr.isatty(),
                 pad_event_to=24,
                 sort_keys=False,
-                # The pretty one shows local variables: a report, a token.
+                # The default one prints local variables, which may hold a report or a token.
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]
         if readable
         else [structlog.processors.format_exc_info, _in_reading_order, structlog.processors.JSONRenderer()]
     )
-    # What libraries have to say: asyncio of broken connections, for one.
+    # Warnings of libraries, such as those of asyncio about broken connections.
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
     structlog.configure(
         processors=[*shared, *final],

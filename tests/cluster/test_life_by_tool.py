@@ -16,7 +16,7 @@ from tests.support.fakes.findings import a_vulnerability
 from tests.support.in_process import InProcess
 from tests.support.objects import Json, a_workload, apply, create, life_of, owned_by, record_of, records, report_on
 from tests.support.zenwatch_process import eventually
-from zenwatch.model.event import rfc3339
+from zenwatch.model.timestamps import format_rfc3339
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
@@ -295,7 +295,7 @@ class Falco:
         """Seen now on the moved clock, or so much later. Return the key of its record."""
         rule = f"{rule} of {self._namespace}"
         fields = {**ALERT["output_fields"], "k8s.ns.name": self._namespace}
-        time = rfc3339(self._zenwatch.clock.now() + timedelta(seconds=at_secs))
+        time = format_rfc3339(self._zenwatch.clock.now() + timedelta(seconds=at_secs))
         body = ALERT | {"rule": rule, "time": time, "output": "A shell was spawned", "output_fields": fields}
         status, said = post(f"{self._zenwatch.url}/falco/webhook", body)
         assert status == 200, said

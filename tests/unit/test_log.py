@@ -101,3 +101,20 @@ def test_what_libraries_say_is_a_line_like_any_other(capsys: pytest.CaptureFixtu
     [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert (line["event"], line["level"], line["name"]) == ("library_complained", "warning", "asyncio")
     assert line["error"] == "Fatal error on SSL protocol with two lines"
+
+
+def test_a_message_is_logged_once_until_what_failed_works_again() -> None:
+    """Each message counts for itself; after a success the same one is news."""
+    logged = log.OncePerMessage()
+
+    assert [logged.is_new(message) for message in ("a", "b", "a", "b")] == [True, True, False, False]
+    logged.clear()
+    assert logged.is_new("a")
+
+
+def test_the_messages_that_were_logged_are_bounded() -> None:
+    """They may hold names of objects: memory must not grow with the cluster."""
+    logged = log.OncePerMessage()
+
+    assert all(logged.is_new(str(number)) for number in range(3 * log.MOST_MESSAGES))
+    assert len(logged._logged) <= log.MOST_MESSAGES

@@ -13,7 +13,7 @@ from typing import Any
 
 from zenwatch.errors import BadInput
 from zenwatch.metrics import RECORD_WRITE_RETRIES
-from zenwatch.model.event import rfc3339
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.housekeeping import Housekeeping
 from zenwatch.runtime.pipelines import MonitoredSource, Services
@@ -56,8 +56,8 @@ def _status(services: Services, housekeeping: Housekeeping, started_at: datetime
     budget = services.budget
     return {
         "version": version("zenwatch"),
-        "started_at": rfc3339(started_at),
-        "sources": {one.monitor.source: _source(one, housekeeping, open_records) for one in housekeeping.monitored},
+        "started_at": format_rfc3339(started_at),
+        "sources": {one.monitor.origin.source: _source(one, housekeeping, open_records) for one in housekeeping.monitored},
         "budget": {
             "records": len(services.index),
             "records_limit": budget.records_limit,
@@ -76,15 +76,15 @@ def _source(one: MonitoredSource, housekeeping: Housekeeping, open_records: Mapp
         "last_data_at": _said(monitor.silence.last_data_at),
         "last_post_at": _said(monitor.last_post_at),
         "last_sender": monitor.last_sender,
-        "open": open_records.get(monitor.source, 0),
-        "silent_since": _said(housekeeping.silent_since(monitor.source)),
+        "open": open_records.get(monitor.origin.source, 0),
+        "silent_since": _said(housekeeping.silent_since(monitor.origin.source)),
         "missing_fields": list(monitor.drift.missing),
         "buffer": {"used": fill.used, "capacity": fill.capacity, "unit": fill.unit} if fill else None,
     }
 
 
 def _said(moment: datetime | None) -> str | None:
-    return rfc3339(moment) if moment is not None else None
+    return format_rfc3339(moment) if moment is not None else None
 
 
 def _value_of_retries() -> float:

@@ -1,1 +1,1 @@
-"""The edge to the Kubernetes API: the only place that knows the client library, HTTP and status codes."""
+"""The edge to the Kubernetes API. No other package knows the client library or an API server's status codes."""

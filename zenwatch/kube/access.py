@@ -1,8 +1,6 @@
-"""Who we are to which API server: the pod's account, or a kubeconfig that the user named.
+"""Credentials for an API server: those of the pod's service account, or of a kubeconfig that the user named.
 
-In: files and environment.  Out: Access, for kube/client.
-Owns: the credentials; the token is read again every REREAD_SECS and after a 401.
-Stops: nothing to stop.
+The token is read again every REREAD_SECS, and after a 401.
 """
 
 import asyncio
@@ -23,8 +21,8 @@ REREAD_SECS = 60.0
 
 @dataclass
 class Access:
-    """describe: one line that tells a person which cluster this is. read_authorization: the header's value, None where the
-    client certificate is enough. start_over: what was remembered of the credentials met a 401. Both may block.
+    """describe: one line by which a person recognises the cluster. read_authorization: reads the header's value; None if the
+    client certificate is enough. start_over: forgets remembered credentials, after a 401. Both may block.
     """
 
     server: str
@@ -40,10 +38,10 @@ class Access:
     _read_at: float = field(default=float("-inf"), init=False)
 
     async def authorization(self, *, refused: bool = False) -> str | None:
-        """The Authorization header, or None where the client certificate is enough. refused: the last one met a 401."""
+        """The Authorization header; None if the client certificate is enough. refused: the last header was answered with 401."""
         asked_at = monotonic()
         if refused or asked_at - self._read_at > REREAD_SECS:
-            # One reader for all who wait: each would start a thread of its own.
+            # One task reads for all that wait: otherwise each would start a thread.
             async with self._reading:
                 if self._read_at < asked_at:
                     await self._read(refused=refused)
@@ -85,7 +83,7 @@ def in_pod(environment: Mapping[str, str], folder: Path = POD_FOLDER) -> Access:
 
 
 def from_kubeconfig(file: str | None, context: str | None) -> Access:
-    """What kubectl would use with --kubeconfig and --context. ConfigError where that cannot be."""
+    """What kubectl would use with --kubeconfig and --context. ConfigError: the file cannot be used."""
     # Imported here: 16 MB that a pod does not need.
     from kubernetes import config  # noqa: PLC0415
     from kubernetes.client import Configuration  # noqa: PLC0415
@@ -104,7 +102,7 @@ def from_kubeconfig(file: str | None, context: str | None) -> Access:
     loaded = load()
 
     def start_over() -> None:
-        # The library reads a tokenFile once and trusts an expiry: after a 401 begin anew.
+        # The library reads a tokenFile only once, and trusts an expiry time: load everything again after a 401.
         nonlocal loaded
         loaded = load()
 

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from zenwatch.model.finding import Category, Detail, Resource, Severity
@@ -15,11 +14,6 @@ def record_name(name_prefix: str, *, cluster_id: str, source: str, key: str) -> 
     """The record's name: the same content has the same name on every replica and after every restart."""
     digest = hashlib.sha256(f"{cluster_id}\n{source}\n{key}".encode()).hexdigest()
     return name_prefix + digest[:NAME_DIGEST_HEX]
-
-
-def rfc3339(moment: datetime) -> str:
-    """To the second, with a Z: strftime would write a year before 1000 with fewer than four digits."""
-    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import orjson
 
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource
+from zenwatch.model.timestamps import unix_secs
 
 GROUP = "zen.kube-zen.io"
 VERSION = "v1"
@@ -225,7 +226,7 @@ def stored_of(record: Mapping[str, Any]) -> Stored:
     """What is remembered of a record as the API server sends it. What every record of a group says is held once."""
     metadata, spec, status = record["metadata"], record.get("spec") or {}, record.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    first_seen = _secs_of(status.get("firstSeen")) or _secs_of(metadata.get("creationTimestamp"))
+    first_seen = unix_secs(status.get("firstSeen")) or unix_secs(metadata.get("creationTimestamp"))
     return Stored(
         name=metadata["name"],
         namespace=intern(metadata["namespace"]),
@@ -236,7 +237,7 @@ def stored_of(record: Mapping[str, Any]) -> Stored:
         count=int(status.get("count") or 1),
         reopened=int(status.get("reopened") or 0),
         first_seen=first_seen,
-        last_seen=max(first_seen, _secs_of(status.get("lastSeen"))),
+        last_seen=max(first_seen, unix_secs(status.get("lastSeen"))),
         version=int(metadata["resourceVersion"]),
         report=intern(annotations.get(REPORT_ANNOTATION, "")),
         ttl=intern(annotations.get(TTL_ANNOTATION, "")),
@@ -249,15 +250,6 @@ def stored_of(record: Mapping[str, Any]) -> Stored:
 @lru_cache(maxsize=4096)
 def _shared_resource(api_version: str, kind: str, name: str, namespace: str) -> Resource:
     return Resource(api_version, kind, name, namespace)
-
-
-@lru_cache(maxsize=4096)
-def _secs_of(said: str | None) -> int:
-    """RFC 3339 to seconds since 1970; 0 where it says nothing."""
-    try:
-        return int(datetime.fromisoformat(said).astimezone(UTC).timestamp()) if said else 0
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _facets_of(details: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from cachetools import LRUCache
 
 from zenwatch.contract import Clock
-from zenwatch.model.event import rfc3339
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.model.write import Outcome
 
 # For each source: what one says must not push out what another one said. 0.4 MB each.
@@ -38,7 +38,7 @@ class OutcomeLog:
 
     def tell(self, source: str, key: str, outcome: Outcome, why: str, *, name: str = "") -> None:
         last = self._last.setdefault(source, LRUCache(maxsize=REMEMBERED))
-        last[key] = LoggedOutcome(source, key, name, outcome.value, why, rfc3339(self._clock.now()))
+        last[key] = LoggedOutcome(source, key, name, outcome.value, why, format_rfc3339(self._clock.now()))
 
     def ask_too(self, look: Callable[[str], list[LoggedOutcome]]) -> None:
         """look(query) finds what is in flight somewhere."""

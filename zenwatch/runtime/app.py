@@ -10,6 +10,7 @@ Server ──▶ Webhook ──▶ Stream             ▲                  │
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 
@@ -23,7 +24,9 @@ from zenwatch.deliver.kube_events import KubeEventAnnouncer
 from zenwatch.errors import ConfigError, NotFound
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
-from zenwatch.kube.owners import Owners
+from zenwatch.kube.cluster import Cluster
+from zenwatch.kube.discovery import own_user_name, served_plurals
+from zenwatch.kube.owners import ControllerFinder
 from zenwatch.kube.scopes import scopes_of
 from zenwatch.metrics import Ledger
 from zenwatch.model.record import GROUP, PLURAL, VERSION
@@ -70,9 +73,9 @@ class App:
         self._client = self._client_for(access)
         self._spool = Spool(settings.spool_dir, max_bytes=settings.spool_max_bytes) if settings.spool_dir else None
         self._services = self._build_services()
-        self._announcer = KubeEventAnnouncer(self._client, clock=self._clock) if settings.emit_events else None
+        self._announcer = KubeEventAnnouncer(self._client, self._supervisor, clock=self._clock) if settings.emit_events else None
         if self._announcer:
-            self._services.writer.call_when_new(self._announcer.tell)
+            self._services.writer.call_when_new(self._announcer.announce)
         self._account = ""
         here = SelfIdentity(lambda: self._account, settings.own_namespace, _pod_of(environment))
         self._push = [
@@ -81,7 +84,7 @@ class App:
             if isinstance(watcher, PushWatcher) and isinstance(own, PushSettings) and own.enabled
         ]
         self._housekeeping = Housekeeping(self._services, pushed=[line.name for line in self._push])
-        served = partial(self._client.served, GROUP, VERSION)
+        served = partial(served_plurals, self._client, GROUP, VERSION)
         self._health = Readiness(clock=self._clock, served_kinds=served, kind=PLURAL, buffers={line.name: line.fill for line in self._push})
         self._server = Server(
             [line.hook for line in self._push], self._config, self._health, introspection_routes(self._services, self._housekeeping)
@@ -97,7 +100,7 @@ class App:
             # Nothing is written before it was read: when the API server is back, that must not wait.
             self._supervisor.start(f"index/{part}", partial(self._services.index.follow, part), longest_wait_secs=5.0)
         if self._announcer:
-            self._supervisor.start("announce", self._announcer.work)
+            await self._announcer.start()
         monitored = [start_pull_pipeline(watcher, own, self._services, self._supervisor) for watcher, own in self._pull]
         for line in self._push:
             line.start(self._supervisor)
@@ -139,9 +142,10 @@ class App:
         )
         index = StoredIndex(store)
         writer = Writer(store, queue_writes=2 * most, clock=clock, concurrency=most, dead_letters=self._spool)
+        owners = ControllerFinder(self._client, clock=clock) if settings.group_by_owner else None
         return Services(
             settings=settings,
-            client=self._client,
+            cluster=Cluster(settings.cluster_id, self._client, owners),
             store=store,
             index=index,
             dedup=Dedup(index),
@@ -151,7 +155,6 @@ class App:
             outcome_log=OutcomeLog(clock),
             clock=clock,
             budget=Budget(index, records=settings.record_budget, size_bytes=settings.record_budget_bytes),
-            owners=Owners(self._client, clock=clock) if settings.group_by_owner else None,
         )
 
     def _client_for(self, access: Access) -> KubeClient:
@@ -167,10 +170,8 @@ class App:
 
     async def _learn_who_we_are(self) -> None:
         """Our own writes come back as audit events. Where the API server is too old to say who we are, our user agent tells."""
-        try:
-            self._account = await self._client.whoami()
-        except NotFound:
-            log.debug("account_unknown")
+        with suppress(NotFound):
+            self._account = await own_user_name(self._client)
 
 
 def _pod_of(environment: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from zenwatch.errors import Transient
 
 
 def backoff_secs(attempt: int, error: BaseException | None = None, *, first_secs: float = 0.5, cap_secs: float = 30.0) -> float:
-    """The wait before try number attempt + 1 (attempt >= 1): doubling, capped, jittered by half; or longer where the other side said so."""
+    """The wait after failed attempt number `attempt` (1 or more): doubled each time, capped, jittered by half; at least Retry-After."""
     delay = min(cap_secs, first_secs * 2.0 ** min(attempt - 1, 16))
     jittered = delay * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, guards nothing
     asked = error.retry_after_secs if isinstance(error, Transient) else None

@@ -1,4 +1,4 @@
-"""The real time."""
+"""The real time, behind contract.Clock."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from time import monotonic
 
 
 class SystemClock:
-    """The real contract.Clock."""
+    """contract.Clock of the running process."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -15,8 +15,8 @@ import structlog
 
 from zenwatch.contract import Clock, Index, RecordWriter
 from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT, Ledger
-from zenwatch.model.event import rfc3339
 from zenwatch.model.finding import Severity
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.processing.pull.reconciler import Origin, Reconciler
@@ -115,8 +115,8 @@ class Housekeeping:
         )
 
     def _look_for_silence(self, one: MonitoredSource) -> None:
-        source, silence = one.monitor.source, one.monitor.silence
-        since, before = silence.silence(is_installed=one.is_installed()), self._silent.get(source)
+        source, silence = one.monitor.origin.source, one.monitor.silence
+        since, before = silence.silent_since(is_installed=one.is_installed()), self._silent.get(source)
         SOURCE_SILENT.labels(source).set(since is not None)
         if silence.last_data_at is not None:
             SOURCE_LAST_DATA.labels(source).set(silence.last_data_at.timestamp())
@@ -127,20 +127,20 @@ class Housekeeping:
                 log.info("source_speaks_again", source=source)
             return
         if before is None:
-            log.warning("source_silent", source=source, reason=f"it is installed and has said nothing since {rfc3339(since)}")
+            log.warning("source_silent", source=source, reason=f"it is installed and has said nothing since {format_rfc3339(since)}")
         self._self_reporter.say(
             SelfFinding(
                 topic="source-silent",
                 about=source,
                 severity=Severity.HIGH,
-                title=f"{source} has said nothing since {rfc3339(since)}",
+                title=f"{source} has said nothing since {format_rfc3339(since)}",
                 remediation=f"See with zenwatch doctor whether it runs and can write or post. If it may be so silent: {_setting(source)}.",
-                details={"silentSince": rfc3339(since)},
+                details={"silentSince": format_rfc3339(since)},
             )
         )
 
     def _look_for_drift(self, one: MonitoredSource) -> None:
-        source, missing = one.monitor.source, tuple(one.monitor.drift.missing)
+        source, missing = one.monitor.origin.source, tuple(one.monitor.drift.missing)
         SOURCE_MISSING_FIELDS.labels(source).set(len(missing))
         before, self._missing[source] = self._missing.get(source, ()), missing
         if not missing:

@@ -11,11 +11,13 @@ from functools import partial
 from zenwatch.buffer.memory import MemoryInbox
 from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.config.core import PushSettings, Settings, WatcherSettings
-from zenwatch.contract import Clock, Inbox, OwnerResolver
-from zenwatch.kube.client import KubeClient
+from zenwatch.contract import Clock, Inbox
+from zenwatch.kube.cluster import Cluster
 from zenwatch.kube.scopes import scopes_of
 from zenwatch.metrics import Ledger
 from zenwatch.model.queue import Fill
+from zenwatch.model.refs import Origin as SourceOrigin
+from zenwatch.model.refs import Scope
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.processing.pull.reconciler import Origin, Reconciler
@@ -25,7 +27,7 @@ from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Watcher
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.sources.pull.detection import Detector
-from zenwatch.sources.pull.informer import ReportInformer, Scope
+from zenwatch.sources.pull.informer import ReportInformer
 from zenwatch.sources.pull.reconcile_loop import Interval, ReconcileLoop
 from zenwatch.sources.push.webhook import Webhook
 from zenwatch.store.budget import Budget
@@ -39,7 +41,7 @@ class Services:
     """What all lines lead into."""
 
     settings: Settings
-    client: KubeClient
+    cluster: Cluster
     store: CrdStore
     index: StoredIndex
     dedup: Dedup
@@ -49,7 +51,6 @@ class Services:
     outcome_log: OutcomeLog
     clock: Clock
     budget: Budget
-    owners: OwnerResolver | None = None
 
     @property
     def interval(self) -> Interval:
@@ -71,41 +72,46 @@ class MonitoredSource:
 
 
 def start_pull_pipeline(watcher: Watcher, own: WatcherSettings, services: Services, supervisor: Supervisor) -> MonitoredSource:
-    settings, places = services.settings, [Scope(*scope) for scope in scopes_of(watcher, services.settings)]
+    settings, scopes = services.settings, scopes_of(watcher, services.settings)
     origin = Origin(
         watcher.name,
         settings.cluster_id,
         own.min_severity,
         grace_secs=settings.resolve_grace_secs,
-        places=frozenset(map(str, places)),
+        places=frozenset(str(Scope(kind.full_name, namespace)) for kind, namespace in scopes),
         is_confined=bool(settings.watch_namespaces),
     )
     intake = Reconciler(origin, services)
-    monitor = SourceMonitor(watcher.name, services.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
+    monitor = SourceMonitor(
+        SourceOrigin(services.settings.cluster_id, watcher.name),
+        services.clock,
+        silence_secs=own.silence_after_secs,
+        needs_habit=not watcher.is_steady,
+    )
     services.index.call_when_gone(intake.look_again)
     interval = services.interval
     kinds = [
         ReportInformer(
-            services.client,
-            place,
+            services.cluster,
+            resource,
             watcher,
             intake,
+            namespace=namespace,
             ask_again_secs=interval.interval_secs,
             clock=services.clock,
-            owners=services.owners,
             observe=monitor.observe,
         )
-        for place in places
+        for resource, namespace in scopes
     ]
-    detector = Detector(services.client, watcher, kinds, namespace=services.pods_in(own))
+    detector = Detector(services.cluster, watcher, kinds, namespace=services.pods_in(own))
 
     def page() -> dict[str, int]:
         return services.ledger.page(watcher.name) | {"resolved": intake.resolved, "reopened": intake.reopened}
 
-    rounds = ReconcileLoop(watcher.name, kinds, intake, interval, page=page, look=detector.look, clock=services.clock)
-    supervisor.start(f"source/{watcher.name}/round", rounds.keep_going)
+    rounds = ReconcileLoop(monitor.origin, kinds, intake, interval, counts=page, detect=detector.detect, clock=services.clock)
+    supervisor.start(f"source/{watcher.name}/round", rounds.run)
     for kind in kinds:
-        supervisor.start(f"source/{watcher.name}/{kind.place}", kind.follow)
+        supervisor.start(f"source/{watcher.name}/{kind.scope}", kind.follow)
     return MonitoredSource(monitor, lambda: detector.is_installed)
 
 
@@ -128,9 +134,14 @@ class PushPipeline:
         self._quiet = InactivityResolver(
             watcher.name, resolve_after_secs=own.resolve_after_secs, index=services.index, writer=services.writer, clock=services.clock
         )
-        self._monitor = SourceMonitor(watcher.name, services.clock, silence_secs=own.silence_after_secs, learns_only=not watcher.is_steady)
+        self._monitor = SourceMonitor(
+            SourceOrigin(services.settings.cluster_id, watcher.name),
+            services.clock,
+            silence_secs=own.silence_after_secs,
+            needs_habit=not watcher.is_steady,
+        )
         self.hook = Webhook(watcher, own, self_identity, self.stream, services.outcome_log, monitor=self._monitor)
-        self._detector = Detector(services.client, watcher, (), namespace=services.pods_in(own))
+        self._detector = Detector(services.cluster, watcher, (), namespace=services.pods_in(own))
 
     @property
     def monitored(self) -> MonitoredSource:
@@ -147,8 +158,10 @@ class PushPipeline:
         return lambda: self._inbox.fill
 
     def start(self, supervisor: Supervisor) -> None:
-        keep_looking = partial(self._detector.keep_looking, interval_secs=self._services.interval.interval_secs, clock=self._services.clock)
-        supervisor.start(f"source/{self.name}/detect", keep_looking)
+        keep_detecting = partial(
+            self._detector.keep_detecting, interval_secs=self._services.interval.interval_secs, clock=self._services.clock
+        )
+        supervisor.start(f"source/{self.name}/detect", keep_detecting)
         supervisor.start(f"source/{self.name}/quiet", self._quiet.keep_looking)
         supervisor.start(f"stream/{self.name}/write", self.stream.write)
         supervisor.start(f"stream/{self.name}/take", self.stream.take)

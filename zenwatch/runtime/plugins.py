@@ -1,4 +1,4 @@
-"""The installed watchers, ours and others', and what the user set for each."""
+"""Find the installed watchers, ours and those of other packages, and read the settings of each."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from zenwatch.errors import BadInput, ConfigError
 from zenwatch.runtime.supervise import plugin_boundary
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
 
-# What the server serves besides webhooks.
+# Paths that the server needs itself.
 OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/explain", "/top", "/status"})
 
 
 def installed_watchers() -> list[AnyWatcher]:
     """All watchers that installed packages declare in the entry-point group zenwatch.watchers, ours among them.
 
-    ConfigError names the entry point that cannot be used and why: a tool that is silently not watched looks like a safe one.
+    ConfigError names the entry point that cannot be used, and why: a tool that is silently not watched would look safe.
     """
     watchers: list[AnyWatcher] = []
     declared_by: dict[str, str] = {}
@@ -31,14 +31,15 @@ def installed_watchers() -> list[AnyWatcher]:
             raise ConfigError(f"{exc}. Mend that package or uninstall it.") from exc
         if not isinstance(watcher, AnyWatcher):
             raise ConfigError(f"{where} is neither a Watcher nor a PushWatcher of zenwatch.contract. Mend that package or uninstall it.")
-        if reason := _why_not(watcher, watchers, declared_by):
+        if reason := _why_unusable(watcher, watchers, declared_by):
             raise ConfigError(f"{where}: {reason}. Mend that package or uninstall it.")
         watchers.append(watcher)
         declared_by[watcher.name] = where
     return watchers
 
 
-def _why_not(watcher: AnyWatcher, others: Sequence[AnyWatcher], declared_by: Mapping[str, str]) -> str:
+def _why_unusable(watcher: AnyWatcher, others: Sequence[AnyWatcher], declared_by: Mapping[str, str]) -> str:
+    """Empty: it can be used."""
     name = watcher.name
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):
         return f"the name {name!r} is no lower-case DNS label, and so no source of a record"
@@ -56,7 +57,7 @@ def _why_not(watcher: AnyWatcher, others: Sequence[AnyWatcher], declared_by: Map
 
 
 def watcher_defaults(watcher: AnyWatcher) -> dict[str, str]:
-    """What a watcher declares, by the variables that override it."""
+    """The defaults that a watcher declares, by the variables that override them."""
     prefix = watcher_prefix(watcher.name)
     silence = {f"{prefix}SILENCE_AFTER": watcher.silence_after}
     pushed = {f"{prefix}RESOLVE_AFTER": watcher.resolve_after} if isinstance(watcher, PushWatcher) else {}
@@ -64,12 +65,12 @@ def watcher_defaults(watcher: AnyWatcher) -> dict[str, str]:
 
 
 def variables_of(watcher: AnyWatcher) -> dict[str, FieldInfo]:
-    """The variables that are the watcher's own."""
+    """The variables of this watcher alone."""
     return _settings_type(watcher).variables(watcher_prefix(watcher.name))
 
 
 def settings_of(watcher: AnyWatcher, environment: Mapping[str, str]) -> WatcherSettings:
-    """The watcher's own defaults, and what the user set; a PushSettings for a PushWatcher."""
+    """The watcher's defaults, overridden by what the user set; PushSettings for a PushWatcher."""
     return _settings_type(watcher).read(environment, prefix=watcher_prefix(watcher.name), defaults=watcher_defaults(watcher))
 
 

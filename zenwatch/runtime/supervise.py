@@ -1,4 +1,4 @@
-"""Named tasks that outlive their bugs.
+"""Run named tasks, and restart each that fails.
 
 In: coroutines from runtime/app.py.  Out: nothing.
 Owns: every task of the process; the only broad `except`.
@@ -15,6 +15,7 @@ from time import monotonic
 import structlog
 
 from zenwatch.errors import BadInput, Closed, ZenwatchError, first_line
+from zenwatch.log import OncePerMessage
 from zenwatch.metrics import TASK_RESTARTS
 from zenwatch.runtime.backoff import backoff_secs
 
@@ -23,9 +24,9 @@ log = structlog.get_logger(component="supervise")
 
 @contextmanager
 def plugin_boundary(what: str, *, tells_message: bool = True) -> Iterator[None]:
-    """Code of a plug-in: its bug becomes BadInput, so that it costs the one report that it stumbled over.
+    """Around a call of a plug-in: its bug becomes BadInput, so that it costs only the report at hand.
 
-    tells_message: False where what it stumbled over may hold a secret; then only the error's type and place are told.
+    tells_message: False if the input may hold a secret; then only the error's type and its line of code are logged.
     """
     try:
         yield
@@ -35,14 +36,14 @@ def plugin_boundary(what: str, *, tells_message: bool = True) -> Iterator[None]:
         if tells_message:
             log.exception("plugin_failed", name=what, error=first_line(exc))
             raise BadInput(f"{what} failed: {first_line(exc)}") from exc
-        place = traceback.extract_tb(exc.__traceback__)[-1]
-        told = f"{type(exc).__name__} in {Path(place.filename).name}:{place.lineno}"
-        log.error("plugin_failed", name=what, error=told)  # noqa: TRY400  a traceback tells the message
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
+        where = f"{type(exc).__name__} in {Path(frame.filename).name}:{frame.lineno}"
+        log.error("plugin_failed", name=what, error=where)  # noqa: TRY400  a traceback contains the message
         raise BadInput(f"{what} failed with {type(exc).__name__}") from None
 
 
 class Supervisor:
-    """start() tasks downstream first; stop() them upstream first."""
+    """Callers start() tasks downstream first and stop() them upstream first."""
 
     # A task that ran this long was healthy: its next failure starts again with the shortest wait. A guess.
     HEALTHY_SECS = 60.0
@@ -51,7 +52,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, name: str, work: Callable[[], Awaitable[None]], *, longest_wait_secs: float = 30.0) -> None:
-        """Run work under this name until it returns; after an error run it again, each time a little later."""
+        """Run work under this name until it returns; after an error run it again, after a longer wait each time."""
         if name in self._tasks:
             raise ValueError(f"a task named {name!r} runs already")
         self._tasks[name] = asyncio.create_task(self._keep_running(name, work, longest_wait_secs), name=name)
@@ -68,7 +69,7 @@ class Supervisor:
         await asyncio.gather(*(task for name, task in self._tasks.items() if name.startswith(prefix)))
 
     async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]], longest_wait_secs: float) -> None:
-        attempt, told = 0, ""
+        attempt, logged = 0, OncePerMessage()
         while True:
             started = monotonic()
             try:
@@ -77,7 +78,7 @@ class Supervisor:
                 return
             except ZenwatchError as exc:
                 failure: Exception = exc
-            except Exception as exc:  # a bug in one room must not end the others: say so and try again
+            except Exception as exc:  # a bug in one component must not end the others: log it and try again
                 log.exception("task_failed", task=name, error=first_line(exc))
                 failure = exc
             else:
@@ -85,8 +86,7 @@ class Supervisor:
             attempt = 1 if monotonic() - started > self.HEALTHY_SECS else attempt + 1
             delay = backoff_secs(attempt, failure, cap_secs=longest_wait_secs)
             TASK_RESTARTS.labels(task=name).inc()
-            # The same sentence again says nothing new: a missing permission is named once.
-            say = log.debug if told == first_line(failure) else log.warning
-            told = first_line(failure)
-            say("task_restarts", task=name, error=told, attempt=attempt, wait_secs=round(delay, 1))
+            # A missing permission fails every attempt: one warning is enough.
+            level = log.warning if logged.is_new(first_line(failure)) else log.debug
+            level("task_restarts", task=name, error=first_line(failure), attempt=attempt, wait_secs=round(delay, 1))
             await asyncio.sleep(delay)

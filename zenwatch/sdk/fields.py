@@ -13,6 +13,7 @@ from typing import Any
 
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Detail, Finding, Resource, Severity
+from zenwatch.model.timestamps import parse_rfc3339
 
 # Tools name the kind of what they looked at, and often not its group.
 API_VERSIONS = {
@@ -126,7 +127,7 @@ def time_of(said: Any) -> datetime | None:
             is_number = isinstance(seconds, int) and not isinstance(seconds, bool)
             moment = datetime.fromtimestamp(seconds, UTC) if is_number and seconds is not None else None
         else:
-            moment = datetime.fromisoformat(said) if isinstance(said, str) else None
+            moment = parse_rfc3339(said, assume_utc=True)
     except (ValueError, OverflowError, OSError):
         return None
     return moment if moment is not None and moment.year in _YEARS else None

@@ -13,10 +13,12 @@ import structlog
 
 from zenwatch.contract import Clock, DeadLetters, Store
 from zenwatch.errors import Closed, Conflict, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
+from zenwatch.log import OncePerMessage
 from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS, RECORDS_REOPENED, RECORDS_RESOLVED
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter
 from zenwatch.model.record import Status, Stored
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.model.write import Delete, Envelope, Outcome, SetStatus, Upsert, WriteRequest, WriteResult
 from zenwatch.runtime.backoff import backoff_secs
 from zenwatch.store.adaptive_limit import AdaptiveLimiter
@@ -66,7 +68,7 @@ class Writer:
         self._limiter = AdaptiveLimiter(clock, most=concurrency or queue_writes)
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=queue_writes)
         self._closed = False
-        self._told: set[str] = set()
+        self._logged = OncePerMessage()
         # The last write that was given up was followed by no success.
         self.is_failing = False
         self._on_new: list[Callable[[Event, Stored], None]] = []
@@ -137,12 +139,12 @@ class Writer:
         except Transient as exc:
             return exc
         except Forbidden as exc:
-            self._tell_once(exc)
+            self._log_once(exc)
             self.is_failing = True
             return WriteResult(outcome=None)
         except Permanent as exc:
             return await self._give_up(order, exc)
-        self._told.clear()
+        self._logged.clear()
         self.is_failing = False
         return WriteResult(progress.outcome, progress.stored)
 
@@ -184,17 +186,16 @@ class Writer:
 
     async def _give_up(self, order: WriteRequest, refusal: Permanent) -> WriteResult:
         if not isinstance(order, Upsert):
-            self._tell_once(refusal)
+            self._log_once(refusal)
             return WriteResult(outcome=None)
         # Before the receipt: once the event is settled, nobody else has it.
-        await self._dead_letters.put(DeadLetter(order.event, first_line(refusal), rfc3339(self._clock.now())))
+        await self._dead_letters.put(DeadLetter(order.event, first_line(refusal), format_rfc3339(self._clock.now())))
         return WriteResult(Outcome.DEAD_LETTERED)
 
-    def _tell_once(self, refusal: Permanent) -> None:
+    def _log_once(self, refusal: Permanent) -> None:
         """A missing permission meets every write: one line says as much as a thousand."""
         sentence = first_line(refusal)
-        if sentence not in self._told:
-            self._told.add(sentence)
+        if self._logged.is_new(sentence):
             if isinstance(refusal, Forbidden):
                 log.error("permission_missing", error=sentence)
             else:

@@ -17,6 +17,7 @@ from time import monotonic
 import structlog
 
 from zenwatch.errors import ConfigError
+from zenwatch.log import OncePerMessage
 
 log = structlog.get_logger(component="guard")
 
@@ -36,7 +37,7 @@ class TokenFile:
         self._looked_at = monotonic()
         self._stamp = self._stamped()
         self._digests = self._read()
-        self._told = ""
+        self._logged = OncePerMessage()
 
     def knows(self, token: str) -> bool:
         """In constant time: nothing can be learned from how long it takes."""
@@ -56,11 +57,10 @@ class TokenFile:
             self._digests, self._stamp = self._read(), stamp
         except ConfigError as exc:
             # Half a rotation must not lock everybody out: the tokens of before stay good.
-            if str(exc) != self._told:
-                self._told = str(exc)
-                log.error("tokens_not_read", error=self._told)  # noqa: TRY400  a sentence for a person
+            if self._logged.is_new(str(exc)):
+                log.error("tokens_not_read", error=str(exc))  # noqa: TRY400  a sentence for a person
         else:
-            self._told = ""
+            self._logged.clear()
             log.info("tokens_read_again", count=len(self._digests))
 
     def _stamped(self) -> tuple[int, int, int]:

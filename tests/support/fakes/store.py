@@ -11,8 +11,9 @@ import orjson
 from tests.support.fakes.clock import START
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import Conflict, Invalid, NotFound, Transient
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.record import CLUSTER_LABEL, REPORT_ANNOTATION, Phase, Status, Stored, object_of, stored_of
+from zenwatch.model.timestamps import format_rfc3339
 
 
 class MemoryStore:
@@ -87,7 +88,7 @@ class MemoryStore:
         if event.name in self.objects:
             return self.stored(event.name), False
         created = object_of(event, namespace=namespace, hash_of_spec=spec_hash, report=report)
-        created["metadata"]["creationTimestamp"] = rfc3339(self.now())
+        created["metadata"]["creationTimestamp"] = format_rfc3339(self.now())
         created["status"] = {"phase": Phase.OPEN.value, "count": 1, "reopened": 0}
         return self._keep(created), True
 
@@ -106,11 +107,11 @@ class MemoryStore:
         await self._enter("set_status", stored.name)
         self._require_version(stored)
         before = self._object(stored.name)
-        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        first_seen = format_rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
         said = {"phase": str(status.phase), "count": status.count, "reopened": status.reopened, "firstSeen": first_seen}
-        said["lastSeen"] = max(first_seen, rfc3339(status.seen_at or now))
+        said["lastSeen"] = max(first_seen, format_rfc3339(status.seen_at or now))
         after = {field: value for field, value in before["status"].items() if field != "resolvedAt"} | said
-        after |= {"resolvedAt": rfc3339(now)} if status.phase == Phase.RESOLVED else {}
+        after |= {"resolvedAt": format_rfc3339(now)} if status.phase == Phase.RESOLVED else {}
         after |= {"reason": str(status.reason)} if status.reason is not None else {}
         return self._keep(before | {"status": after})
 

@@ -14,11 +14,13 @@ from tests.contract.index_suite import a_stored
 from tests.support.fakes.api_server import Answer, FakeApiServer, Seen, body, cuts, hangs, raw, status
 from tests.support.fakes.clock import START, FakeClock
 from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background, until
+from tests.support.fakes.pipeline import until
 from tests.support.paths import ROOT
 from zenwatch.deliver.kube_events import KIND_KNOWN_SECS, MESSAGE_BYTES, TRIES, KubeEventAnnouncer
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
+from zenwatch.model.timestamps import format_rfc3339
+from zenwatch.runtime.supervise import Supervisor
 
 CORE, NGINX, EVENTS = "/api/v1", "/api/v1/namespaces/default/pods/nginx", "/api/v1/namespaces/default/events"
 KINDS = body(
@@ -61,9 +63,17 @@ class Square:
         await until(lambda: sum(self.results().values()) >= events, patience_secs=5)
         return self.results()
 
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        await self.announcer.start()
+        try:
+            yield
+        finally:
+            await self.announcer.stop()
+
     async def announce(self, event: Event | None = None) -> dict[str, int]:
-        self.announcer.tell(event or critical(), A_RECORD)
-        async with background(self.announcer.work):
+        self.announcer.announce(event or critical(), A_RECORD)
+        async with self.working():
             return await self.settled(sum(self.results().values()) + 1)
 
     def seen(self, method: str) -> list[Seen]:
@@ -86,7 +96,7 @@ async def a_square(
         client = server.client(timeout_secs=0.5)
         clock = FakeClock(skips_waits=True)
         try:
-            yield Square(server, KubeEventAnnouncer(client, clock=clock, **limits), clock)
+            yield Square(server, KubeEventAnnouncer(client, Supervisor(), clock=clock, **limits), clock)
         finally:
             await client.close()
 
@@ -106,7 +116,7 @@ async def test_a_critical_record_makes_an_event_that_describe_finds() -> None:
     assert made["metadata"]["name"].startswith(f"{event.name}.")
     assert (made["type"], made["reason"], made["source"], made["count"]) == ("Warning", "CriticalFinding", {"component": "zenwatch"}, 1)
     assert made["reportingComponent"] == "zen.kube-zen.io/zenwatch"
-    assert made["firstTimestamp"] == made["lastTimestamp"] == rfc3339(START)
+    assert made["firstTimestamp"] == made["lastTimestamp"] == format_rfc3339(START)
     assert made["message"] == f"CVE-2026-1 in zlib 1.2 (trivy, score 94): Upgrade zlib to 1.3; record default/{event.name}"
 
 
@@ -218,7 +228,7 @@ async def test_the_api_server_is_asked_once_for_its_kinds_and_again_after_a_whil
 async def test_what_is_no_object_in_the_cluster_or_is_never_read_is_skipped_unasked(resource: Resource) -> None:
     """Metadata of a Secret may hold the Secret, where somebody applied it."""
     async with a_square() as square:
-        square.announcer.tell(critical(resource=resource), A_RECORD)
+        square.announcer.announce(critical(resource=resource), A_RECORD)
 
         assert square.results() == {"skipped": 1}
         assert square.server.seen == []
@@ -263,8 +273,8 @@ async def test_a_burst_goes_at_once_and_then_one_after_the_other() -> None:
     """The API server's Events are for all; a first scan finds thousands."""
     async with a_square(get=(FOUND,) * 5, post=(MADE,) * 5, rate_per_sec=2.0, burst=3) as square:
         for _ in range(5):
-            square.announcer.tell(critical(), A_RECORD)
-        async with background(square.announcer.work):
+            square.announcer.announce(critical(), A_RECORD)
+        async with square.working():
             await square.settled(5)
 
         assert square.clock.waits == [0.5, 0.5]
@@ -287,9 +297,9 @@ async def test_a_full_queue_drops_and_counts_and_says_so_once() -> None:
     async with a_square(get=(FOUND,) * 4, post=(MADE,) * 4, queue_events=2) as square:
         with capture_logs() as lines:
             for _ in range(5):
-                square.announcer.tell(critical(), A_RECORD)
+                square.announcer.announce(critical(), A_RECORD)
             assert square.results() == {"dropped": 3}
-            async with background(square.announcer.work):
+            async with square.working():
                 assert await square.settled(5) == {"created": 2, "dropped": 3}
                 await until(lambda: not square.announcer._is_dropping)
 
@@ -377,8 +387,8 @@ async def test_what_will_never_work_is_not_tried_again(answers: dict[str, Any]) 
 async def test_what_is_cut_off_at_the_end_is_counted() -> None:
     """The supervisor cancels the task; what it had in hand is in the metric."""
     async with a_square(get=(hangs(),)) as square:
-        square.announcer.tell(critical(), A_RECORD)
-        async with background(square.announcer.work):
+        square.announcer.announce(critical(), A_RECORD)
+        async with square.working():
             await square.server.until_seen(2)
         await asyncio.sleep(0)
 

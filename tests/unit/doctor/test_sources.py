@@ -104,7 +104,7 @@ async def test_open_records_are_selected_by_the_api_server_and_read_page_by_page
         cluster.objects["zenagentevents"] = [a_record("trivy")] * 1200
         whole = await diagnose(cluster)
         asked = [query for path, query in cluster.lists if path.endswith("zenagentevents")]
-        monkeypatch.setattr(object_count, "MAX_PAGES", 2)
+        monkeypatch.setattr(object_count, "MAX_OBJECTS", 1000)
         cut = await diagnose(cluster)
 
     assert "; 1200 records open" in whole["trivy", "data"].text

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from time import monotonic
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from tests.support.fakes.api_server import Answer, FakeApiServer, body, cuts, hangs, line, raw, status, watch
+from tests.support.fakes.clock import FakeClock
 from zenwatch.errors import (
     AlreadyExists,
     Conflict,
@@ -22,7 +21,9 @@ from zenwatch.errors import (
     Transient,
     ZenwatchError,
 )
-from zenwatch.kube.client import MAX_ANSWER_BYTES, Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.http.request import Call
+from zenwatch.kube.http.session import MAX_ANSWER_BYTES
 from zenwatch.sdk.watcher import ApiResource
 
 PODS = ApiResource("", "v1", "pods", "Pod")
@@ -91,7 +92,7 @@ async def test_the_size_of_an_answer_is_told(server: FakeApiServer, client: Kube
     """Pages are meant in bytes."""
     server.answers("GET", PATH, raw(b'{"a": "\xc3\xa4"}'))
 
-    assert await client.send_sized(LIST) == ({"a": "ä"}, 11)
+    assert await client.send_sized(LIST, query={}) == ({"a": "ä"}, 11)
 
 
 async def test_a_redirect_is_not_followed(server: FakeApiServer, client: KubeClient) -> None:
@@ -258,79 +259,19 @@ async def test_an_answer_without_end_is_refused(server: FakeApiServer, client: K
         await client.send(LIST)
 
 
-# ---------------------------------------------------------------- which kinds are served
-
-
-@pytest.mark.parametrize(("group", "path"), [("", "/api/v1"), ("aquasecurity.github.io", "/apis/aquasecurity.github.io/v1")])
-async def test_the_kinds_of_a_group_are_told_by_their_plurals(group: str, path: str, server: FakeApiServer, client: KubeClient) -> None:
-    """The core group has a path of its own; a group that nobody serves any more says null, or nothing at all."""
-    told = body({"resources": [{"name": "pods", "kind": "Pod"}, {"name": "pods/log", "kind": "Pod"}]})
-    server.answers("GET", path, told, body({"resources": None}), body({}))
-
-    assert "pods" in await client.served(group, "v1")
-    assert [await client.served(group, "v1") for _ in range(2)] == [frozenset(), frozenset()]
-    assert {seen.path for seen in server.seen} == {path}
-
-
-async def test_a_group_that_is_not_known_serves_nothing(client: KubeClient) -> None:
-    """404 is the answer to the question, not a failure."""
-    assert await client.served("aquasecurity.github.io", "v1alpha1") == frozenset()
-
-
-async def test_a_refused_discovery_names_its_path(server: FakeApiServer, client: KubeClient) -> None:
-    """What a ClusterRole has to grant is a path, not a kind."""
-    server.answers("GET", "/apis/aquasecurity.github.io/v1alpha1", status(403))
-
-    with pytest.raises(Forbidden, match=r"^missing permission: get /apis/aquasecurity\.github\.io/v1alpha1$"):
-        await client.served("aquasecurity.github.io", "v1alpha1")
-
-
-@pytest.mark.parametrize("content", [b"[]", b'{"resources": 5}', b'{"resources": [1]}'])
-async def test_an_answer_that_is_no_discovery_may_be_better_next_time(content: bytes, server: FakeApiServer, client: KubeClient) -> None:
-    """Whoever answered was not the API server; nothing is concluded from it."""
-    server.answers("GET", "/api/v1", raw(content))
-
-    with pytest.raises(Transient):
-        await client.served("", "v1")
-
-
-# ---------------------------------------------------------------- what time it is
-
-
-async def test_the_api_servers_clock_is_read_off_its_answers(server: FakeApiServer, client: KubeClient) -> None:
-    """In UTC, to the second."""
-    server.answers("GET", "/apis/authentication.k8s.io/v1", body({}, headers={"Date": "Thu, 01 Jan 2026 12:00:00 GMT"}))
-
-    assert await client.date() == datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-async def test_a_clock_that_is_not_shown_may_be_shown_next_time(server: FakeApiServer, client: KubeClient) -> None:
-    """An answer that breaks off, a date that is none, and no answer at all."""
-    path = "/apis/authentication.k8s.io/v1"
-    # The HTTP library tries once more by itself.
-    server.answers("GET", path, cuts(), cuts(), body({}, headers={"Date": "soon"}), hangs())
-    impatient = server.client(timeout_secs=0.05)
-
-    for asked in (client, client, impatient):
-        with pytest.raises(Transient):
-            await asked.date()
-    await impatient.close()
-
-
 # ---------------------------------------------------------------- how often is asked
 
 
 async def test_requests_keep_to_the_rate(server: FakeApiServer) -> None:
     """API_RATE: a second's worth at once, then one after the other."""
-    client = KubeClient(server.access(), timeout_secs=5, connections=4, rate_per_sec=20)
+    clock = FakeClock(skips_waits=True)
+    client = KubeClient(server.access(), timeout_secs=5, connections=4, rate_per_sec=20, clock=clock)
     server.answers("GET", PATH, *[body({})] * 23)
 
-    started = monotonic()
     await asyncio.gather(*(client.send(LIST) for _ in range(23)))
-    took_secs = monotonic() - started
     await client.close()
 
-    assert took_secs >= 0.145
+    assert clock.waits == pytest.approx([0.05] * 3)
 
 
 async def test_waiting_for_one_s_turn_is_not_the_server_s_silence(server: FakeApiServer) -> None:
@@ -407,9 +348,7 @@ async def test_a_second_401_is_a_refusal(server: FakeApiServer) -> None:
 
 
 async def _lines(client: KubeClient, *, idle_secs: float = 5.0) -> list[bytes]:
-    return [
-        told async for told in client.stream(Call("watch", PODS), query={"watch": "true"}, accept="application/json", idle_secs=idle_secs)
-    ]
+    return [told async for told in client.stream(Call("watch", PODS), query={"watch": "true"}, idle_secs=idle_secs)]
 
 
 async def test_lines_come_out_whole_however_they_were_cut(server: FakeApiServer, client: KubeClient) -> None:

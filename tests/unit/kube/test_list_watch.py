@@ -1,19 +1,16 @@
 """zenwatch/kube/list_watch.py: list, watch, and take up the thread again after every break."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.support.fakes.api_server import Answer, FakeApiServer, body, bookmark, cuts, error_line, line, page, status, watch
 from tests.support.fakes.pipeline import background
-from zenwatch.errors import Expired, Forbidden, Invalid, NotFound, Transient
+from zenwatch.errors import Expired, Forbidden, NotFound, Transient
 from zenwatch.kube.list_watch import (
-    PAGE_FIRST_OBJECTS,
-    PAGE_MOST_OBJECTS,
-    PAGE_TARGET_BYTES,
     Change,
     Interrupted,
     ListComplete,
@@ -22,6 +19,7 @@ from zenwatch.kube.list_watch import (
     Resumed,
     WatchSignal,
 )
+from zenwatch.kube.paging import PAGE_FIRST_OBJECTS
 from zenwatch.sdk.watcher import ApiResource
 
 PODS = ApiResource("", "v1", "pods", "Pod")
@@ -38,7 +36,7 @@ async def following(*answers: Answer, **options: Any) -> AsyncIterator[tuple[Fak
     async with FakeApiServer() as server:
         server.answers("GET", PATH, *answers)
         client = server.client()
-        signals = cast("AsyncGenerator[WatchSignal, None]", ListWatch(client, PODS, **options).signals())
+        signals = ListWatch(client, PODS, **options).signals()
         try:
             yield server, signals
         finally:
@@ -88,36 +86,6 @@ async def test_complete_comes_after_the_last_page() -> None:
 
     assert [type(signal) for signal in told] == [Page, Page, Page, ListComplete]
     assert [seen.query.get("continue") for seen in server.seen[:3]] == [None, "t1", "t2"]
-
-
-async def test_pages_of_small_objects_grow() -> None:
-    """Fewer requests; by four at most, so that one small page does not lead to a huge one."""
-    async with following(*(page(pod("a"), more=str(number)) for number in range(4)), page(pod("z"))) as (server, signals):
-        await _take(signals, 5)
-
-    assert [int(seen.query["limit"]) for seen in server.seen] == [20, 80, 320, PAGE_MOST_OBJECTS, PAGE_MOST_OBJECTS]
-
-
-async def test_pages_of_large_objects_shrink() -> None:
-    """A page is meant in bytes: a report can have 1.5 MB."""
-    large = pod("a", text="x" * (4 * PAGE_TARGET_BYTES))
-    async with following(page(large, more="1"), page(pod("b"))) as (server, signals):
-        await _take(signals, 2)
-
-    assert [int(seen.query["limit"]) for seen in server.seen] == [20, 4]
-
-
-async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones() -> None:
-    """From the same place; only one object that is too large by itself is an error."""
-    too_large = status(413, message="too large")
-    async with following(page(pod("a"), more="t"), too_large, page(pod("b"))) as (server, signals):
-        await _take(signals, 2)
-        assert [(int(seen.query["limit"]), seen.query.get("continue")) for seen in server.seen] == [(20, None), (80, "t"), (20, "t")]
-
-    async with following(*[too_large] * 4) as (server, signals):
-        with pytest.raises(Invalid):
-            await _take(signals, 1)
-        assert [int(seen.query["limit"]) for seen in server.seen] == [20, 5, 1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from tests.support.fakes.api_server import FakeApiServer, body, hangs, page, raw
 from tests.support.fakes.clock import FakeClock
 from zenwatch.errors import Expired, Transient
 from zenwatch.kube.client import KubeClient
-from zenwatch.kube.owners import LIST_METADATA, LISTED_SECS, MISSING_KNOWN_SECS, ONE_METADATA, OWNER_KNOWN_SECS, REFUSED_SECS, Owners
+from zenwatch.kube.http.request import LIST_METADATA, ONE_METADATA
+from zenwatch.kube.owners import LISTED_SECS, MISSING_KNOWN_SECS, OWNER_KNOWN_SECS, REFUSED_SECS, ControllerFinder
 from zenwatch.model.finding import Resource
 
 PODS = "/api/v1/namespaces/shop/pods"
@@ -51,8 +52,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def owners(client: KubeClient, clock: FakeClock) -> Owners:
-    return Owners(client, clock=clock)
+def owners(client: KubeClient, clock: FakeClock) -> ControllerFinder:
+    return ControllerFinder(client, clock=clock)
 
 
 def paths(server: FakeApiServer) -> list[str]:
@@ -62,7 +63,7 @@ def paths(server: FakeApiServer) -> list[str]:
 # ---------------------------------------------------------------- who owns what
 
 
-async def test_a_pod_is_its_deployments(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_pod_is_its_deployments(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Through the ReplicaSet, of which the next rollout makes another."""
     server.answers("GET", PODS, page(owned(POD.name, REPLICA_SET)))
     server.answers("GET", REPLICA_SETS, page(owned(REPLICA_SET.name, DEPLOYMENT)))
@@ -72,7 +73,7 @@ async def test_a_pod_is_its_deployments(server: FakeApiServer, owners: Owners) -
     assert paths(server) == [PODS, REPLICA_SETS]
 
 
-async def test_a_pod_of_a_job_is_the_cron_jobs(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_pod_of_a_job_is_the_cron_jobs(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Each run makes a Job with a name of its own."""
     server.answers("GET", PODS, page(owned(POD.name, JOB)))
     server.answers("GET", JOBS, page(owned(JOB.name, CRON_JOB)))
@@ -91,7 +92,7 @@ async def test_a_pod_of_a_job_is_the_cron_jobs(server: FakeApiServer, owners: Ow
     ],
     ids=lambda owner: owner.kind,
 )
-async def test_the_walk_ends_at_what_is_no_replica(server: FakeApiServer, owners: Owners, owner: Resource) -> None:
+async def test_the_walk_ends_at_what_is_no_replica(server: FakeApiServer, owners: ControllerFinder, owner: Resource) -> None:
     """Whoever owns it in turn is an operator, not what a person would mend. A kind of another group is another kind."""
     server.answers("GET", PODS, page(owned(POD.name, owner)))
 
@@ -111,13 +112,13 @@ async def test_the_walk_ends_at_what_is_no_replica(server: FakeApiServer, owners
         Resource(namespace="shop"),
     ],
 )
-async def test_what_is_no_replica_is_not_asked_about(server: FakeApiServer, owners: Owners, resource: Resource) -> None:
+async def test_what_is_no_replica_is_not_asked_about(server: FakeApiServer, owners: ControllerFinder, resource: Resource) -> None:
     """It is its own controller; nor can one ask about what has no name or no namespace."""
     assert await owners.controller_of(resource) == resource
     assert server.seen == []
 
 
-async def test_a_tool_that_does_not_say_the_version_is_understood(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_tool_that_does_not_say_the_version_is_understood(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Many name a kind only."""
     server.answers("GET", REPLICA_SETS, page(owned(REPLICA_SET.name, DEPLOYMENT)))
 
@@ -135,7 +136,7 @@ async def test_a_tool_that_does_not_say_the_version_is_understood(server: FakeAp
     ],
     ids=["none", "no list", "node", "not controlling", "not said"],
 )
-async def test_a_pod_without_a_controller_is_its_own(server: FakeApiServer, owners: Owners, metadata: dict[str, Any]) -> None:
+async def test_a_pod_without_a_controller_is_its_own(server: FakeApiServer, owners: ControllerFinder, metadata: dict[str, Any]) -> None:
     """Made by hand, or by the kubelet of a node (static); and an owner that only collects garbage runs nothing."""
     server.answers("GET", PODS, page(metadata))
 
@@ -144,7 +145,7 @@ async def test_a_pod_without_a_controller_is_its_own(server: FakeApiServer, owne
     assert paths(server) == [PODS]
 
 
-async def test_owners_in_a_circle_end_somewhere(server: FakeApiServer, owners: Owners) -> None:
+async def test_owners_in_a_circle_end_somewhere(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Nobody forbids them."""
     other = Resource("batch/v1", "Job", "nightly-2", "shop")
     server.answers("GET", JOBS, page(owned(JOB.name, other), owned(other.name, JOB)))
@@ -156,7 +157,7 @@ async def test_owners_in_a_circle_end_somewhere(server: FakeApiServer, owners: O
 # ---------------------------------------------------------------- what it costs
 
 
-async def test_only_metadata_is_asked_for(server: FakeApiServer, owners: Owners) -> None:
+async def test_only_metadata_is_asked_for(server: FakeApiServer, owners: ControllerFinder) -> None:
     """The specification of a Pod has its environment, and is thirty times as large."""
     server.answers("GET", PODS, page())
     server.answers("GET", f"{PODS}/{POD.name}", body(owned(POD.name)))
@@ -166,7 +167,7 @@ async def test_only_metadata_is_asked_for(server: FakeApiServer, owners: Owners)
     assert [request.headers["Accept"] for request in server.seen] == [LIST_METADATA, ONE_METADATA]
 
 
-async def test_a_start_costs_a_request_per_page_not_per_report(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_start_costs_a_request_per_page_not_per_report(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Pages of 500; thousands of reports ask at once."""
     names = [f"web-{number}" for number in range(1200)]
     pods = [owned(name, Resource("apps/v1", "StatefulSet", "web", "shop")) for name in names]
@@ -182,7 +183,7 @@ async def test_a_start_costs_a_request_per_page_not_per_report(server: FakeApiSe
     ]
 
 
-async def test_who_asks_at_the_same_time_shares_the_answer(server: FakeApiServer, owners: Owners) -> None:
+async def test_who_asks_at_the_same_time_shares_the_answer(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Reports of eight kinds are read beside each other, all about the same Pods."""
     server.answers("GET", PODS, page(owned(POD.name, REPLICA_SET)))
     server.answers("GET", REPLICA_SETS, page())
@@ -195,7 +196,7 @@ async def test_who_asks_at_the_same_time_shares_the_answer(server: FakeApiServer
     assert len(owners._locks) == 0
 
 
-async def test_namespaces_do_not_wait_for_each_other(server: FakeApiServer, owners: Owners) -> None:
+async def test_namespaces_do_not_wait_for_each_other(server: FakeApiServer, owners: ControllerFinder) -> None:
     """One slow list holds back only its own reports."""
     elsewhere = Resource("v1", "Pod", "web", "elsewhere")
     server.answers("GET", PODS, hangs())
@@ -208,7 +209,7 @@ async def test_namespaces_do_not_wait_for_each_other(server: FakeApiServer, owne
     waiting.cancel()
 
 
-async def test_what_a_rollout_brings_is_read_one_by_one(server: FakeApiServer, owners: Owners, clock: FakeClock) -> None:
+async def test_what_a_rollout_brings_is_read_one_by_one(server: FakeApiServer, owners: ControllerFinder, clock: FakeClock) -> None:
     """For a few minutes; after a silence the namespace is listed again."""
     server.answers("GET", PODS, page(), page(owned("web-3", DEPLOYMENT)))
     server.answers("GET", f"{PODS}/web-1", body(owned("web-1", DEPLOYMENT)))
@@ -224,7 +225,7 @@ async def test_what_a_rollout_brings_is_read_one_by_one(server: FakeApiServer, o
 # ---------------------------------------------------------------- what is remembered
 
 
-async def test_an_owner_is_known_after_its_replica_is_gone(server: FakeApiServer, owners: Owners, clock: FakeClock) -> None:
+async def test_an_owner_is_known_after_its_replica_is_gone(server: FakeApiServer, owners: ControllerFinder, clock: FakeClock) -> None:
     """A report outlives its ReplicaSet, and must not become news when it does."""
     server.answers("GET", REPLICA_SETS, page(owned(REPLICA_SET.name, DEPLOYMENT)))
     assert await owners.controller_of(REPLICA_SET) == DEPLOYMENT
@@ -235,7 +236,7 @@ async def test_an_owner_is_known_after_its_replica_is_gone(server: FakeApiServer
     assert len(server.seen) == 1
 
 
-async def test_an_owner_is_not_known_for_ever(server: FakeApiServer, owners: Owners, clock: FakeClock) -> None:
+async def test_an_owner_is_not_known_for_ever(server: FakeApiServer, owners: ControllerFinder, clock: FakeClock) -> None:
     """A name can be given again."""
     server.answers("GET", PODS, page(owned(POD.name, DEPLOYMENT)), page(owned(POD.name, CRON_JOB)))
     assert await owners.controller_of(POD) == DEPLOYMENT
@@ -245,7 +246,7 @@ async def test_an_owner_is_not_known_for_ever(server: FakeApiServer, owners: Own
     assert await owners.controller_of(POD) == CRON_JOB
 
 
-async def test_what_is_not_there_is_soon_asked_for_again(server: FakeApiServer, owners: Owners, clock: FakeClock) -> None:
+async def test_what_is_not_there_is_soon_asked_for_again(server: FakeApiServer, owners: ControllerFinder, clock: FakeClock) -> None:
     """As far as anybody can know it is its own controller; it may only be young."""
     server.answers("GET", PODS, page())
     server.answers("GET", f"{PODS}/{POD.name}", status(404), body(owned(POD.name, DEPLOYMENT)))
@@ -259,7 +260,7 @@ async def test_what_is_not_there_is_soon_asked_for_again(server: FakeApiServer, 
     assert await owners.controller_of(POD) == DEPLOYMENT
 
 
-async def test_a_replica_set_that_is_gone_stands_for_its_pods(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_replica_set_that_is_gone_stands_for_its_pods(server: FakeApiServer, owners: ControllerFinder) -> None:
     """So far the walk is sure."""
     server.answers("GET", PODS, page(owned(POD.name, REPLICA_SET)))
 
@@ -270,7 +271,7 @@ async def test_a_replica_set_that_is_gone_stands_for_its_pods(server: FakeApiSer
 
 
 @pytest.mark.parametrize("answer", [status(503), status(429, retry_after="7"), raw(b"no JSON"), status(410)])
-async def test_unknown_is_not_without_an_owner(server: FakeApiServer, owners: Owners, answer: Any) -> None:
+async def test_unknown_is_not_without_an_owner(server: FakeApiServer, owners: ControllerFinder, answer: Any) -> None:
     """The caller tries again, from the list on; and a page that grew too old is no reason to read the reports anew (Expired)."""
     server.answers("GET", PODS, page(owned("other"), more="b"), answer, page(owned(POD.name, DEPLOYMENT)))
 
@@ -281,7 +282,7 @@ async def test_unknown_is_not_without_an_owner(server: FakeApiServer, owners: Ow
     assert await owners.controller_of(POD) == DEPLOYMENT
 
 
-async def test_a_single_read_that_fails_is_told_too(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_single_read_that_fails_is_told_too(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Nothing is remembered of it."""
     server.answers("GET", PODS, page())
     server.answers("GET", f"{PODS}/{POD.name}", status(500), body(owned(POD.name, DEPLOYMENT)))
@@ -292,7 +293,7 @@ async def test_a_single_read_that_fails_is_told_too(server: FakeApiServer, owner
     assert await owners.controller_of(POD) == DEPLOYMENT
 
 
-async def test_a_missing_permission_costs_the_grouping_only(server: FakeApiServer, owners: Owners, clock: FakeClock) -> None:
+async def test_a_missing_permission_costs_the_grouping_only(server: FakeApiServer, owners: ControllerFinder, clock: FakeClock) -> None:
     """It is told once and tried again now and then: it may be granted."""
     elsewhere = Resource("v1", "Pod", "web", "elsewhere")
     server.answers("GET", PODS, status(403), page(owned(POD.name, DEPLOYMENT)))
@@ -310,7 +311,7 @@ async def test_a_missing_permission_costs_the_grouping_only(server: FakeApiServe
     assert await owners.controller_of(POD) == DEPLOYMENT
 
 
-async def test_a_refusal_in_one_namespace_is_none_in_another(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_refusal_in_one_namespace_is_none_in_another(server: FakeApiServer, owners: ControllerFinder) -> None:
     """A Role is of one namespace. Else findings would go to and fro between Pod and Deployment, with who asked first."""
     server.answers("GET", "/api/v1/namespaces/elsewhere/pods", status(403))
     server.answers("GET", PODS, page(owned(POD.name, DEPLOYMENT)))
@@ -320,7 +321,7 @@ async def test_a_refusal_in_one_namespace_is_none_in_another(server: FakeApiServ
     assert await owners.controller_of(POD) == DEPLOYMENT
 
 
-async def test_a_permission_that_was_taken_away_does_not_take_what_is_known(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_permission_that_was_taken_away_does_not_take_what_is_known(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Its records stay where they are."""
     server.answers("GET", PODS, page(owned(POD.name, DEPLOYMENT)))
     server.answers("GET", f"{PODS}/other", status(403))
@@ -332,7 +333,7 @@ async def test_a_permission_that_was_taken_away_does_not_take_what_is_known(serv
     assert await owners.controller_of(POD) == DEPLOYMENT
 
 
-async def test_a_list_that_cannot_be_had_is_replaced_by_single_reads(server: FakeApiServer, owners: Owners) -> None:
+async def test_a_list_that_cannot_be_had_is_replaced_by_single_reads(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Annotations may make it larger than we take."""
     server.answers("GET", PODS, status(400))
     server.answers("GET", f"{PODS}/{POD.name}", body(owned(POD.name, DEPLOYMENT)))
@@ -343,6 +344,6 @@ async def test_a_list_that_cannot_be_had_is_replaced_by_single_reads(server: Fak
 @pytest.mark.parametrize(
     "resource", [Resource("v1", "Pod", "..", "shop"), Resource("v1", "Pod", "a/../b", ".."), Resource("v1", "Pod", "ä", "shop")]
 )
-async def test_what_is_no_name_is_its_own_controller(server: FakeApiServer, owners: Owners, resource: Resource) -> None:
+async def test_what_is_no_name_is_its_own_controller(server: FakeApiServer, owners: ControllerFinder, resource: Resource) -> None:
     """Tools write names."""
     assert await owners.controller_of(resource) == resource

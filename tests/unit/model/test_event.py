@@ -1,11 +1,9 @@
-"""zenwatch/model/event.py: names and times."""
-
-from datetime import UTC, datetime, timedelta, timezone
+"""zenwatch/model/event.py: names and JSON."""
 
 import orjson
 
 from tests.support.fakes.findings import an_event
-from zenwatch.model.event import Event, record_name, rfc3339
+from zenwatch.model.event import Event, record_name
 
 
 def test_a_record_is_named_by_what_it_says() -> None:
@@ -25,19 +23,6 @@ def test_cluster_source_and_key_each_make_another_name() -> None:
     }
 
     assert len(names) == 12
-
-
-def test_times_are_written_in_utc_to_the_second() -> None:
-    """The CRD takes nothing but RFC 3339 that ends in Z."""
-    east = timezone(timedelta(hours=5, minutes=30))
-
-    assert rfc3339(datetime(2025, 11, 12, 10, 0, 0, 999_999, tzinfo=UTC)) == "2025-11-12T10:00:00Z"
-    assert rfc3339(datetime(2025, 11, 12, 2, 0, tzinfo=east)) == "2025-11-11T20:30:00Z"
-
-
-def test_a_year_has_four_digits() -> None:
-    """0001-01-01 is Go's time that was never set; with another form the API server refuses the whole record."""
-    assert rfc3339(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01T00:00:00Z"
 
 
 def test_an_event_survives_json() -> None:

@@ -16,8 +16,10 @@ from zenwatch.api.introspection import introspection_routes
 from zenwatch.config.core import Settings
 from zenwatch.errors import BadInput, Transient
 from zenwatch.kube.client import KubeClient
+from zenwatch.kube.cluster import Cluster
 from zenwatch.metrics import Ledger
 from zenwatch.model.queue import Fill
+from zenwatch.model.refs import Origin
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.runtime.housekeeping import Housekeeping
@@ -41,14 +43,14 @@ class House:
         index = StoredIndex(self.store)
         self.writer = Writer(self.store, queue_writes=4, clock=self.clock)
         self.budget = Budget(index, records=10, size_bytes=1 << 40)
-        client, store = cast("KubeClient", None), cast("CrdStore", self.store)
+        cluster, store = Cluster("local", cast("KubeClient", None)), cast("CrdStore", self.store)
         outcome_log = OutcomeLog(self.clock)
         self.services = Services(
-            Settings.read({}), client, store, index, Dedup(index), self.writer, None, Ledger(), outcome_log, self.clock, self.budget
+            Settings.read({}), cluster, store, index, Dedup(index), self.writer, None, Ledger(), outcome_log, self.clock, self.budget
         )
         self.housekeeping = Housekeeping(self.services, pushed=["falco"])
-        self.trivy = SourceMonitor("trivy", self.clock, silence_secs=26 * HOUR_SECS)
-        self.falco = SourceMonitor("falco", self.clock, silence_secs=26 * HOUR_SECS, learns_only=True)
+        self.trivy = SourceMonitor(Origin("local", "trivy"), self.clock, silence_secs=26 * HOUR_SECS)
+        self.falco = SourceMonitor(Origin("local", "falco"), self.clock, silence_secs=26 * HOUR_SECS, needs_habit=True)
         self.housekeeping.monitored = [
             MonitoredSource(self.trivy, lambda: self.is_installed),
             MonitoredSource(self.falco, lambda: True, lambda: Fill(3, 100)),

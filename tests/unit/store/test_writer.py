@@ -12,9 +12,10 @@ from tests.support.fakes.findings import an_event
 from tests.support.fakes.pipeline import background, until
 from tests.support.fakes.store import MemoryStore
 from zenwatch.errors import Closed, Forbidden, Invalid, Transient
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter
 from zenwatch.model.record import Status, Stored, spec_hash
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.model.write import Envelope, Outcome, Upsert, WriteResult
 from zenwatch.store.writer import TRIES, Writer
 
@@ -156,7 +157,7 @@ async def test_a_record_that_the_store_refuses_becomes_a_dead_letter() -> None:
 
     assert await desk.receipt() == WriteResult(Outcome.DEAD_LETTERED)
 
-    assert desk.letters.letters == [DeadLetter(an_event(), "422: spec.title: too long", rfc3339(desk.clock.now()))]
+    assert desk.letters.letters == [DeadLetter(an_event(), "422: spec.title: too long", format_rfc3339(desk.clock.now()))]
     assert desk.clock.waits == []
 
 

@@ -21,6 +21,7 @@ import structlog
 
 from zenwatch.buffer.sqlite.database import ROW_BYTES, Batch, Database, Offer
 from zenwatch.errors import Closed, first_line
+from zenwatch.log import OncePerMessage
 from zenwatch.metrics import BUFFER_EVENTS, SPOOL_BYTES, SPOOL_CAPACITY
 from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter, Fill, Intent, QueuedEvent
@@ -50,7 +51,7 @@ class Spool:
         self._batch = Batch()
         self._news = asyncio.Event()
         self._inboxes: dict[str, SpoolInbox] = {}
-        self._told = ""
+        self._logged = OncePerMessage()
         self._sizes: dict[int, int] = {}
         SPOOL_CAPACITY.set(max_bytes)
         self._count(0)
@@ -154,7 +155,8 @@ class Spool:
             message_ids = await self._in_thread(lambda: self.database.commit(batch))
         except sqlite3.Error as exc:
             # The disk is full, or worse. What is in there stays in there; what is settled is said again next time.
-            self._tell_once(exc)
+            if self._logged.is_new(sentence := first_line(exc)):
+                log.error("spool_not_written", error=sentence)  # noqa: TRY400  a sentence for a person
             self._batch.settled[:0], self._batch.intents_gone[:0] = batch.settled, batch.intents_gone
             self._batch.letters[:0] = batch.letters
             await self._in_thread(self.database.make_room)
@@ -162,7 +164,7 @@ class Spool:
             # The next attempt is not made at once.
             await asyncio.sleep(IDLE_SECS)
         else:
-            self._told = ""
+            self._logged.clear()
             self._count(-sum(self._sizes.pop(message_id, 0) for message_id in batch.settled))
         for offer, given in zip(batch.offers, message_ids, strict=True):
             if given:
@@ -186,11 +188,6 @@ class Spool:
     def _count(self, added_bytes: int) -> None:
         self._used_bytes += added_bytes
         SPOOL_BYTES.set(self._used_bytes)
-
-    def _tell_once(self, error: sqlite3.Error) -> None:
-        if (sentence := first_line(error)) != self._told:
-            self._told = sentence
-            log.error("spool_not_written", error=sentence)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -7,7 +7,9 @@ from zenwatch.contract import Clock
 from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.clocks import skew_check, skew_secs
 from zenwatch.errors import Permanent, ZenwatchError, first_line
-from zenwatch.kube.client import Discovery, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import server_time
+from zenwatch.kube.http.request import Discovery
 
 AREA = "cluster"
 MEASURED_REQUESTS = 5
@@ -36,7 +38,7 @@ async def check_api_server(client: KubeClient, clock: Clock, address: str) -> Ap
     latency = _latency_check(median(latencies_secs[1:]), address)
     asked_at = clock.now()
     try:
-        shown = await client.date()
+        shown = await server_time(client)
     except ZenwatchError as exc:
         return ApiServerReport([latency, Check(AREA, "clock", Level.UNKNOWN, first_line(exc))], is_reachable=True)
     our_lead_secs = skew_secs(shown, asked_at, clock.now())

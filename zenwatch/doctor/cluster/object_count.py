@@ -1,25 +1,26 @@
 """Count objects, and find when the newest was written, from their metadata alone."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.http.request import LIST_METADATA, Call
+from zenwatch.kube.paging import PAGE_MOST_OBJECTS, pages
 from zenwatch.model.timestamps import parse_rfc3339
 from zenwatch.sdk.watcher import ApiResource
-from zenwatch.sources.pull.detection import METADATA_ONLY
 
-PAGE_OBJECTS = 500
-# A guess at how long a person waits: 20,000 objects are 40 requests. If there are more, the number is printed as "more than".
-MAX_PAGES = 40
+# A guess at how long a person waits: this many are 40 requests. If there are more, the number is printed as "more than".
+MAX_OBJECTS = 20_000
 
 Metadata = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class ObjectCount:
-    """newest: when an object was last written. is_cut: there are more objects, but counting stopped at MAX_PAGES."""
+    """newest: when an object was last written. is_cut: there are more objects, but counting stopped at MAX_OBJECTS."""
 
     objects: int = 0
     newest: datetime | None = None
@@ -39,35 +40,36 @@ class ObjectCount:
         self.is_cut = self.is_cut or other.is_cut
 
 
-class MetadataPages:
-    """The metadata of all objects of a kind, page by page. is_cut: after the iteration, whether it stopped at MAX_PAGES."""
+class MetadataList:
+    """The metadata of all objects of a kind. is_cut: after the iteration, whether it stopped at MAX_OBJECTS."""
 
     def __init__(self, client: KubeClient, resource: ApiResource, namespace: str = "", *, field_selector: str = "") -> None:
         self._client = client
         self._call = Call("list", resource, namespace)
         selectors = {"labelSelector": resource.label_selector, "fieldSelector": field_selector}
-        self._query = {"limit": str(PAGE_OBJECTS)} | {name: selector for name, selector in selectors.items() if selector}
+        self._query = {name: selector for name, selector in selectors.items() if selector}
         self.is_cut = False
 
     async def __aiter__(self) -> AsyncIterator[Metadata]:
         """Raises what KubeClient.send does."""
-        token = ""
-        for _ in range(MAX_PAGES):
-            query = self._query | ({"continue": token} if token else {})
-            page = await self._client.send(self._call, query=query, accept=METADATA_ONLY)
-            for entry in page.get("items") or ():
-                yield entry.get("metadata") or {}
-            if not (token := (page.get("metadata") or {}).get("continue") or ""):
-                return
-        self.is_cut = True
+        read = 0
+        answers = pages(self._client, self._call, query=self._query, accept=LIST_METADATA, first_objects=PAGE_MOST_OBJECTS)
+        async with aclosing(answers):
+            async for page in answers:
+                for entry in page.get("items") or ():
+                    read += 1
+                    yield entry.get("metadata") or {}
+                if read >= MAX_OBJECTS and (page.get("metadata") or {}).get("continue"):
+                    self.is_cut = True
+                    return
 
 
 async def count_objects(client: KubeClient, resource: ApiResource, namespace: str = "") -> ObjectCount:
     """Count the objects that match the resource's label selector. Raises what KubeClient.send does."""
-    count, pages = ObjectCount(), MetadataPages(client, resource, namespace)
-    async for metadata in pages:
+    count, objects = ObjectCount(), MetadataList(client, resource, namespace)
+    async for metadata in objects:
         count.add_object(metadata)
-    count.is_cut = pages.is_cut
+    count.is_cut = objects.is_cut
     return count
 
 

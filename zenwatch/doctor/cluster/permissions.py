@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zenwatch.errors import NotFound, ZenwatchError, first_line
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import own_user_name
+from zenwatch.kube.http.request import Call
 from zenwatch.sdk.watcher import ApiResource
 
 _GROUP, _VERSION = "authorization.k8s.io", "v1"
@@ -48,7 +50,7 @@ class Account:
         if self._user:
             return self._user
         try:
-            return await self._client.whoami()
+            return await own_user_name(self._client)
         except NotFound:
             return "the account that was used (the API server is older than 1.28 and does not say who that is)"
         except ZenwatchError as exc:

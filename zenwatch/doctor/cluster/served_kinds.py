@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from zenwatch.errors import NotFound
-from zenwatch.kube.client import Discovery, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.discovery import served_plurals
+from zenwatch.kube.http.request import Discovery
 from zenwatch.sdk.watcher import ApiResource
 
 
@@ -53,7 +55,7 @@ class _Search:
     async def is_served(self, kind: ApiResource, version: str) -> bool:
         group_version = (kind.group, version)
         if group_version not in self._plurals:
-            self._plurals[group_version] = await self._client.served(*group_version)
+            self._plurals[group_version] = await served_plurals(self._client, *group_version)
         return kind.plural in self._plurals[group_version]
 
     async def versions(self, group: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Check whether a tool is installed: its kinds are served, its pods run, or it has written labelled objects."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from zenwatch.config.core import WatcherSettings
 from zenwatch.doctor.check import Check, Level
@@ -10,8 +11,8 @@ from zenwatch.doctor.cluster.rbac import advice
 from zenwatch.doctor.cluster.served_kinds import ServedKinds
 from zenwatch.doctor.context import DoctorContext
 from zenwatch.errors import Forbidden, ZenwatchError, first_line
+from zenwatch.kube.kinds import PODS
 from zenwatch.sdk.watcher import AnyWatcher, ApiResource, PushWatcher, Watcher
-from zenwatch.sources.pull.detection import PODS
 
 # How many pods run, or why they could not be counted. None: they are not looked for.
 Pods = ObjectCount | ZenwatchError | None
@@ -22,9 +23,8 @@ async def find_pods(watcher: AnyWatcher, own: WatcherSettings, context: DoctorCo
     namespaces = context.settings.watch_namespaces
     if not own.namespace or (namespaces and own.namespace not in namespaces):
         return None
-    pods = ApiResource(PODS.group, PODS.version, PODS.plural, PODS.kind, label_selector=watcher.pod_labels)
     try:
-        return await count_objects(context.client, pods, own.namespace)
+        return await count_objects(context.client, replace(PODS, label_selector=watcher.pod_labels), own.namespace)
     except ZenwatchError as exc:
         return exc
 

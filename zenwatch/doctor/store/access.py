@@ -10,9 +10,10 @@ from zenwatch.doctor.context import DoctorContext
 from zenwatch.doctor.store.crd import AREA
 from zenwatch.doctor.store.records import store_namespaces
 from zenwatch.errors import NotFound, ZenwatchError, first_line
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.http.request import Call
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.sdk.watcher import ApiResource
-from zenwatch.store.crd.store import RECORDS
 
 # deployments/base/rbac.yaml grants the same; a test compares them.
 STORE_VERBS = ("create", "get", "list", "watch", "patch", "delete")

@@ -7,9 +7,10 @@ from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.cluster.served_kinds import find_served
 from zenwatch.doctor.store.schema import Differences, compare
 from zenwatch.errors import Forbidden, NotFound, ZenwatchError, first_line
-from zenwatch.kube.client import Call, Discovery, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.http.request import Call, Discovery
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.sdk.watcher import ApiResource
-from zenwatch.store.crd.store import RECORDS
 
 AREA = "store"
 APPLY = "zenwatch crds | kubectl apply -f -"

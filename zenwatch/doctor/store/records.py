@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from zenwatch.config.core import Settings
-from zenwatch.doctor.cluster.object_count import MetadataPages, ObjectCount
+from zenwatch.doctor.cluster.object_count import MetadataList, ObjectCount
 from zenwatch.kube.client import KubeClient
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.model.record import CLUSTER_LABEL, Phase
-from zenwatch.store.crd.store import RECORDS
 
 
 def store_namespaces(settings: Settings) -> tuple[str, ...]:
@@ -21,10 +21,10 @@ async def count_open_records(client: KubeClient, settings: Settings) -> Mapping[
     ours = replace(RECORDS, label_selector=f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL}={settings.cluster_id}")
     is_cut = False
     for namespace in store_namespaces(settings):
-        pages = MetadataPages(client, ours, namespace, field_selector=f"status.phase={Phase.OPEN}")
-        async for metadata in pages:
+        records = MetadataList(client, ours, namespace, field_selector=f"status.phase={Phase.OPEN}")
+        async for metadata in records:
             counts.setdefault(str((metadata.get("labels") or {}).get("source")), ObjectCount()).add_object(metadata)
-        is_cut = is_cut or pages.is_cut
+        is_cut = is_cut or records.is_cut
     for count in counts.values():
         count.is_cut = is_cut
     return counts

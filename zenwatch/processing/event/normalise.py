@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from zenwatch.errors import BadInput
-from zenwatch.model.event import Event, record_name, rfc3339
+from zenwatch.model.event import Event, record_name
 from zenwatch.model.finding import Detail, Finding, Resource
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.event.score import score
 
 # The CRD's limits (deployments/crds/zenagentevents.yaml), in characters.
@@ -53,7 +54,7 @@ def normalise(finding: Finding, *, cluster_id: str, seen_at: datetime) -> Event:
         severity=finding.severity,
         score=score(finding.severity, tool_score=finding.tool_score, has_fix=finding.has_fix),
         event_type=finding.type.event_type,
-        detected_at=rfc3339(_utc(finding.detected_at) or seen_at),
+        detected_at=format_rfc3339(_utc(finding.detected_at) or seen_at),
         title=one_line(finding.title, TITLE_CHARS) or finding.type.event_type,
         remediation=one_line(finding.remediation, REMEDIATION_CHARS),
         references=_references(finding),

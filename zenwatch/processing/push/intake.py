@@ -18,10 +18,11 @@ from cachetools import LRUCache
 from zenwatch.contract import Inbox, Store
 from zenwatch.errors import Forbidden, NotFound, Transient, first_line
 from zenwatch.metrics import PUSHED_ROLLED_UP
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding
 from zenwatch.model.queue import Intent, QueuedEvent
 from zenwatch.model.record import Stored, spec_hash
+from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.model.write import Envelope, Outcome, Upsert, WriteResult
 from zenwatch.processing.event.merge import follow_up, list_detail, truncated_to_limit
 from zenwatch.processing.event.normalise import normalise, require_source
@@ -304,7 +305,7 @@ class PushedEvents:
             self._services.index.put(receipt.stored)
         if receipt.outcome is not None:
             self._failures = 0
-            seen_at = rfc3339(attempt.seen_at or self._services.clock.now())
+            seen_at = format_rfc3339(attempt.seen_at or self._services.clock.now())
             self._written[name] = PriorSightings(list_detail(attempt.event, self._watcher.recent), seen_at, tally_of(attempt.event.details))
             self._schedule.wrote(name)
             self._settle_try(attempt, receipt.outcome)
@@ -350,7 +351,7 @@ class PushedEvents:
         self._services.outcome_log.tell(self.source, event.key, outcome, why, name=event.name)
 
     def _waiting_for(self, query: str) -> list[LoggedOutcome]:
-        now = rfc3339(self._services.clock.now())
+        now = format_rfc3339(self._services.clock.now())
         found = [pending for name, pending in self._pending.items() if query in (name, pending.event.key)]
         return [LoggedOutcome(self.source, one.event.key, one.event.name, "in_flight", explain_wait(one), now) for one in found]
 

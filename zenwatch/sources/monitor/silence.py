@@ -1,8 +1,7 @@
-"""Learn how often a source speaks, to tell silence from a pause.
+"""Learn how often a source sends data, to distinguish silence from a pause.
 
-In: when data came, and when the tool wrote it.  Out: since when the source is silent, if it is.
-Owns: at most MOST_DAYS + MOST_SILENCES numbers.
-Stops: nothing to stop; after a restart the first list tells when a scanner spoke last, and the habit is learned again.
+At most MOST_DAYS + MOST_SILENCES numbers are kept, in memory. After a restart the first list shows when a scanner wrote last, and the
+usual pauses are learned again.
 """
 
 from collections import deque
@@ -12,14 +11,15 @@ from itertools import islice
 from typing import Any
 
 from zenwatch.contract import Clock
+from zenwatch.model.timestamps import parse_rfc3339
 
-# A scan writes its reports within minutes of each other: a pause of less is no pause. A guess.
+# A scan writes its reports within minutes of each other: anything shorter is no pause. A guess.
 BURST_SECS = 60.0
-# So much longer than its longest pause is silence. A guess: a daily scanner may miss two scans. Lower it where that is too late.
+# Silence is this many times longer than the longest usual pause. A guess: a daily scanner may miss two scans. Lower is sooner.
 FACTOR = 3.0
-# A habit is what was seen so often.
+# So many pauses make a habit.
 LEAST_GAPS = 3
-# The longest pause of each of so many days on which it spoke: nights and weekends are not forgotten for a busy day.
+# The longest pause of each of the last days with data: one busy day does not make nights and weekends be forgotten.
 MOST_DAYS = 20
 MOST_SILENCES = 3
 # An object has a handful of writers.
@@ -27,16 +27,16 @@ _MOST_WRITERS = 100
 
 
 class SilenceDetector:
-    """at_least_secs: nothing shorter is silence, whatever the habit.
+    """at_least_secs: nothing shorter is silence, however short the usual pauses are.
 
-    learns_only: saying nothing is good news, so before there is a habit the source is never silent.
-    last_data_at: when it spoke last, as far as is known.
+    needs_habit: silence may be good news, so the source is never silent before its usual pauses are known.
+    last_data_at: the time of its last data; None: none is known.
     """
 
-    def __init__(self, clock: Clock, *, at_least_secs: float, learns_only: bool = False) -> None:
+    def __init__(self, clock: Clock, *, at_least_secs: float, needs_habit: bool = False) -> None:
         self._clock = clock
         self._at_least_secs = at_least_secs
-        self._learns_only = learns_only
+        self._needs_habit = needs_habit
         self._began_at = clock.now()
         self._came_at = self._began_at
         self._days: deque[tuple[date, float]] = deque(maxlen=MOST_DAYS)
@@ -45,7 +45,7 @@ class SilenceDetector:
         self.last_data_at: datetime | None = None
 
     def record_activity(self, at: datetime | None = None) -> None:
-        """Data came. at: when the tool wrote it, None: now. What is older than what is known changes nothing."""
+        """Data arrived. at: when the tool wrote it; None: now. Data older than the last data changes nothing."""
         now = self._clock.now()
         at = now if at is None else min(at if at.tzinfo else at.replace(tzinfo=UTC), now)
         if self.last_data_at is None:
@@ -55,26 +55,23 @@ class SilenceDetector:
         last_at = self.last_data_at = min(self.last_data_at, now)
         if at <= last_at:
             return
-        # A list tells old reports in any order, and what we did not see for a while was no pause of the tool: only what is a gap both in
-        # what it wrote and in what we saw teaches something.
+        # A list brings old reports in any order, and a time in which we did not run was no pause of the tool: only a gap both in the
+        # tool's writing and in what arrived here is a pause.
         self._learn(min(at - last_at, now - self._came_at).total_seconds(), now.date())
         self._came_at, self.last_data_at = now, at
 
     @property
     def silent_after_secs(self) -> float | None:
-        """How long it may say nothing. None: as long as it likes."""
-        if self._learns_only and self._gaps < LEAST_GAPS:
+        """How long the source may send nothing. None: for ever."""
+        if self._needs_habit and self._gaps < LEAST_GAPS:
             return None
-        # One silence is an outage and teaches nothing. A second one as long is how this source is: a scanner that runs once a week.
+        # One silence is an outage. A second one as long is usual for this source: a scanner that runs once a week.
         longest_twice = sorted(self._silences)[-2:-1]
         usual_secs = [*longest_twice, *(gap_secs for _, gap_secs in self._days)]
         return max(self._at_least_secs, FACTOR * max(usual_secs, default=0.0))
 
-    def silence(self, *, is_installed: bool) -> datetime | None:
-        """When it spoke last, if that is too long ago; None: it is not silent. A tool that is not there owes nothing.
-
-        If it never spoke, the time from which we listened.
-        """
+    def silent_since(self, *, is_installed: bool) -> datetime | None:
+        """The time of its last data, or of our start if there was none. None: it is not silent, or the tool is not installed."""
         limit_secs = self.silent_after_secs
         since = self.last_data_at or self._began_at
         is_silent = is_installed and limit_secs is not None and (self._clock.now() - since).total_seconds() > limit_secs
@@ -94,8 +91,8 @@ class SilenceDetector:
 
 
 def written_at(report: Mapping[str, Any]) -> datetime | None:
-    """When a Kubernetes object was written last, by whomever. None: it does not say."""
-    return max((moment for said in _times_of(report.get("metadata")) if (moment := _moment_of(said))), default=None)
+    """When a Kubernetes object was last written, by any writer. None: it has no such time."""
+    return max((moment for moment in map(parse_rfc3339, _times_of(report.get("metadata"))) if moment), default=None)
 
 
 def _times_of(metadata: Any) -> Iterator[Any]:
@@ -105,12 +102,3 @@ def _times_of(metadata: Any) -> Iterator[Any]:
         for writer in islice(writers, _MOST_WRITERS) if isinstance(writers, list) else ():
             if isinstance(writer, Mapping):
                 yield writer.get("time")
-
-
-def _moment_of(said: Any) -> datetime | None:
-    """RFC 3339, so with a zone: without one nobody knows when it was."""
-    try:
-        moment = datetime.fromisoformat(said) if isinstance(said, str) else None
-        return moment.astimezone(UTC) if moment is not None and moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None

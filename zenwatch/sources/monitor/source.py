@@ -1,42 +1,38 @@
-"""What is known of one tool by listening: when it spoke last, and whether it says what it always said.
-
-In: what it wrote or posted, as it came.  Out: since when it is silent; which fields are missing.
-Owns: its habit and the shape of what it says.
-Stops: nothing to stop; both are learned anew.
-"""
+"""Monitor one source: when it last sent data, and whether its data still has every field that it always had."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from zenwatch.contract import Clock
+from zenwatch.model.refs import Origin
 from zenwatch.sources.monitor.schema_drift import SchemaDriftDetector
 from zenwatch.sources.monitor.silence import SilenceDetector, written_at
 
 
 class SourceMonitor:
-    """silence_secs: how long it may say nothing at least. learns_only: it is missed only once it has a habit.
+    """silence_secs: nothing shorter is silence. needs_habit: the source is never silent before its usual pauses are known.
 
-    last_post_at, last_sender: of what was posted and taken.
+    last_post_at, last_sender: of the last accepted post.
     """
 
-    def __init__(self, source: str, clock: Clock, *, silence_secs: float, learns_only: bool = False) -> None:
-        self.source = source
-        self.silence = SilenceDetector(clock, at_least_secs=silence_secs, learns_only=learns_only)
+    def __init__(self, origin: Origin, clock: Clock, *, silence_secs: float, needs_habit: bool = False) -> None:
+        self.origin = origin
+        self.silence = SilenceDetector(clock, at_least_secs=silence_secs, needs_habit=needs_habit)
         self.drift = SchemaDriftDetector(clock)
         self._clock = clock
         self.last_post_at: datetime | None = None
         self.last_sender = ""
 
-    def observe(self, said: Any) -> None:
-        """An object that the tool wrote, or one event that it posted."""
-        if not isinstance(said, Mapping):
+    def observe(self, payload: Any) -> None:
+        """payload: an object that the tool wrote, or one event that it posted."""
+        if not isinstance(payload, Mapping):
             return
-        if "metadata" in said:
-            self.silence.record_activity(written_at(said))
-        self.drift.observe(said)
+        if "metadata" in payload:
+            self.silence.record_activity(written_at(payload))
+        self.drift.observe(payload)
 
     def observe_post(self, sender: str) -> None:
-        """It posted, and what it posted was taken."""
+        """The tool posted from this address, and its post was accepted."""
         self.last_post_at, self.last_sender = self._clock.now(), sender
         self.silence.record_activity()

@@ -1,8 +1,8 @@
-"""The round: at each interval, settle what the reports of one tool say, and say in one line what came of it.
+"""Settle, at each interval, what the reports of one tool contain, and log in one line what came of it.
 
-In: the Reports of one watcher, which read in the background.  Out: settle() on the intake.
-Owns: the rhythm.
-Stops: with its task; the writes that are in the writer's queue are finished by the writer.
+In: the informers of one watcher, which read in the background.  Out: settle() on the intake.
+Owns: the interval.
+Stops: when the task that runs run() is cancelled; the writer finishes the writes that it has queued. It can be run again.
 """
 
 import asyncio
@@ -15,18 +15,19 @@ import structlog
 from zenwatch.contract import Clock, Intake
 from zenwatch.errors import Transient, first_line
 from zenwatch.metrics import ROUND_SECONDS, ROUNDS
+from zenwatch.model.refs import Origin
 from zenwatch.runtime.backoff import backoff_secs
 
 log = structlog.get_logger(component="poll")
 
 
-class Followed(Protocol):
-    """What a round needs to know of sources.objects.Reports."""
+class Informer(Protocol):
+    """What a round needs to know of a ReportInformer."""
 
-    on_read: Callable[[], None]
+    on_state_change: Callable[[], None]
 
     @property
-    def is_known(self) -> bool: ...
+    def has_synced(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -36,61 +37,82 @@ class Interval:
 
 
 class ReconcileLoop:
-    """page: the ledger's lines of this source. look: finds out whether the tool is there."""
+    """counts: the ledger's counts of this origin, by name. detect: finds out whether the tool is installed."""
 
     def __init__(
         self,
-        source: str,
-        reports: Sequence[Followed],
+        origin: Origin,
+        informers: Sequence[Informer],
         intake: Intake,
         interval: Interval,
         *,
-        page: Callable[[], dict[str, int]],
-        look: Callable[[], Awaitable[object]],
+        counts: Callable[[], dict[str, int]],
+        detect: Callable[[], Awaitable[object]],
         clock: Clock,
     ) -> None:
-        self._source = source
-        self._reports = reports
+        self._origin = origin
+        self._informers = informers
         self._intake = intake
         self._interval = interval
-        self._page = page
-        self._look = look
+        self._counts = counts
+        self._detect = detect
         self._clock = clock
-        self._before = page()
+        self._before = counts()
         self._due = asyncio.Event()
-        for followed in reports:
-            # The first round does not wait for the interval: it begins as soon as all kinds are read.
-            followed.on_read = self._due.set
 
-    async def keep_going(self) -> None:
+    async def run(self) -> None:
+        """Run until cancelled."""
+        for informer in self._informers:
+            # The first round does not wait for the interval: it begins as soon as all kinds are listed.
+            informer.on_state_change = self._due.set
         attempt = 0
         while True:
             wait_secs = self._interval.interval_secs
             try:
                 async with asyncio.timeout(self._interval.timeout_secs):
-                    await self._once()
+                    await self._reconcile()
                 attempt = 0
             except (Transient, TimeoutError) as exc:
                 attempt += 1
-                wait_secs = min(backoff_secs(attempt, exc, first_secs=1.0), max(wait_secs, getattr(exc, "retry_after_secs", None) or 0.0))
-                error = first_line(exc) if isinstance(exc, Transient) else f"not done within {self._interval.timeout_secs:g} s"
-                ROUNDS.labels(self._source, "failed").inc()
-                log.warning("round_failed", source=self._source, error=error, attempt=attempt, wait_secs=round(wait_secs, 1))
+                wait_secs = self._fail(attempt, exc)
             await self._clock.wait(self._due, timeout_secs=wait_secs)
             self._due.clear()
 
-    async def _once(self) -> None:
+    def _fail(self, attempt: int, error: Transient | TimeoutError) -> float:
+        """Log the failed round. Return how long to wait: longer with each failure, but no longer than the interval or Retry-After."""
+        asked_secs = error.retry_after_secs if isinstance(error, Transient) else None
+        wait_secs = min(backoff_secs(attempt, error, first_secs=1.0), max(self._interval.interval_secs, asked_secs or 0.0))
+        sentence = first_line(error) if isinstance(error, Transient) else f"not done within {self._interval.timeout_secs:g} s"
+        ROUNDS.labels(self._origin.source, "failed").inc()
+        log.warning(
+            "round_failed",
+            cluster_id=self._origin.cluster_id,
+            source=self._origin.source,
+            error=sentence,
+            attempt=attempt,
+            wait_secs=round(wait_secs, 1),
+        )
+        return wait_secs
+
+    async def _reconcile(self) -> None:
         started = self._clock.monotonic_secs()
-        if not all(followed.is_known for followed in self._reports):
-            # What is half read says nothing yet; on_read calls for the next round.
+        if not all(informer.has_synced for informer in self._informers):
+            # A kind that is half listed means nothing yet; on_state_change starts the next round.
             return
-        await self._look()
+        await self._detect()
         await self._intake.settle()
         took = self._clock.monotonic_secs() - started
-        ROUNDS.labels(self._source, "done").inc()
-        ROUND_SECONDS.labels(self._source).observe(took)
-        before, self._before = self._before, self._page()
-        counts = {line: now - before[line] for line, now in self._before.items() if line != "in_flight"}
-        # What did not happen is left out, but for the three that one looks for.
-        told = {line: count for line, count in counts.items() if count or line in ("received", "stored")}
-        log.info("round_done", source=self._source, **told, in_flight=self._before["in_flight"], duration_secs=round(took, 3))
+        ROUNDS.labels(self._origin.source, "done").inc()
+        ROUND_SECONDS.labels(self._origin.source).observe(took)
+        before, self._before = self._before, self._counts()
+        changes = {name: count - before[name] for name, count in self._before.items() if name != "in_flight"}
+        # Zeros are left out, except for the two that a person looks for.
+        logged = {name: count for name, count in changes.items() if count or name in ("received", "stored")}
+        log.info(
+            "round_done",
+            cluster_id=self._origin.cluster_id,
+            source=self._origin.source,
+            **logged,
+            in_flight=self._before["in_flight"],
+            duration_secs=round(took, 3),
+        )

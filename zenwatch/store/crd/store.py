@@ -11,18 +11,17 @@ from typing import Any
 
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient
-from zenwatch.kube.client import Call, KubeClient
+from zenwatch.kube.client import KubeClient
+from zenwatch.kube.http.request import Call
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.kube.list_watch import Change, ListComplete, ListWatch, Page
+from zenwatch.kube.paging import listed_objects
 from zenwatch.metrics import RECORD_WRITES
-from zenwatch.model.event import Event, rfc3339
+from zenwatch.model.event import Event
 from zenwatch.model.record import (
     CLUSTER_LABEL,
-    GROUP,
-    KIND,
-    PLURAL,
     REPORT_ANNOTATION,
     SPEC_HASH_ANNOTATION,
-    VERSION,
     Phase,
     Status,
     Stored,
@@ -31,9 +30,8 @@ from zenwatch.model.record import (
     spec_of,
     stored_of,
 )
-from zenwatch.sdk.watcher import ApiResource
+from zenwatch.model.timestamps import format_rfc3339
 
-RECORDS = ApiResource(GROUP, VERSION, PLURAL, KIND)
 _NOT_SERVED = f"{RECORDS.full_name} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -99,15 +97,15 @@ class CrdStore:
 
     async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
         call = Call("patch", RECORDS, stored.namespace, stored.name, "status")
-        first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
+        first_seen = format_rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
         said = {
             "phase": status.phase,
             "count": status.count,
             "reopened": status.reopened,
             "firstSeen": first_seen,
-            "lastSeen": max(first_seen, rfc3339(status.seen_at or now)),
+            "lastSeen": max(first_seen, format_rfc3339(status.seen_at or now)),
             # null takes it away: a record that is open again was not resolved.
-            "resolvedAt": rfc3339(now) if status.phase == Phase.RESOLVED else None,
+            "resolvedAt": format_rfc3339(now) if status.phase == Phase.RESOLVED else None,
         } | ({"reason": status.reason} if status.reason is not None else {})
         body = {"metadata": {"resourceVersion": str(stored.version)}, "status": said}
         answer = await self._client.send(call, body=body, content_type=_MERGE_PATCH)
@@ -126,16 +124,9 @@ class CrdStore:
     async def find(self, query: str) -> AsyncIterator[Mapping[str, Any]]:
         """Every record of this name or key. Keys cannot be selected by the API server: all records are read, page by page."""
         for part in self._parts:
-            place: dict[str, str] = {}
-            while True:
-                call = Call("list", RECORDS, part)
-                page = await self._client.send(call, query={"limit": "500", "labelSelector": self._selector, **place})
-                for record in page["items"]:
-                    if query in (record["metadata"]["name"], record["spec"].get("key")):
-                        yield record
-                if not (token := page["metadata"].get("continue")):
-                    break
-                place = {"continue": token}
+            async for record in listed_objects(self._client, Call("list", RECORDS, part), query={"labelSelector": self._selector}):
+                if query in (record["metadata"]["name"], record["spec"].get("key")):
+                    yield record
 
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         follower = ListWatch(self._client, RECORDS, namespace=part, label_selector=self._selector)

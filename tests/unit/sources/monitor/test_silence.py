@@ -35,7 +35,7 @@ def speak(silence: SilenceDetector, clock: FakeClock, *gaps_secs: float) -> date
 
 def silence_after(silence: SilenceDetector, clock: FakeClock, secs: float) -> datetime | None:
     clock.advance(secs=secs)
-    return silence.silence(is_installed=True)
+    return silence.silent_since(is_installed=True)
 
 
 def limit_secs_of(silence: SilenceDetector) -> float | None:
@@ -60,7 +60,7 @@ def test_what_speaks_is_not_silent_any_more(silence: SilenceDetector, clock: Fak
 
     silence.record_activity()
 
-    assert silence.silence(is_installed=True) is None
+    assert silence.silent_since(is_installed=True) is None
 
 
 def test_a_tool_that_never_spoke_is_silent_since_we_listen(silence: SilenceDetector, clock: FakeClock) -> None:
@@ -76,12 +76,12 @@ def test_a_tool_that_is_not_installed_is_never_silent(silence: SilenceDetector, 
     speak(silence, clock, *gaps_secs)
     clock.advance(secs=30 * DAY)
 
-    assert silence.silence(is_installed=False) is None
+    assert silence.silent_since(is_installed=False) is None
 
 
 def test_a_source_whose_silence_is_good_news_is_silent_only_against_its_habit(clock: FakeClock) -> None:
     """Falco that never saw anything may be as well as it looks; Falco that told something every few minutes and stopped is not."""
-    falco = SilenceDetector(clock, at_least_secs=HOUR, learns_only=True)
+    falco = SilenceDetector(clock, at_least_secs=HOUR, needs_habit=True)
     assert silence_after(falco, clock, 30 * DAY) is None
 
     speak(falco, clock, 0, 5 * MINUTE, 5 * MINUTE)
@@ -114,7 +114,7 @@ def test_a_burst_teaches_nothing(silence: SilenceDetector, clock: FakeClock) -> 
 
 def test_a_busy_day_does_not_make_the_weekend_be_forgotten(clock: FakeClock) -> None:
     """The longest pause of each day counts, so hundreds of short ones on the next day change nothing."""
-    falco = SilenceDetector(clock, at_least_secs=DAY, learns_only=True)
+    falco = SilenceDetector(clock, at_least_secs=DAY, needs_habit=True)
     speak(falco, clock, 0, 2.5 * DAY)
 
     speak(falco, clock, *[2 * MINUTE] * 1000)
@@ -160,7 +160,7 @@ def test_a_restart_knows_from_the_first_list_when_a_scanner_spoke_last(silence: 
     for day in days:
         silence.record_activity(clock.now() - timedelta(days=day))
 
-    assert silence.last_data_at == silence.silence(is_installed=True) == START - timedelta(days=2)
+    assert silence.last_data_at == silence.silent_since(is_installed=True) == START - timedelta(days=2)
 
 
 def test_the_first_list_teaches_no_habit(silence: SilenceDetector, clock: FakeClock) -> None:
@@ -191,7 +191,7 @@ def test_old_news_change_nothing(silence: SilenceDetector, clock: FakeClock) -> 
     silence.record_activity(last)
     silence.record_activity(last - timedelta(days=1))
 
-    assert silence.silence(is_installed=True) == last
+    assert silence.silent_since(is_installed=True) == last
 
 
 def test_nothing_is_told_from_the_future(silence: SilenceDetector, clock: FakeClock) -> None:

@@ -14,10 +14,11 @@ from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.intake import NotedIntake
 from zenwatch.errors import Transient
 from zenwatch.kube.client import KubeClient
+from zenwatch.kube.cluster import Cluster
 from zenwatch.model.finding import Finding
 from zenwatch.sdk.watcher import ApiResource, Watcher
 from zenwatch.sources.pull.detection import Detector, survey
-from zenwatch.sources.pull.informer import ReportInformer, Scope, State
+from zenwatch.sources.pull.informer import ReportInformer, State
 
 GROUP = "aquasecurity.github.io"
 VULNS = ApiResource(GROUP, "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")
@@ -35,13 +36,14 @@ TRIVY = Watcher("trivy", (VULNS, AUDITS, OLD_AUDITS, RESULTS), _nothing, pod_lab
 
 
 class Kind(ReportInformer):
-    """Reports whose state the test sets. seen: how often look_again() was called."""
+    """Reports whose state the test sets. seen: how often mark_served() was called."""
 
     def __init__(self, client: KubeClient, resource: ApiResource, state: State, *, objects: int = 0, namespace: str = "") -> None:
-        super().__init__(client, Scope(resource, namespace), TRIVY, NotedIntake(), ask_again_secs=1, clock=FakeClock())
+        cluster = Cluster("local", client)
+        super().__init__(cluster, resource, TRIVY, NotedIntake(), namespace=namespace, ask_again_secs=1, clock=FakeClock())
         self.state, self.objects, self.seen = state, objects, 0
 
-    def look_again(self) -> None:
+    def mark_served(self) -> None:
         self.seen += 1
 
 
@@ -56,7 +58,7 @@ class Scene:
         return self.kinds[-1]
 
     def detector(self, *, namespace: str = "") -> Detector:
-        return Detector(self.client, TRIVY, self.kinds, namespace=namespace)
+        return Detector(Cluster("local", self.client), TRIVY, self.kinds, namespace=namespace)
 
     def asked(self) -> list[str]:
         return [seen.path for seen in self.server.seen]
@@ -104,7 +106,7 @@ async def test_a_kind_that_is_read_speaks_for_its_tool_once() -> None:
         stage.has(AUDITS, State.FORBIDDEN)
         stage.has(OLD_AUDITS, State.UNREAD)
 
-        assert await stage.detector().look() == ["vulnerabilityreports.aquasecurity.github.io served"]
+        assert await stage.detector().detect() == ["vulnerabilityreports.aquasecurity.github.io served"]
         assert stage.asked() == []
 
 
@@ -115,14 +117,14 @@ async def test_a_kind_that_all_programs_use_speaks_for_a_tool_only_by_its_object
         stage.has(RESULTS, State.FOLLOWED, objects=objects, namespace="shop")
         stage.has(RESULTS, State.FOLLOWED, objects=3 if objects else 0, namespace="bank")
 
-        assert await stage.detector().look() == evidence
+        assert await stage.detector().detect() == evidence
 
 
 @pytest.mark.parametrize(("pods", "evidence"), [(0, []), (1, ["pods in trivy-system"])])
 async def test_running_pods_speak_for_their_tool(pods: int, evidence: list[str]) -> None:
     """Those with its labels, in its namespace; of them no more is read than that they are there."""
     async with scene(pods=some(pods)) as stage:
-        assert await stage.detector(namespace="trivy-system").look() == evidence
+        assert await stage.detector(namespace="trivy-system").detect() == evidence
 
         [seen] = stage.server.seen
         assert seen.query["labelSelector"] == "app=trivy"
@@ -132,7 +134,7 @@ async def test_running_pods_speak_for_their_tool(pods: int, evidence: list[str])
 async def test_without_a_namespace_nobody_looks_for_pods() -> None:
     """All pods of the cluster are more than a hint is worth, and more than a Role allows."""
     async with scene() as stage:
-        await stage.detector().look()
+        await stage.detector().detect()
 
         assert stage.asked() == []
 
@@ -144,7 +146,7 @@ async def test_a_refusal_of_the_pods_is_named_once_and_not_asked_for_again() -> 
             stage.has(VULNS, State.FOLLOWED)
             detector = stage.detector(namespace="trivy-system")
 
-            looks = [await detector.look() for _ in range(2)]
+            looks = [await detector.detect() for _ in range(2)]
 
             assert looks == [["vulnerabilityreports.aquasecurity.github.io served"]] * 2
             assert stage.asked() == [PODS]
@@ -158,7 +160,7 @@ async def test_pods_that_cannot_be_counted_only_cost_the_hint(code: int) -> None
     async with scene(pods=status(code)) as stage:
         stage.has(VULNS, State.FOLLOWED)
 
-        assert await stage.detector(namespace="trivy-system").look() == ["vulnerabilityreports.aquasecurity.github.io served"]
+        assert await stage.detector(namespace="trivy-system").detect() == ["vulnerabilityreports.aquasecurity.github.io served"]
 
 
 # ---------------------------------------------------------------- what becomes of it
@@ -171,7 +173,7 @@ async def test_only_a_change_is_said_and_the_gauge_follows_it() -> None:
         async with scene(pods=[some(0), some(0), some(2), some(1), some(0)]) as stage:
             detector = stage.detector(namespace="trivy-system")
             for _ in range(5):
-                await detector.look()
+                await detector.detect()
                 gauges.append(gauge())
 
     assert changes(lines) == [("not_installed", ""), ("installed", "pods in trivy-system"), ("not_installed", "")]
@@ -185,7 +187,7 @@ async def test_a_server_that_is_away_says_nothing_about_the_tool(fault: str) -> 
         async with scene(**{fault: status(503)}) as stage:
             stage.has(VULNS, State.NOT_SERVED)
             with pytest.raises(Transient):
-                await stage.detector(namespace="trivy-system").look()
+                await stage.detector(namespace="trivy-system").detect()
 
     assert changes(lines) == []
 
@@ -196,9 +198,9 @@ async def test_a_kind_that_cannot_be_reached_for_a_moment_does_not_take_the_tool
         async with scene() as stage:
             kind = stage.has(RESULTS, State.FOLLOWED, objects=1)
             detector = stage.detector()
-            await detector.look()
+            await detector.detect()
             kind.state = State.UNREACHABLE
-            await detector.look()
+            await detector.detect()
 
     assert [state for state, _ in changes(lines)] == ["installed"]
 
@@ -212,7 +214,7 @@ async def test_kinds_that_were_missing_are_asked_for_once_per_group_and_version(
         vulns = [stage.has(VULNS, State.NOT_SERVED, namespace=namespace) for namespace in ("shop", "bank")]
         others = [stage.has(AUDITS, State.NOT_SERVED), stage.has(OLD_AUDITS, State.NOT_SERVED)]
 
-        await stage.detector().look()
+        await stage.detector().detect()
 
         assert sorted(stage.asked()) == [OLD, NEW]
         assert ([kind.seen for kind in vulns], [kind.seen for kind in others]) == ([1, 1], [0, 0])
@@ -222,11 +224,11 @@ async def test_a_kind_that_is_not_missing_is_not_asked_for() -> None:
     """Nor is it read again, although its group serves it: only one that was missing waits for that."""
     async with scene(new=serves("vulnerabilityreports", "configauditreports")) as stage:
         idle = [stage.has(VULNS, state) for state in State if state is not State.NOT_SERVED]
-        await stage.detector().look()
+        await stage.detector().detect()
         assert stage.asked() == []
 
         missing = stage.has(AUDITS, State.NOT_SERVED)
-        await stage.detector().look()
+        await stage.detector().detect()
 
         assert (missing.seen, [kind.seen for kind in idle]) == (1, [0] * len(idle))
 
@@ -237,7 +239,7 @@ async def test_a_refused_discovery_does_not_stop_the_round() -> None:
         stage.has(VULNS, State.FOLLOWED)
         missing = stage.has(AUDITS, State.NOT_SERVED)
 
-        assert await stage.detector().look() == ["vulnerabilityreports.aquasecurity.github.io served"]
+        assert await stage.detector().detect() == ["vulnerabilityreports.aquasecurity.github.io served"]
         assert missing.seen == 1
 
 

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.fakes.api_server import Answer, FakeApiServer, error_line, line, page, status, watch
+from tests.support.fakes.api_server import Answer, FakeApiServer, error_line, hangs, line, page, status, watch
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.findings import REPORTS, a_finding
 from tests.support.fakes.intake import NotedIntake
 from tests.support.fakes.pipeline import a_pipeline, background, until
 from zenwatch.contract import Intake
 from zenwatch.errors import BadInput
+from zenwatch.kube.cluster import Cluster
 from zenwatch.model.finding import Finding
 from zenwatch.sdk.watcher import ApiResource, Watcher
-from zenwatch.sources.pull.informer import ReportInformer, Scope, State
+from zenwatch.sources.pull.informer import ReportInformer, State
 
 KIND = ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")
 ASK_AGAIN_SECS = 30.0
@@ -67,10 +68,10 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
     async with FakeApiServer() as server:
         server.answers("GET", f"{API}/namespaces/{namespace}/{KIND.plural}" if namespace else f"{API}/{KIND.plural}", *answers)
         client, noted, clock = server.client(), NotedIntake(), FakeClock()
-        place, watcher = Scope(KIND, namespace), Watcher("trivy", (KIND,), parse)
-        reports = ReportInformer(client, place, watcher, intake or noted, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
+        cluster, watcher = Cluster("local", client), Watcher("trivy", (KIND,), parse)
+        reports = ReportInformer(cluster, KIND, watcher, intake or noted, namespace=namespace, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
         room = Room(reports, server, noted, clock, parsed, kinds)
-        reports.on_read = lambda: room.changes.append(reports.state)
+        reports.on_state_change = lambda: room.changes.append(reports.state)
         try:
             async with background(reports.follow):
                 yield room
@@ -79,12 +80,12 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
 
 
 async def test_every_report_of_the_list_is_taken_and_only_they_are_kept() -> None:
-    """keep_only comes once the list is whole, and then the kind is known."""
+    """replace_all comes once the list is whole, and then the kind is known."""
     async with following(page(report("a"), more="t"), page(report("b")), watch()) as room:
-        known_from_the_begin = room.reports.is_known
+        known_from_the_begin = room.reports.has_synced
         await room.becomes(State.FOLLOWED)
 
-        assert (known_from_the_begin, room.reports.is_known) == (False, True)
+        assert (known_from_the_begin, room.reports.has_synced) == (False, True)
         assert room.intake.held == {A: ("1", [a_finding()]), B: ("1", [a_finding()])}
         assert room.intake.kept == [(REPORTS, {A, B})]
         assert room.changes == [State.FOLLOWED]
@@ -219,7 +220,7 @@ async def test_a_kind_that_we_may_not_read_is_asked_for_again() -> None:
     """Permissions are granted while zenwatch runs."""
     async with following(status(403), page(report("a")), watch()) as room:
         await room.becomes(State.FORBIDDEN)
-        assert room.reports.is_known
+        assert room.reports.has_synced
 
         assert await room.clock.pass_one_wait() == ASK_AGAIN_SECS
         await room.becomes(State.FOLLOWED)
@@ -232,9 +233,9 @@ async def test_a_kind_that_is_not_served_waits_until_somebody_saw_it() -> None:
     """Detection asks once for all kinds of a group; each of them asking for itself would be many times as much."""
     async with following(status(404), page(report("a")), watch()) as room:
         await room.becomes(State.NOT_SERVED)
-        assert room.reports.is_known
+        assert room.reports.has_synced
 
-        room.reports.look_again()
+        room.reports.mark_served()
         await room.becomes(State.FOLLOWED)
 
         assert set(room.intake.held) == {A}
@@ -258,7 +259,7 @@ async def test_a_server_that_is_away_leaves_the_kind_unknown() -> None:
     """A round may not conclude anything from it; and each wait is longer than the one before."""
     async with following(*[status(500)] * 3, page(report("a")), watch()) as room:
         await room.becomes(State.UNREACHABLE)
-        assert not room.reports.is_known
+        assert not room.reports.has_synced
 
         waits = [await room.clock.pass_one_wait() for _ in range(3)]
         await room.becomes(State.FOLLOWED)
@@ -271,7 +272,7 @@ async def test_a_kind_that_was_read_once_stays_known_while_the_server_is_away() 
     async with following(page(report("a")), watch(error_line(410)), status(500)) as room:
         await room.becomes(State.UNREACHABLE)
 
-        assert room.reports.is_known
+        assert room.reports.has_synced
         assert set(room.intake.held) == {A}
 
 
@@ -292,3 +293,43 @@ async def test_an_outage_that_is_over_does_not_delay_the_next_list() -> None:
         await until(lambda: len(room.clock.waits) > 2 or len(room.intake.kept) == 2)
 
         assert set(room.intake.held) == {B}
+
+
+# ---------------------------------------------------------------- cancelled and run again
+
+
+def _one_finding(_report: Mapping[str, Any]) -> Iterator[Finding]:
+    yield a_finding()
+
+
+async def test_cancelled_and_run_again_it_ends_with_the_truth() -> None:
+    """Leadership is lost and won again: meanwhile reports came, went and changed. Some runs are cut off inside the list."""
+    there: dict[str, str] = {}
+    async with FakeApiServer() as server:
+        client, intake = server.client(), NotedIntake()
+        cluster, watcher = Cluster("local", client), Watcher("trivy", (KIND,), _one_finding)
+        informer = ReportInformer(cluster, KIND, watcher, intake, ask_again_secs=ASK_AGAIN_SECS, clock=FakeClock())
+        for number in range(10):
+            there = {f"new-{number}": "1", f"new-{number - 1}": "1", "changing": str(number)}
+            reports = [report(name, version) for name, version in there.items()]
+            is_cut_off = number % 3 == 1
+            answers = (page(*reports[:1], more="t"), hangs()) if is_cut_off else (page(*reports), watch())
+            server.answers("GET", f"{API}/{KIND.plural}", *answers)
+            async with background(informer.follow):
+                await server.until_seen(2 * (number + 1))
+                assert bool(intake.in_sight) is not is_cut_off
+            assert not intake.in_sight
+        await client.close()
+
+    assert {name: version for name, (version, _) in intake.held.items()} == {
+        f"{REPORTS}/default/{name}": version for name, version in there.items()
+    }
+    assert (informer.has_synced, informer.objects) == (True, len(there))
+
+
+async def test_a_scope_is_stale_from_an_expired_watch_until_it_was_listed_again() -> None:
+    """What is deleted between the two is only known from the new list."""
+    async with following(page(report("a")), watch(error_line(410)), hangs()) as room:
+        await room.server.until_seen(3)
+
+        assert (room.reports.state, room.intake.in_sight) == (State.FOLLOWED, set())

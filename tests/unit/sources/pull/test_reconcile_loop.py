@@ -13,6 +13,7 @@ from tests.support.fakes.intake import NotedIntake
 from tests.support.fakes.pipeline import background, until
 from zenwatch.errors import Transient
 from zenwatch.metrics import Ledger
+from zenwatch.model.refs import Origin
 from zenwatch.model.write import Outcome
 from zenwatch.sources.pull.reconcile_loop import Interval, ReconcileLoop
 
@@ -25,19 +26,19 @@ def _nothing() -> None:
 
 
 class Kind:
-    """sources.poll.Followed."""
+    """reconcile_loop.Informer."""
 
-    def __init__(self, *, is_known: bool) -> None:
-        self.on_read: Callable[[], None] = _nothing
-        self._is_known = is_known
+    def __init__(self, *, has_synced: bool) -> None:
+        self.on_state_change: Callable[[], None] = _nothing
+        self._has_synced = has_synced
 
     @property
-    def is_known(self) -> bool:
-        return self._is_known
+    def has_synced(self) -> bool:
+        return self._has_synced
 
     def becomes_known(self) -> None:
-        self._is_known = True
-        self.on_read()
+        self._has_synced = True
+        self.on_state_change()
 
 
 @dataclass
@@ -69,19 +70,19 @@ async def turning(
     look_hangs: bool = False,
     timeout_secs: float = TIMEOUT_SECS,
 ) -> AsyncIterator[Turn]:
-    permit = Turn([Kind(is_known=known) for _ in range(kinds)], NotedIntake(), Ledger(), FakeClock(), look_failures or [])
+    permit = Turn([Kind(has_synced=known) for _ in range(kinds)], NotedIntake(), Ledger(), FakeClock(), look_failures or [])
     permit.intake.failures = failures or []
     if not look_hangs:
         permit.look_goes_on.set()
     page = partial(permit.ledger.page, "trivy")
     beat = Interval(INTERVAL_SECS, timeout_secs=timeout_secs)
-    rounds = ReconcileLoop("trivy", permit.kinds, permit.intake, beat, page=page, look=permit.look, clock=permit.clock)
-    async with background(rounds.keep_going):
+    rounds = ReconcileLoop(Origin("local", "trivy"), permit.kinds, permit.intake, beat, counts=page, detect=permit.look, clock=permit.clock)
+    async with background(rounds.run):
         await permit.clock.until_someone_waits()
         yield permit
 
 
-async def test_the_first_round_comes_as_soon_as_every_kind_is_known() -> None:
+async def test_the_first_round_comes_as_soon_as_every_kind_has_synced() -> None:
     """Not before, since missing findings would mean nothing; and not an interval later, since somebody waits."""
     async with turning(2, known=False) as permit:
         permit.kinds[0].becomes_known()
@@ -168,7 +169,7 @@ async def test_what_a_failed_round_wrote_is_told_by_the_next_one() -> None:
 # ---------------------------------------------------------------- detection and its limits
 
 
-async def test_nobody_looks_for_the_tool_before_every_kind_is_known() -> None:
+async def test_nobody_looks_for_the_tool_before_every_kind_has_synced() -> None:
     """What is not read yet would count as not there."""
     async with turning(2, known=False) as permit:
         permit.kinds[0].becomes_known()

@@ -16,6 +16,7 @@ from zenwatch.config.core import PushSettings
 from zenwatch.contract import HookResponse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Severity
+from zenwatch.model.refs import Origin
 from zenwatch.model.write import Outcome
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Verdict
 from zenwatch.sources.monitor.source import SourceMonitor
@@ -77,7 +78,7 @@ def a_webhook(intake: FakeIntake, outcome_log: FakeFates | None = None, *, sende
         SelfIdentity(own_namespace="ns/"),
         intake,
         outcome_log or FakeFates(),
-        monitor=SourceMonitor(watcher.name, FakeClock(), silence_secs=3600),
+        monitor=SourceMonitor(Origin("local", watcher.name), FakeClock(), silence_secs=3600),
     )
 
 

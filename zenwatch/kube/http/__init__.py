@@ -1,0 +1,1 @@
+"""One HTTP request to an API server, and what its answer means."""

@@ -1,0 +1,79 @@
+"""Turn every failure of a request into one of our errors: status codes, broken connections and silence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+
+from zenwatch.errors import (
+    AlreadyExists,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    NamespaceTerminating,
+    NotFound,
+    Permanent,
+    Transient,
+    ZenwatchError,
+    first_line,
+)
+from zenwatch.kube.http.request import Request
+
+_BY_CODE: dict[int, type[ZenwatchError]] = {
+    400: Invalid,
+    401: Forbidden,
+    409: AlreadyExists,
+    410: Expired,
+    413: Invalid,
+    415: Invalid,
+    422: Invalid,
+}
+
+
+@contextmanager
+def transport_errors(request: Request, *, silence: str) -> Iterator[None]:
+    """Raise Transient for a broken connection and for a time-out. silence: how the message calls the time-out."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise Transient(f"{silence}: {request.verb} {request.path}") from exc
+    except aiohttp.ClientError as exc:
+        raise Transient(f"{request.verb} {request.path}: {first_line(exc)}") from exc
+
+
+def error_of(code: int, body: bytes, retry_after: str | None, request: Request) -> ZenwatchError:
+    """The meaning of a Status (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/)."""
+    status = _status_of(body)
+    message = first_line(ValueError(status.get("message") or f"{request.verb} {request.path} answered {code}"))
+    if code == 500 and "request is too large" in message:
+        # etcd's limit is reported as a server error, but the object will not shrink.
+        return Invalid(f"{code}: {message}")
+    details = status.get("details") or {}
+    if code in (408, 429) or code >= 500:
+        asked = retry_after if retry_after and retry_after.isdigit() else details.get("retryAfterSeconds")
+        return Transient(f"{code}: {message}", retry_after_secs=float(asked) if asked else None)
+    if code == 404:
+        return NotFound(message, missing_kind=str(details.get("kind", "")))
+    if code == 403:
+        causes = {cause.get("reason") for cause in details.get("causes") or ()}
+        return NamespaceTerminating(message) if "NamespaceTerminating" in causes else Forbidden(f"missing permission: {request.permission}")
+    if code == 409 and status.get("reason") != "AlreadyExists":
+        return Conflict(f"409: {message}")
+    return _BY_CODE.get(code, Permanent)(f"{code}: {message}")
+
+
+def permission_of(refusal: Forbidden) -> str:
+    """The refused verb and kind, without the namespace: a hundred namespaces are one missing permission."""
+    permission, _, _ = first_line(refusal).partition(" in ")
+    return permission
+
+
+def _status_of(body: bytes) -> dict[str, Any]:
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {"message": body[:200].decode(errors="replace")}
+    return status if isinstance(status, dict) else {}
