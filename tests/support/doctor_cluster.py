@@ -1,4 +1,4 @@
-"""A cluster in which all is well, until the test says otherwise; and a process that answers what the test says."""
+"""A cluster and a process in which all is well until the test changes them, and a diagnosis of both."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,9 @@ from aiohttp.test_utils import TestServer
 
 from tests.support.paths import ROOT
 from zenwatch.doctor.check import Check
-from zenwatch.doctor.examine import Case, Diagnosis, examine
-from zenwatch.doctor.process import Reply
+from zenwatch.doctor.context import DoctorContext
+from zenwatch.doctor.examine import Diagnosis, examine
+from zenwatch.doctor.process.status_api import StatusResponse
 from zenwatch.errors import Transient
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
@@ -30,18 +31,18 @@ def rfc3339(age_secs: float) -> str:
 
 
 class FixedClock:
-    """Each request takes as long as the test says."""
+    """It is always NOW. Each reading of monotonic_secs() is request_secs after the one before."""
 
     def __init__(self, *, request_secs: float = 0.001) -> None:
         self.request_secs = request_secs
-        self.passed_secs = 0.0
+        self._elapsed_secs = 0.0
 
     def now(self) -> datetime:
         return NOW
 
     def monotonic_secs(self) -> float:
-        self.passed_secs += self.request_secs
-        return self.passed_secs
+        self._elapsed_secs += self.request_secs
+        return self._elapsed_secs
 
     async def wait(self, event: object, *, timeout_secs: float) -> bool:
         raise AssertionError("doctor waits for nothing")
@@ -53,7 +54,10 @@ def definition() -> dict[str, Any]:
 
 
 class FakeCluster:
-    """served: plurals by group and version. denied: verb and plural that nobody may. objects: metadata by plural. answers: by path."""
+    """served: plurals by group and version. denied: verb and plural of permissions that nobody has. objects: metadata by plural.
+
+    answers: status code and body by path, in place of what it would answer. reviews, lists: what was asked.
+    """
 
     def __init__(self) -> None:
         self.served: dict[str, list[str]] = {"zen.kube-zen.io/v1": ["zenagentevents"], "v1": ["configmaps", "pods"]}
@@ -88,8 +92,8 @@ class FakeCluster:
         return KubeClient(access, timeout_secs=5, connections=4)
 
     async def _handle(self, request: web.Request) -> web.Response:
-        code, answer = await self._answer(request)
-        return web.json_response(answer, status=code, headers={"Date": format_datetime(self.date, usegmt=True)})
+        code, body = await self._answer(request)
+        return web.json_response(body, status=code, headers={"Date": format_datetime(self.date, usegmt=True)})
 
     async def _answer(self, request: web.Request) -> tuple[int, Any]:
         path = request.path
@@ -114,15 +118,15 @@ class FakeCluster:
         if f"create {path.rpartition('/')[2]}" in self.denied:
             return 403, {}
         self.reviews.append(review)
-        asked = review["spec"]["resourceAttributes"]
-        plural = f"{asked['resource']}/{asked['subresource']}" if asked["subresource"] else asked["resource"]
-        return 201, {"status": {"allowed": f"{asked['verb']} {plural}" not in self.denied}}
+        need = review["spec"]["resourceAttributes"]
+        plural = f"{need['resource']}/{need['subresource']}" if need["subresource"] else need["resource"]
+        return 201, {"status": {"allowed": f"{need['verb']} {plural}" not in self.denied}}
 
     def _discover(self, parts: list[str]) -> tuple[int, Any] | None:
-        place = "/".join(parts)
-        if place in self.served:
-            return 200, {"resources": [{"name": plural} for plural in self.served[place]]}
-        versions = [served.partition("/")[2] for served in self.served if served.startswith(f"{place}/")]
+        group_version = "/".join(parts)
+        if group_version in self.served:
+            return 200, {"resources": [{"name": plural} for plural in self.served[group_version]]}
+        versions = [served.partition("/")[2] for served in self.served if served.startswith(f"{group_version}/")]
         return (200, {"versions": [{"version": version} for version in versions]}) if versions else None
 
     def _list(self, parts: list[str], request: web.Request) -> tuple[int, Any]:
@@ -152,7 +156,7 @@ def a_record(source: str, *, age_secs: float = 60) -> dict[str, Any]:
 
 
 class FakeProcess:
-    """A Door. pages: by path, what is answered; a path that is not in it is 404. None: nobody is there."""
+    """A StatusApi. pages: status code and body by path; 404 for other paths. None: no process listens."""
 
     def __init__(self, pages: dict[str, tuple[int, Any]] | None = None, *, is_named: bool = False, has_token: bool = False) -> None:
         self.url = "http://127.0.0.1:8080"
@@ -161,19 +165,49 @@ class FakeProcess:
         self.pages = pages
         self.date: datetime | None = NOW
 
-    def get(self, path: str, *, with_token: bool = True) -> Reply:
+    def get(self, path: str, *, with_token: bool = True) -> StatusResponse:
         if self.pages is None:
             raise Transient("Connection refused")
         code, page = self.pages.get(path if with_token else f"{path} without token", self.pages.get(path, (404, "there is nothing here")))
-        return Reply(code, page if isinstance(page, str) else json.dumps(page), self.date)
+        return StatusResponse(code, page if isinstance(page, str) else json.dumps(page), self.date)
 
 
-def nobody(**parts: bool) -> FakeProcess:
-    return FakeProcess(None, **parts)
+def no_process(*, is_named: bool = False) -> FakeProcess:
+    """No process listens at the address."""
+    return FakeProcess(None, is_named=is_named)
+
+
+def a_source_status(**changes: Any) -> dict[str, Any]:
+    """Of a pull source that is well."""
+    status: dict[str, Any] = {
+        "last_data_at": rfc3339(30),
+        "last_post_at": None,
+        "last_sender": "",
+        "open": 7,
+        "silent_since": None,
+        "missing_fields": [],
+        "buffer": None,
+    }
+    return status | changes
+
+
+def a_status(*, sources: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """What a zenwatch that is well answers at /status. sources: in place of those that they name."""
+    buffer = {"used": 1, "capacity": 100, "unit": "events"}
+    pushed = a_source_status(last_post_at=rfc3339(5), last_sender="10.0.0.7", buffer=buffer)
+    pulled = {name: a_source_status() for name in ("trivy", "kyverno", "kube-bench", "checkov")}
+    status: dict[str, Any] = {
+        "version": "0.2.0",
+        "started_at": rfc3339(7200),
+        "sources": {**pulled, "falco": pushed, "audit": pushed, **(sources or {})},
+        "budget": {"records": 100, "records_limit": 20_000, "bytes": 5 << 20, "bytes_limit": 200 << 20, "rolled_up": 0},
+        "writes": {"retries": 3, "failing": False},
+    }
+    return status | changes
 
 
 def a_process(status: Mapping[str, Any] | None = None, **parts: bool) -> FakeProcess:
-    """Which is well; status: what /status says, empty: it has none."""
+    """A process that is well. status: the body of /status; None: it has no /status."""
     pages: dict[str, tuple[int, Any]] = {
         "/healthz": (200, "loop ok: last beat 0.2 s ago\n"),
         "/readyz": (200, "apiserver ok\ncrds ok\nbuffer/falco ok: 3 of 100 events\nbuffer/audit ok: 0 of 200 events\n"),
@@ -185,10 +219,10 @@ def a_process(status: Mapping[str, Any] | None = None, **parts: bool) -> FakePro
 
 async def diagnose(
     cluster: FakeCluster, process: FakeProcess | None = None, *, clock: FixedClock | None = None, service_account: str = "", **settings: str
-) -> "Findings":
+) -> "Checks":
     client = cluster.client()
     watchers = [(watcher, settings_of(watcher, settings)) for watcher in installed_watchers()]
-    case = Case(
+    context = DoctorContext(
         Settings.read(settings),
         watchers,
         client,
@@ -199,23 +233,23 @@ async def diagnose(
         service_account,
     )
     try:
-        return Findings(await examine(case))
+        return Checks(await examine(context))
     finally:
         await client.close()
 
 
-class Findings:
-    """A diagnosis, by area and title."""
+class Checks:
+    """The checks of a diagnosis by area and title."""
 
     def __init__(self, diagnosis: Diagnosis) -> None:
         self.diagnosis = diagnosis
         self.checks = {(check.area, check.title): check for check in diagnosis.checks}
 
-    def __getitem__(self, where: tuple[str, str]) -> Check:
-        return self.checks[where]
+    def __getitem__(self, area_and_title: tuple[str, str]) -> Check:
+        return self.checks[area_and_title]
 
-    def __contains__(self, where: tuple[str, str]) -> bool:
-        return where in self.checks
+    def __contains__(self, area_and_title: tuple[str, str]) -> bool:
+        return area_and_title in self.checks
 
     def at(self, *levels: str) -> set[tuple[str, str]]:
-        return {where for where, check in self.checks.items() if check.level in levels}
+        return {area_and_title for area_and_title, check in self.checks.items() if check.level in levels}

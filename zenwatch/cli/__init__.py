@@ -1,4 +1,4 @@
-"""One file per command. Each is thin: parse arguments, call a room, print."""
+"""One file per command: parse the arguments, call a component, print. What commands have in common is in shared/."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from importlib import import_module
 from zenwatch.errors import ConfigError
 from zenwatch.log import configure
 
-# Imported only when it is called: `zenwatch run` has no use for what the others bring along.
+# A command is imported only when it is called: `zenwatch run` does not load what the others need.
 COMMANDS = {
     "run": "watch the tools and store what they find",
     "preview": "show what report files would be stored as, with no cluster",
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         if name in arguments:
             import_module(f"zenwatch.cli.{name}").define(command)
     parsed = parser.parse_args(arguments)
-    # Of its own accord structlog prints to stdout, into what a command prints for others to read.
+    # By default structlog prints to stdout, where it would mix with the command's output.
     configure(level="info", style="auto")
     try:
         return int(parsed.call(parsed))
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"zenwatch: {exc}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # `zenwatch crds | head`: the reader has seen enough.
+        # `zenwatch crds | head`: the reader closed the pipe. That is no failure.
         sys.stderr.close()
         return 0
 
@@ -50,7 +50,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help="print the version")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version  # noqa: PLC0415  costs more than parsing does
+        from importlib.metadata import version  # noqa: PLC0415  importing it takes longer than parsing the arguments
 
         print(f"zenwatch {version('zenwatch')}")
         parser.exit()

@@ -16,7 +16,7 @@ def _call(_parsed: argparse.Namespace) -> int:
 
 
 def crd_files() -> list[Path]:
-    """In a wheel they lie beside the code, in a checkout in deployments/crds."""
+    """A wheel has them beside the code, a checkout in deployments/crds."""
     packaged = Path(str(files("zenwatch"))) / "crds"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "deployments" / "crds"
     return sorted(folder.glob("*.yaml"))

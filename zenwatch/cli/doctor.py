@@ -1,4 +1,4 @@
-"""`zenwatch doctor`: what is wrong, and how to mend it."""
+"""`zenwatch doctor`: print what is wrong, and how to repair it."""
 
 import argparse
 import asyncio
@@ -6,37 +6,39 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import yaml
 
 from zenwatch import log
-from zenwatch.cli.cluster import add_cluster_options, named_cluster
 from zenwatch.cli.crds import crd_files
-from zenwatch.cli.process import ProcessDoor, add_process_options
+from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.shared.status_client import StatusClient, add_process_options
+from zenwatch.cli.shared.table import table
 from zenwatch.doctor.check import Check, Level, exit_code
-from zenwatch.doctor.examine import Case, Diagnosis, examine
+from zenwatch.doctor.context import DoctorContext
+from zenwatch.doctor.examine import Diagnosis, examine
 from zenwatch.errors import ConfigError
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
-from zenwatch.model.record import KIND
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.runtime.plugins import installed_watchers, settings_of
 from zenwatch.runtime.settings import Settings
 
-_DESCRIPTION = """Look at everything that zenwatch needs, and say what is wrong and what to type or change to mend it: the API
+_DESCRIPTION = """Examine everything that zenwatch needs, and print what is wrong and what to type or change to mend it: the API
 server, our kind and its schema, permissions, the process that runs, and for each source whether its tool is
-there, which version of its kinds is served, what it said last and how many of its records are open.
+there, which version of its kinds is served, when it last sent data and how many of its records are open.
 
 Nothing is changed. It works without a running zenwatch; what only that one knows is then UNKNOWN. Checked are the
 permissions of the account that is used: name zenwatch's own with --as-service-account zenwatch/zenwatch.
 The settings of this environment apply: give it those of the process (LISTEN, WEBHOOK_TOKEN_FILE, WATCH_NAMESPACE ...)."""
 _EXIT_CODES = """exit codes: 0 all well; 1 something needs attention (WARN); 2 something is broken, findings are lost or nothing
 can be stored (FAIL), or a setting or argument is wrong. UNKNOWN changes nothing."""
-# One request of doctor is small: what takes longer is broken.
-PATIENCE_SECS = 10.0
+# Each request of doctor is small: if it takes longer, something is broken.
+REQUEST_TIMEOUT_SECS = 10.0
 _COLOURS = {Level.OK: "32", Level.WARN: "33", Level.FAIL: "31;1", Level.UNKNOWN: "36"}
 _WORDS = {Level.FAIL: "failed", Level.WARN: "to look at", Level.UNKNOWN: "unknown", Level.OK: "well"}
 
@@ -57,48 +59,63 @@ def _call(parsed: argparse.Namespace) -> int:
     account = parsed.as_service_account
     if account and not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", account):
         raise ConfigError(f"--as-service-account is {account!r}; expected NAMESPACE/NAME, such as zenwatch/zenwatch.")
-    # What it has to say it says as checks.
+    # Everything that doctor finds is a check, so that the log is not needed.
     log.configure(level="error", style="auto")
     cluster, settings = named_cluster(parsed), Settings.read(os.environ)
     if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
         settings = settings.with_changes(own_namespace=cluster.own_namespace)
-    diagnosis = asyncio.run(_examine(cluster, settings, ProcessDoor(parsed, settings), account))
-    lines = [_as_json(diagnosis)] if parsed.output == "json" else _as_table(diagnosis, cluster.describe, is_coloured=_is_coloured())
+    diagnosis = asyncio.run(_examine(cluster, settings, StatusClient(parsed, settings), account))
+    is_json = parsed.output == "json"
+    lines = [_as_json(diagnosis)] if is_json else _as_table(diagnosis, cluster.describe, is_coloured=_is_coloured())
     print("\n".join(lines))
     return exit_code(diagnosis.checks)
 
 
-async def _examine(cluster: Access, settings: Settings, door: ProcessDoor, account: str) -> Diagnosis:
-    client = KubeClient(cluster, timeout_secs=min(PATIENCE_SECS, settings.api_timeout_secs), connections=8, rate_per_sec=settings.api_rate)
+async def _examine(cluster: Access, settings: Settings, process: StatusClient, account: str) -> Diagnosis:
+    client = KubeClient(
+        cluster, timeout_secs=min(REQUEST_TIMEOUT_SECS, settings.api_timeout_secs), connections=8, rate_per_sec=settings.api_rate
+    )
     watchers = [(watcher, settings_of(watcher, os.environ)) for watcher in installed_watchers()]
-    case = Case(settings, watchers, client, cluster.server, door, _definition(), SystemClock(), account, is_in_pod=is_in_pod(os.environ))
+    context = DoctorContext(
+        settings,
+        watchers,
+        client,
+        cluster.server,
+        process,
+        _definition(),
+        SystemClock(),
+        service_account=account,
+        is_in_pod=is_in_pod(os.environ),
+    )
     try:
-        return await examine(case)
+        return await examine(context)
     finally:
         await client.close()
 
 
 def _definition() -> dict[str, Any]:
     documents = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in crd_files())
-    return next(document for document in documents if document["spec"]["names"]["kind"] == KIND)
+    return next(document for document in documents if document["spec"]["names"]["kind"] == RECORDS.kind)
 
 
 # ---------------------------------------------------------------- what is printed
 
 
 def _as_table(diagnosis: Diagnosis, cluster: str, *, is_coloured: bool) -> Iterator[str]:
-    """A line for each check; an area is named once."""
+    """A line for each check, with its advice below it."""
     checks = diagnosis.checks
-    widths = [max(len(cell) for cell in column) for column in zip(*((check.area, check.title) for check in checks), strict=True)]
-    before = ""
-    for check in checks:
-        area = check.area if check.area != before else ""
-        before = check.area
-        yield f"{area:{widths[0]}}  {check.title:{widths[1]}}  {_word(check.level, is_coloured=is_coloured)} {check.text}"
-        yield from (f"    {line}" for line in check.advice)
+    for check, line in zip(checks, table(list(_rows(checks, is_coloured=is_coloured)), gap="  "), strict=True):
+        yield line
+        yield from (f"    {advice}" for advice in check.advice)
     yield ""
     yield _summary(checks)
     yield f"Cluster: {cluster}. Permissions checked: {_whose(diagnosis.account)}."
+
+
+def _rows(checks: Sequence[Check], *, is_coloured: bool) -> Iterator[tuple[str, str, str]]:
+    """An area is named once, at its first check."""
+    for before, check in zip(("", *(check.area for check in checks)), checks, strict=False):
+        yield check.area if check.area != before else "", check.title, f"{_word(check.level, is_coloured=is_coloured)} {check.text}"
 
 
 def _whose(account: str) -> str:

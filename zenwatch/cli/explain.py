@@ -1,19 +1,16 @@
-"""`zenwatch explain`: what became of one event, and why."""
+"""`zenwatch explain`: what happened to one event, and why."""
 
 import argparse
-import asyncio
-import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
-from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
-from zenwatch.cli.process import ProcessDoor, add_process_options
-from zenwatch.errors import Transient, ZenwatchError, first_line
-from zenwatch.kube.access import Access
-from zenwatch.kube.client import KubeClient
+from zenwatch.cli.shared.cluster import add_cluster_options, cluster_if_named
+from zenwatch.cli.shared.records import read_records
+from zenwatch.cli.shared.status_client import StatusClient, add_process_options
+from zenwatch.errors import Transient
 from zenwatch.runtime.settings import Settings
 from zenwatch.store.crd.store import CrdStore
 
@@ -31,47 +28,34 @@ def define(command: argparse.ArgumentParser) -> None:
 
 def _call(parsed: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
-    outcome_log = _ask_process(parsed, settings)
+    outcomes = _ask_process(StatusClient(parsed, settings), parsed.query)
     cluster = cluster_if_named(parsed)
-    records = asyncio.run(_find_records(settings, cluster, parsed.query)) if cluster else []
-    for fate in outcome_log or ():
-        record = f", record {fate['name']}" if fate["name"] else ""
-        print(f"process   {fate['source']}: {fate['outcome']} at {fate['at']}{record}\n          {fate['why']}")
-    for found in records:
+    records = read_records(settings, cluster, partial(_find, query=parsed.query)) if cluster else None
+    for outcome in outcomes or ():
+        record = f", record {outcome['name']}" if outcome["name"] else ""
+        print(f"process   {outcome['source']}: {outcome['outcome']} at {outcome['at']}{record}\n          {outcome['why']}")
+    for found in records or ():
         _print_record(found)
     if not cluster:
         print("Name a cluster (--kubeconfig, --context or KUBECONFIG) to see the record as well.", file=sys.stderr)
-    if not outcome_log and not records:
+    if not outcomes and not records:
         print(f"Nothing is known of {parsed.query!r}.", file=sys.stderr)
         return 1
     return 0
 
 
-def _ask_process(parsed: argparse.Namespace, settings: Settings) -> list[dict[str, str]] | None:
-    """None: there is no process that could be asked; stderr says why."""
-    door = ProcessDoor(parsed, settings)
+def _ask_process(process: StatusClient, query: str) -> list[dict[str, str]] | None:
+    """None: the process did not answer; stderr has the reason."""
     try:
-        reply = door.get(f"/explain?{urlencode({'q': parsed.query})}")
-        reason = reply.text[:300].strip()
-        if reply.status == 200:
-            outcome_log: list[dict[str, str]] = json.loads(reply.text)
-            return outcome_log
-    except (Transient, ValueError) as exc:
-        reason = first_line(exc)
-    print(f"zenwatch: no answer from {door.url}: {reason}", file=sys.stderr)
-    return None
+        outcomes: list[dict[str, str]] = process.get_json("/explain", {"q": query})
+    except Transient as exc:
+        print(f"zenwatch: no answer from {process.url}: {exc}", file=sys.stderr)
+        return None
+    return outcomes
 
 
-async def _find_records(settings: Settings, cluster: Access, query: str) -> list[Mapping[str, Any]]:
-    client = KubeClient(cluster, timeout_secs=settings.api_timeout_secs, connections=2)
-    store = CrdStore(client, cluster_ids=[settings.cluster_id], own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces)
-    try:
-        return [record async for record in store.find(query)]
-    except ZenwatchError as exc:
-        print(f"zenwatch: the records could not be read: {first_line(exc)}", file=sys.stderr)
-        return []
-    finally:
-        await client.close()
+async def _find(store: CrdStore, query: str) -> list[Mapping[str, Any]]:
+    return [record async for record in store.find(query)]
 
 
 def _print_record(record: Mapping[str, Any]) -> None:

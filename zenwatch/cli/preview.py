@@ -1,22 +1,23 @@
-"""`zenwatch preview`: what a report file would be stored as, with no cluster."""
+"""`zenwatch preview`: the records that report files would become, without a cluster."""
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import yaml
 
+from zenwatch.cli.shared.table import table
 from zenwatch.errors import ConfigError
 from zenwatch.runtime.plugins import installed_watchers, settings_of
 from zenwatch.runtime.preview import Preview
 from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity
 
-# A person who waits wants to know that something happens; one who gives three files does not.
+# Many files take a while: progress shows a person that it works.
 PROGRESS_EVERY_FILES = 20
 _COLUMNS = ("NAMESPACE", "NAME", "SEVERITY", "SCORE", "SOURCE", "RESOURCE", "TITLE", "COUNT")
 
@@ -45,18 +46,18 @@ def _call(parsed: argparse.Namespace) -> int:
     }
     preview = Preview(watchers, thresholds, settings.cluster_id, settings.own_namespace, judges, is_forced=bool(parsed.source))
     preview.groups_by_owner = settings.group_by_owner
-    for place, name in enumerate(parsed.files, start=1):
+    for read, name in enumerate(parsed.files, start=1):
         _add(preview, name)
-        if place % PROGRESS_EVERY_FILES == 0:
-            print(f"{place} of {len(parsed.files)} files read", file=sys.stderr)
+        if read % PROGRESS_EVERY_FILES == 0:
+            print(f"{read} of {len(parsed.files)} files read", file=sys.stderr)
     records = sorted(preview.records(), key=lambda record: (-record["spec"]["score"], record["metadata"]["name"]))
     if parsed.explain:
         for label, verdict in preview.judged:
             print(f"{'left ' if verdict.finding is None else 'taken'}  {label}  {verdict.rule}: {verdict.why}")
     else:
         _print(records, parsed.output)
-    for told in (*preview.passed_over, *preview.errors):
-        print(f"zenwatch: {told}", file=sys.stderr)
+    for line in (*preview.passed_over, *preview.errors):
+        print(f"zenwatch: {line}", file=sys.stderr)
     left = f", {preview.left_out} events left out (--explain says why)" if preview.left_out and not parsed.explain else ""
     below = (f", {preview.filtered} below the threshold" if preview.filtered else "") + left
     print(f"{preview.objects} reports with {preview.findings} findings{below}: {len(records)} records", file=sys.stderr)
@@ -87,7 +88,8 @@ def _print(records: Sequence[dict[str, Any]], output: str) -> None:
     elif output == "yaml":
         print(yaml.safe_dump_all([orjson.loads(orjson.dumps(record)) for record in records], sort_keys=False, allow_unicode=True), end="")
     elif records:
-        _print_table([_COLUMNS, *(_row(record) for record in records)])
+        for line in table([_COLUMNS, *map(_row, records)]):
+            print(line)
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
@@ -95,10 +97,3 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     resource = spec.get("resource", {}).get("name", "")
     count = str(record["status"]["count"])
     return metadata["namespace"], metadata["name"], spec["severity"], str(spec["score"]), spec["source"], resource, spec["title"], count
-
-
-def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    rows = list(rows)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    for row in rows:
-        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

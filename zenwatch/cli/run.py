@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from zenwatch import log as logging
-from zenwatch.cli.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
 from zenwatch.config.validate import in_child_process
 from zenwatch.kube import access
 from zenwatch.runtime.in_cluster import run_loop, run_until

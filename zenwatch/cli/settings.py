@@ -22,7 +22,7 @@ def _call(_parsed: argparse.Namespace) -> int:
 
 
 def rows() -> Iterator[tuple[str, str, str, str, str]]:
-    """Variable, value now, default, what is accepted, what it means. ConfigError where a value is wrong."""
+    """Variable, value now, default, accepted values, meaning. ConfigError if a value is wrong."""
     Settings.read(os.environ)
     yield from _rows_of(Settings.variables(), {})
     for watcher in installed_watchers():
@@ -33,6 +33,6 @@ def rows() -> Iterator[tuple[str, str, str, str, str]]:
 def _rows_of(variables: Mapping[str, Setting], defaults: Mapping[str, str]) -> Iterator[tuple[str, str, str, str, str]]:
     for variable, field in variables.items():
         default = defaults.get(variable, str(field.default))
-        # What was typed reads better than what became of it: 30s, not 30.0.
+        # The text that was set reads better than the parsed value: 30s, not 30.0.
         value = os.environ.get(variable, "").strip() or default
         yield variable, value, default, field.accepts, field.meaning or ""

@@ -1,13 +1,15 @@
-"""`zenwatch watchers`: which watchers there are, what they read and need, and what they find in a cluster."""
+"""`zenwatch watchers`: the installed watchers, what they read and need, and what they find in a cluster."""
 
 import argparse
 import asyncio
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
+from itertools import chain, repeat
 from typing import Any
 
-from zenwatch.cli.cluster import add_cluster_options, cluster_if_named
+from zenwatch.cli.shared.cluster import add_cluster_options, cluster_if_named
+from zenwatch.cli.shared.table import table
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.runtime.plugins import installed_watchers, settings_of
@@ -30,28 +32,35 @@ def _call(parsed: argparse.Namespace) -> int:
     watchers = [(watcher, settings_of(watcher, os.environ)) for watcher in installed_watchers()]
     origins = {point.load().name: f"{point.value} of {point.dist.name if point.dist else '?'}" for point in _points()}
     cluster = cluster_if_named(parsed)
-    found = asyncio.run(_look_around(Settings.read(os.environ), cluster, watchers)) if cluster else {}
+    found = asyncio.run(_survey(Settings.read(os.environ), cluster, watchers)) if cluster else {}
     for watcher, own in watchers:
         print(f"{watcher.name}" + ("" if own.enabled else "   (disabled)"))
-        print(f"    from      {origins[watcher.name]}")
-        print(f"    severity  {own.min_severity} and above")
-        print(f"    detects   {_detection(watcher, own)}")
-        for label, values in (("reads", _reads(watcher)), ("needs", _needs(watcher, own))):
-            for place, value in enumerate(values):
-                print(f"    {label if not place else '':9} {value}")
-        for place, line in enumerate(found.get(watcher.name, ())):
-            print(f"    {'found' if not place else '':9} {line}")
+        rows = [
+            ("from", origins[watcher.name]),
+            ("severity", f"{own.min_severity} and above"),
+            ("detects", _detection(watcher, own)),
+            *_labelled("reads", _reads(watcher)),
+            *_labelled("needs", _needs(watcher, own)),
+            *_labelled("found", found.get(watcher.name, ())),
+        ]
+        for line in table(rows, gap="  "):
+            print(f"    {line}")
     if not cluster:
         print("\nName a cluster (--kubeconfig, --context or KUBECONFIG) to see what they find there.")
     return 0
+
+
+def _labelled(label: str, values: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The label stands before the first value only."""
+    return zip(chain([label], repeat("")), values, strict=False)
 
 
 def _points() -> Iterable[Any]:
     return entry_points(group="zenwatch.watchers")
 
 
-async def _look_around(settings: Settings, access: Access, watchers: Sequence[tuple[AnyWatcher, WatcherSettings]]) -> dict[str, list[str]]:
-    """What each watcher would find in the cluster now, as lines for a person."""
+async def _survey(settings: Settings, access: Access, watchers: Sequence[tuple[AnyWatcher, WatcherSettings]]) -> dict[str, list[str]]:
+    """What each watcher would find in the cluster now, as printed lines."""
     client = KubeClient(access, timeout_secs=settings.api_timeout_secs, connections=8)
     try:
         return {watcher.name: [line async for line in survey(client, watcher, namespace=own.namespace)] for watcher, own in watchers}

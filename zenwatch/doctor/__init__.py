@@ -1,4 +1,4 @@
-"""What is wrong, and how to mend it: looks at the cluster, the account and the process that runs, and changes nothing.
+"""`zenwatch doctor`: look for what is wrong with the cluster, the permissions and the running process, and print how to repair it.
 
-examine.py says in which order; each other room looks at one thing and tells it as checks.
+Nothing is changed. examine.py lists what is examined, in order; every folder beside it examines one area and returns checks.
 """

@@ -1,9 +1,4 @@
-"""One line of a diagnosis, and what all lines together mean.
-
-In: what the other rooms of doctor found.  Out: checks, an exit code.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""One line of a diagnosis, and the exit code of all lines together."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +9,7 @@ _MINUTE_SECS, _HOUR_SECS, _DAY_SECS = 60, 3600, 86_400
 
 
 class Level(StrEnum):
-    """WARN: somebody should look. FAIL: findings are being lost, or nothing can be stored. UNKNOWN: it could not be found out."""
+    """WARN: a person should look at it. FAIL: findings are being lost, or nothing can be stored. UNKNOWN: doctor could not find out."""
 
     OK = "OK"
     WARN = "WARN"
@@ -37,13 +32,13 @@ class Check:
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """0: all well. 1: something needs attention. 2: something is broken. What is unknown changes nothing."""
+    """0: all well. 1: something needs attention. 2: something is broken. UNKNOWN changes nothing."""
     levels = {check.level for check in checks}
     return 2 if Level.FAIL in levels else 1 if Level.WARN in levels else 0
 
 
-def span(secs: float) -> str:
-    """A length of time in its largest unit, as a person says it."""
+def duration_text(secs: float) -> str:
+    """A duration in its largest whole unit: 3 hours."""
     for unit_secs, unit in ((_DAY_SECS, "day"), (_HOUR_SECS, "hour"), (_MINUTE_SECS, "minute")):
         if secs >= unit_secs:
             count = int(secs // unit_secs)
@@ -51,6 +46,6 @@ def span(secs: float) -> str:
     return f"{max(0, int(secs))} s"
 
 
-def since(moment: datetime, now: datetime) -> str:
-    """3 minutes ago."""
-    return f"{span((now - moment).total_seconds())} ago"
+def age_text(moment: datetime, now: datetime) -> str:
+    """How long ago it was: 3 hours ago."""
+    return f"{duration_text((now - moment).total_seconds())} ago"

@@ -1,103 +1,70 @@
-"""The whole examination, in order: the way to the API server, the process, the store, each source.
-
-In: a Case.  Out: a Diagnosis.
-Owns: nothing; the client is the caller's.
-Stops: with its caller; every request has a timeout.
-"""
+"""A whole diagnosis, in the order in which it is printed: the API server, the store, the process, each source."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
-from zenwatch.contract import Clock
-from zenwatch.doctor import census, options, process, served, sources, storage, vantage
-from zenwatch.doctor.census import Census
 from zenwatch.doctor.check import Check, Level
-from zenwatch.doctor.permissions import Account
-from zenwatch.doctor.process import Door, Told
-from zenwatch.errors import ConfigError, ZenwatchError, first_line
-from zenwatch.kube.client import KubeClient
-from zenwatch.runtime.settings import Settings
-from zenwatch.sdk.settings import WatcherSettings
-from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
-from zenwatch.web.server_config import server_config
-
-
-@dataclass(frozen=True)
-class Case:
-    """server: the API server's address. definition: the CRD of our kind that comes with this zenwatch.
-
-    service_account: NAMESPACE/NAME of whom the permissions are checked; empty: of who the client is. is_in_pod: doctor itself.
-    """
-
-    settings: Settings
-    watchers: Sequence[tuple[AnyWatcher, WatcherSettings]]
-    client: KubeClient
-    server: str
-    door: Door
-    definition: Mapping[str, Any]
-    clock: Clock
-    service_account: str = ""
-    is_in_pod: bool = False
+from zenwatch.doctor.cluster.api_server import check_api_server
+from zenwatch.doctor.cluster.object_count import ObjectCount
+from zenwatch.doctor.context import DoctorContext
+from zenwatch.doctor.process.checks import process_checks
+from zenwatch.doctor.process.report import ask_process
+from zenwatch.doctor.process.start import start_checks
+from zenwatch.doctor.sources.checks import source_checks
+from zenwatch.doctor.store.access import access_checks
+from zenwatch.doctor.store.crd import crd_checks
+from zenwatch.doctor.store.options import option_checks
+from zenwatch.doctor.store.records import count_open_records
+from zenwatch.errors import ZenwatchError
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """account: whose permissions were checked; empty where nobody could be asked."""
+    """account: whose permissions were checked; empty if the API server could not be asked."""
 
     checks: list[Check]
     account: str = ""
 
 
-async def examine(case: Case) -> Diagnosis:
-    """Reads only: nothing is changed, neither in the cluster nor in the process."""
-    paths = [watcher.path for watcher, own in case.watchers if isinstance(watcher, PushWatcher) and own.enabled]
-    view, told = await asyncio.gather(
-        vantage.look(case.client, case.clock, case.server),
-        process.ask(case.door, paths, case.clock),
+async def examine(context: DoctorContext) -> Diagnosis:
+    """Reads only: nothing is changed, neither in the cluster nor in the process. Every request has a timeout."""
+    api_server, process = await asyncio.gather(
+        check_api_server(context.client, context.clock, context.api_server),
+        ask_process(context.status_api, context.webhook_paths, context.clock),
     )
-    of_process = [*process.checks_of(told, case.clock, view.server_ahead_secs), *(_would_start(case) if told.no_answer else ())]
-    if not view.is_clear:
-        unseen = Check("store", "records", Level.UNKNOWN, "neither the store nor the sources were looked at: see cluster")
-        return Diagnosis([*view.checks, unseen, *of_process])
-    account = Account(case.client, case.service_account)
-    name = await _name_of(account)
-    records, of_kind, of_store, of_options = await asyncio.gather(
-        _open_records(case, told),
-        served.look(case.client, case.definition),
-        storage.look(case.client, account, name, case.settings),
-        options.look(account, name, case.settings),
+    context = replace(context, process=process)
+    of_process = [*process_checks(process, context.clock, api_server.ahead_secs), *start_checks(context)]
+    if not api_server.is_reachable:
+        return Diagnosis([*api_server.checks, _unseen(), *of_process])
+    context = await _learn(context)
+    of_store = await asyncio.gather(
+        crd_checks(context.client, context.definition),
+        access_checks(context),
+        option_checks(context),
     )
-    around = sources.Surroundings(case.client, case.settings, account, name, told, records, case.clock)
-    of_sources = await asyncio.gather(*(sources.look(watcher, own, around) for watcher, own in case.watchers))
-    return Diagnosis([*view.checks, *of_kind, *of_store, *of_options, *of_process, *chain.from_iterable(of_sources)], name)
+    of_sources = await asyncio.gather(*(source_checks(watcher, own, context) for watcher, own in context.watchers))
+    checks = [*api_server.checks, *chain.from_iterable(of_store), *of_process, *chain.from_iterable(of_sources)]
+    return Diagnosis(checks, context.account_name)
 
 
-def _would_start(case: Case) -> list[Check]:
-    """A process that runs has settings of its own; where none does, ours are what it would be started with."""
-    try:
-        server_config(case.settings, is_in_pod=case.is_in_pod, clock=case.clock)
-    except ConfigError as exc:
-        text = "zenwatch run would not start with the settings that doctor has"
-        return [Check(process.AREA, "settings", Level.FAIL, text, (str(exc),))]
-    return []
+def _unseen() -> Check:
+    """One line in place of everything that only the API server knows."""
+    return Check("store", "records", Level.UNKNOWN, "neither the store nor the sources were looked at: see cluster")
 
 
-async def _name_of(account: Account) -> str:
-    try:
-        return await account.name()
-    except ZenwatchError as exc:
-        return f"an account that the API server does not name ({first_line(exc)})"
+async def _learn(context: DoctorContext) -> DoctorContext:
+    name, open_records = await asyncio.gather(context.account.name(), _open_records(context))
+    return replace(context, account_name=name, open_records=open_records)
 
 
-async def _open_records(case: Case, told: Told) -> Mapping[str, Census] | ZenwatchError:
-    """Not where the process knows it: there may be a hundred thousand."""
-    said = [told.source(watcher.name) for watcher, own in case.watchers if own.enabled]
-    if all(source is not None and source.open_records is not None for source in said):
+async def _open_records(context: DoctorContext) -> Mapping[str, ObjectCount] | ZenwatchError:
+    """Counted only if the process does not know: there may be a hundred thousand records."""
+    enabled = [watcher.name for watcher, own in context.watchers if own.enabled]
+    if all(context.process.source(name) for name in enabled):
         return {}
     try:
-        return await census.count_open(case.client, case.settings)
+        return await count_open_records(context.client, context.settings)
     except ZenwatchError as exc:
         return exc

@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.hook import FakeHook
-from zenwatch.config.core import Settings
 from zenwatch.contract import Hook
 from zenwatch.errors import BadInput
 from zenwatch.model.status import BudgetStatus, ProcessStatus, WriteStatus
+from zenwatch.runtime.settings import Settings
 from zenwatch.web.auth import Authenticator
 from zenwatch.web.liveness import Heartbeat
 from zenwatch.web.responses import Probe

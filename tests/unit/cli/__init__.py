@@ -1,1 +1,1 @@
-"""Tests of zenwatch/cli, through the entrance that users take."""
+"""Tests of zenwatch/cli, called as users call it."""

@@ -1,4 +1,4 @@
-"""A terminal: type a command, see what it prints."""
+"""Call a command as a terminal does, and get what it prints."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from zenwatch.runtime.settings import Settings
 
 @pytest.fixture
 def zenwatch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Zenwatch]:
-    """Call it with arguments. No setting of this machine counts, and no cluster is named."""
+    """Call it with arguments. The settings of this machine are removed, and no cluster is named."""
     for variable in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", *Settings.variables()]:
         monkeypatch.delenv(variable, raising=False)
     for watcher in installed_watchers():

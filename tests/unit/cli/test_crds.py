@@ -1,4 +1,4 @@
-"""`zenwatch crds`: what `kubectl apply -f -` takes."""
+"""`zenwatch crds`: input for `kubectl apply -f -`."""
 
 import yaml
 
@@ -6,7 +6,7 @@ from tests.support.terminal import Zenwatch
 
 
 def test_both_definitions_are_printed_as_documents_of_their_own(zenwatch: Zenwatch) -> None:
-    """Glued together without a separator, the second would overwrite the first."""
+    """Without a separator the second would overwrite the first."""
     shown = zenwatch("crds")
 
     printed = list(yaml.safe_load_all(shown.out))

@@ -1,4 +1,4 @@
-"""`zenwatch deadletters`: what was refused for good, and what a person can do about it."""
+"""`zenwatch deadletters`: list, show, retry and drop."""
 
 import sqlite3
 from pathlib import Path
@@ -24,8 +24,8 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_each_is_a_line(zenwatch: Zenwatch, spool: Path) -> None:
-    """With its number, by which the other actions name it."""
+def test_list_prints_a_line_for_each(zenwatch: Zenwatch, spool: Path) -> None:
+    """With the number that the other actions take."""
     shown = zenwatch("deadletters", "list")
 
     lines = shown.out.splitlines()
@@ -35,15 +35,15 @@ def test_each_is_a_line(zenwatch: Zenwatch, spool: Path) -> None:
     assert "b" * 59 + "…" in lines[2]
 
 
-def test_one_is_shown_whole(zenwatch: Zenwatch, spool: Path) -> None:
-    """As YAML: the event as it would have been stored, and why it was not."""
+def test_show_prints_the_whole_event(zenwatch: Zenwatch, spool: Path) -> None:
+    """As YAML: the event as it would have been stored, and the reason of the refusal."""
     shown = yaml.safe_load(zenwatch("deadletters", "show", "2").out)
 
     assert (shown["number"], shown["reason"], shown["event"]["key"]) == (2, "422: title is too long", "b" * 100)
 
 
-def test_one_is_put_back_and_one_dropped(zenwatch: Zenwatch, spool: Path) -> None:
-    """Then there is none left, and the first one is in the spool again."""
+def test_retry_puts_an_event_back_and_drop_removes_one(zenwatch: Zenwatch, spool: Path) -> None:
+    """Then no dead letter is left, and the first event is in the spool again."""
     retried, dropped = zenwatch("deadletters", "retry", "1"), zenwatch("deadletters", "drop", "2")
     left = zenwatch("deadletters", "list")
     with sqlite3.connect(spool / "spool.sqlite") as database:
@@ -54,7 +54,7 @@ def test_one_is_put_back_and_one_dropped(zenwatch: Zenwatch, spool: Path) -> Non
     assert events == [("falco",)]
 
 
-def test_a_number_that_is_none_is_said_and_the_others_are_done(zenwatch: Zenwatch, spool: Path) -> None:
+def test_an_unknown_number_is_an_error_and_the_others_are_done(zenwatch: Zenwatch, spool: Path) -> None:
     """Exit code 1."""
     shown = zenwatch("deadletters", "drop", "7", "1")
 
@@ -62,8 +62,8 @@ def test_a_number_that_is_none_is_said_and_the_others_are_done(zenwatch: Zenwatc
     assert "1: trivy-vuln-" in shown.out
 
 
-def test_without_a_spool_the_way_out_is_told(zenwatch: Zenwatch, tmp_path: Path) -> None:
-    """The setting is named; so is a folder that is no spool."""
+def test_without_a_spool_the_error_names_the_setting(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """A folder that is no spool is an error too."""
     unnamed, wrong = zenwatch("deadletters", "list"), zenwatch("deadletters", "--spool-dir", str(tmp_path), "list")
 
     assert (unnamed.code, wrong.code) == (2, 2)

@@ -1,4 +1,4 @@
-"""`zenwatch doctor`: what it prints, and with which exit code."""
+"""`zenwatch doctor`: what it prints, and its exit code."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from zenwatch.cli import doctor
 from zenwatch.doctor.check import Check, Level
 from zenwatch.doctor.examine import Diagnosis
 
-# Nobody listens on this port: it cannot be had by a program of a user.
-NOBODY = ("--url", "http://127.0.0.1:1")
+# No program listens on this port: only root may open it.
+NO_PROCESS = ("--url", "http://127.0.0.1:1")
 
 
 async def typed(zenwatch: Zenwatch, cluster: FakeCluster, folder: Path, *arguments: str) -> Shown:
@@ -29,8 +29,8 @@ async def typed(zenwatch: Zenwatch, cluster: FakeCluster, folder: Path, *argumen
     return shown
 
 
-async def test_each_check_is_a_line_and_its_advice_stands_below(zenwatch: Zenwatch, tmp_path: Path) -> None:
-    """Columns in line, an area named once, rules as YAML; the last lines say how it is, where, and whose permissions were checked."""
+async def test_each_check_is_a_line_with_its_advice_below(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """Columns are aligned, an area is named once, rules are YAML. The last lines are the verdict, the cluster and the account."""
     async with FakeCluster() as cluster:
         cluster.denied = {"watch vulnerabilityreports"}
         url, shown = cluster.url, await typed(zenwatch, cluster, tmp_path)
@@ -41,8 +41,8 @@ async def test_each_check_is_a_line_and_its_advice_stands_below(zenwatch: Zenwat
     assert (shown.code, shown.err) == (2, "")
     assert [head.split()[0] for head in heads if not head.startswith(" ")][:3] == ["cluster", "store", "process"]
     assert {len(re.split("(?:OK|WARN|FAIL|UNKNOWN) ", line)[0]) for line in checks} == {24}
-    place = next(number for number, line in enumerate(lines) if "may not watch vulnerabilityreports" in line)
-    assert lines[place + 2 : place + 5] == [
+    index = next(number for number, line in enumerate(lines) if "may not watch vulnerabilityreports" in line)
+    assert lines[index + 2 : index + 5] == [
         "      - apiGroups: [aquasecurity.github.io]",
         "        resources: [vulnerabilityreports]",
         "        verbs: [watch]",
@@ -52,42 +52,42 @@ async def test_each_check_is_a_line_and_its_advice_stands_below(zenwatch: Zenwat
     assert lines[-1].endswith("Permissions checked: those of someone (zenwatch's own: --as-service-account zenwatch/zenwatch).")
 
 
-async def test_as_json_it_says_the_same(zenwatch: Zenwatch, tmp_path: Path) -> None:
-    """One object, for programs; the exit code stands in it as well."""
+async def test_json_output_has_the_same_checks(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """One object, for programs; it has the exit code as well."""
     async with FakeCluster() as cluster:
-        shown = await typed(zenwatch, cluster, tmp_path, "-o", "json", *NOBODY)
+        shown = await typed(zenwatch, cluster, tmp_path, "-o", "json", *NO_PROCESS)
 
-    said = json.loads(shown.out)
-    assert (shown.code, said["exitCode"], said["account"]) == (2, 2, "someone")
-    assert next(check for check in said["checks"] if (check["area"], check["title"]) == ("process", "answers"))["level"] == "FAIL"
-    assert all(check.keys() == {"area", "title", "level", "text", "advice"} for check in said["checks"])
+    printed = json.loads(shown.out)
+    assert (shown.code, printed["exitCode"], printed["account"]) == (2, 2, "someone")
+    assert next(check for check in printed["checks"] if (check["area"], check["title"]) == ("process", "answers"))["level"] == "FAIL"
+    assert all(check.keys() == {"area", "title", "level", "text", "advice"} for check in printed["checks"])
 
 
-async def test_the_exit_code_tells_whether_somebody_has_to_look(zenwatch: Zenwatch, tmp_path: Path) -> None:
-    """1: no process was found where it was guessed to be; 2: nor where it was said to be."""
+async def test_the_exit_code_depends_on_whether_the_process_was_named(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """1: no process at the default address. 2: no process at the address of --url."""
     async with FakeCluster() as cluster:
-        guessed, named = await typed(zenwatch, cluster, tmp_path), await typed(zenwatch, cluster, tmp_path, *NOBODY)
+        guessed, named = await typed(zenwatch, cluster, tmp_path), await typed(zenwatch, cluster, tmp_path, *NO_PROCESS)
 
     assert (guessed.code, named.code) == (1, 2)
     assert "no zenwatch was found at http://127.0.0.1:1: " in named.out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         ((), "No cluster was named"),
         (("--as-service-account", "zenwatch"), "expected NAMESPACE/NAME"),
         (("--kubeconfig", "there-is-none", "--url", "localhost"), "there-is-none"),
     ],
 )
-def test_a_wrong_argument_is_a_sentence(zenwatch: Zenwatch, arguments: tuple[str, ...], said: str) -> None:
-    """Exit code 2, as of every command."""
+def test_a_wrong_argument_is_a_sentence(zenwatch: Zenwatch, arguments: tuple[str, ...], text: str) -> None:
+    """Exit code 2, as for every command."""
     shown = zenwatch("doctor", *arguments)
 
-    assert (shown.code, shown.out, said in shown.err) == (2, "", True)
+    assert (shown.code, shown.out, text in shown.err) == (2, "", True)
 
 
-async def test_an_address_or_a_file_that_cannot_be_used_is_a_sentence(zenwatch: Zenwatch, tmp_path: Path) -> None:
+async def test_a_wrong_address_or_file_is_a_sentence(zenwatch: Zenwatch, tmp_path: Path) -> None:
     """Before anything is asked."""
     async with FakeCluster() as cluster:
         address = await typed(zenwatch, cluster, tmp_path, "--url", "localhost:8080")
@@ -98,7 +98,7 @@ async def test_an_address_or_a_file_that_cannot_be_used_is_a_sentence(zenwatch: 
 
 
 def test_colours_are_for_terminals() -> None:
-    """The word is coloured, and stays as wide as it is."""
+    """The level is coloured; the columns stay aligned."""
     diagnosis = Diagnosis([Check("store", "CRD", Level.FAIL, "is not served", ("apply it",)), Check("store", "b", Level.OK, "well")])
 
     plain = list(doctor._as_table(diagnosis, "here", is_coloured=False))
@@ -109,8 +109,8 @@ def test_colours_are_for_terminals() -> None:
     assert plain[-1] == "Cluster: here. Permissions checked: none."
 
 
-def test_help_says_what_the_exit_codes_mean(zenwatch: Zenwatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """And that nothing is changed."""
+def test_help_explains_the_exit_codes(zenwatch: Zenwatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And states that nothing is changed."""
     with pytest.raises(SystemExit):
         zenwatch("doctor", "--help")
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`zenwatch preview`: what report files would be stored as."""
+"""`zenwatch preview`: the records that report files would become."""
 
 import io
 import json
@@ -95,7 +95,7 @@ FORMS: Mapping[str, tuple[Any, list[str]]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_input_is_recognised(form: str, zenwatch: Zenwatch, written: Written) -> None:
-    """Whose it is follows from what is in it; nobody has to say so."""
+    """The content decides which watcher reads it."""
     content, expected = FORMS[form]
 
     shown = zenwatch("preview", written(content), "-o", "json")
@@ -113,8 +113,8 @@ def test_a_dash_is_standard_input(zenwatch: Zenwatch, monkeypatch: pytest.Monkey
     assert (shown.code, found(shown)) == (0, [OF_SECRETS])
 
 
-def test_a_time_in_yaml_stays_what_it_says(zenwatch: Zenwatch, written: Written) -> None:
-    """YAML would make a moment of it, which is no JSON; watchers expect the text that the API server sends."""
+def test_a_time_in_yaml_stays_text(zenwatch: Zenwatch, written: Written) -> None:
+    """YAML would parse it as a time, which is no JSON. Watchers expect the text that the API server sends."""
     report = documents(SECRETS).replace("'2026-01-01T10:00:00Z'", "2026-01-01T10:00:00Z")
     assert "updateTimestamp: 2026" in report
 
@@ -133,10 +133,10 @@ def test_two_reports_of_one_finding_become_one_record(zenwatch: Zenwatch, writte
     assert record["spec"]["details"]["targets"] == ["a", "b"]
 
 
-# ---------------------------------------------------------------- whose it is
+# ---------------------------------------------------------------- which watcher reads it
 
 
-def test_a_source_that_is_named_reads_what_would_not_be_recognised(zenwatch: Zenwatch, written: Written) -> None:
+def test_with_source_a_watcher_reads_what_it_would_not_recognise(zenwatch: Zenwatch, written: Written) -> None:
     """An old version of a kind, or another tool's label."""
     file = written(documents(a_policy_report(a_result(), apiVersion="wgpolicyk8s.io/v1alpha1"), labelled("other", BENCHMARK)))
     for source in ("kyverno", "kube-bench"):
@@ -147,8 +147,8 @@ def test_a_source_that_is_named_reads_what_would_not_be_recognised(zenwatch: Zen
     assert "no watcher reads PolicyReport of wgpolicyk8s.io/v1alpha1: name one with --source" in unforced.err
 
 
-def test_an_unknown_source_names_those_that_there_are(zenwatch: Zenwatch, written: Written) -> None:
-    """A typing error, and what would have been right."""
+def test_an_unknown_source_is_an_error_that_lists_the_sources(zenwatch: Zenwatch, written: Written) -> None:
+    """A typing error, and the values that are accepted."""
     shown = zenwatch("preview", "--source", "trivi", written(SECRETS))
 
     assert (shown.code, shown.out) == (2, "")
@@ -157,7 +157,7 @@ def test_an_unknown_source_names_those_that_there_are(zenwatch: Zenwatch, writte
 
 
 def test_thresholds_apply_as_in_the_cluster(zenwatch: Zenwatch, written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is filtered is counted; and a setting that is wrong is said before anything is read."""
+    """Filtered findings are counted. A wrong setting is an error before any file is read."""
     file = written(an_assessment([a_check(severity="LOW"), a_check(checkID="KSV001", severity="HIGH")]))
     default = zenwatch("preview", file, "-o", "json")
     monkeypatch.setenv("TRIVY_MIN_SEVERITY", "low")
@@ -194,8 +194,8 @@ def test_as_json_each_line_is_a_record_that_the_api_server_would_take(zenwatch: 
     assert scores == sorted(scores, reverse=True)
 
 
-def test_as_yaml_it_says_the_same(zenwatch: Zenwatch, written: Written) -> None:
-    """Whatever the texts look like: a time, a number, a yes."""
+def test_yaml_output_has_the_same_records(zenwatch: Zenwatch, written: Written) -> None:
+    """Also texts that look like a time, a number or a boolean."""
     odd = [a_secret(ruleID=rule) for rule in ("2026-01-01", "1e3", "yes", "a: b", "=")]
     file = written(a_secret_report(*odd))
 
@@ -206,7 +206,7 @@ def test_as_yaml_it_says_the_same(zenwatch: Zenwatch, written: Written) -> None:
 
 
 def test_the_table_has_a_line_for_each_record(zenwatch: Zenwatch, samples: str) -> None:
-    """Columns in line with their heads; what is no record goes to stderr."""
+    """Columns are aligned with their heads; everything else goes to stderr."""
     as_json = records(zenwatch("preview", samples, "-o", "json"))
 
     head, *lines = zenwatch("preview", samples).out.splitlines()
@@ -226,8 +226,8 @@ def test_without_a_record_nothing_is_printed(zenwatch: Zenwatch, written: Writte
         assert (shown.code, shown.out, shown.err) == (0, "", "1 reports with 0 findings: 0 records\n")
 
 
-def test_many_files_show_that_something_happens(zenwatch: Zenwatch, written: Written) -> None:
-    """On stderr; few files do without."""
+def test_many_files_show_progress(zenwatch: Zenwatch, written: Written) -> None:
+    """On stderr. A few files do not."""
     file = written(SECRETS)
 
     assert "files read" not in zenwatch("preview", *[file] * 3).err
@@ -262,8 +262,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(content: Any, reason
     assert reason in line
 
 
-def test_what_is_no_report_is_passed_over(zenwatch: Zenwatch, written: Written) -> None:
-    """A Namespace in the same file is no fault of it; but a file of nothing else is not what somebody wanted to see."""
+def test_an_object_that_is_no_report_is_skipped(zenwatch: Zenwatch, written: Written) -> None:
+    """A Namespace in the same file is no error. A file with nothing else is one, because nothing can be shown."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
 
     beside, alone = zenwatch("preview", written(documents(namespace, SECRETS)), "-o", "json"), zenwatch("preview", written(namespace))
@@ -290,8 +290,8 @@ SPOILT: Mapping[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.parametrize("spoilt", SPOILT)
-def test_one_part_of_a_file_that_cannot_be_read_costs_that_part(spoilt: str, zenwatch: Zenwatch, written: Written) -> None:
-    """A List of a thousand reports is not lost for one."""
+def test_a_part_of_a_file_that_cannot_be_read_does_not_lose_the_rest(spoilt: str, zenwatch: Zenwatch, written: Written) -> None:
+    """A List of a thousand reports is still read if one of them is broken."""
     content, expected = SPOILT[spoilt]
 
     shown = zenwatch("preview", written(content), "-o", "json")
@@ -299,8 +299,8 @@ def test_one_part_of_a_file_that_cannot_be_read_costs_that_part(spoilt: str, zen
     assert (shown.code, found(shown)) == (1, expected)
 
 
-def test_a_list_of_nothing_says_so(zenwatch: Zenwatch, written: Written) -> None:
-    """Exit code 1, and what was read: `kubectl get` in the wrong namespace."""
+def test_an_empty_list_is_an_error(zenwatch: Zenwatch, written: Written) -> None:
+    """Exit code 1, as after `kubectl get` in the wrong namespace."""
     shown = zenwatch("preview", written({"apiVersion": "v1", "kind": "List", "items": []}))
 
     assert (shown.code, shown.out, shown.err) == (1, "", "0 reports with 0 findings: 0 records\n")

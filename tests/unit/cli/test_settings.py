@@ -8,7 +8,7 @@ from zenwatch.runtime.settings import Settings
 
 
 def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> None:
-    """Those of all watchers too, each once."""
+    """Also those of all watchers, each once."""
     variables = Settings.variables()
     for watcher in installed_watchers():
         variables |= variables_of(watcher)
@@ -21,8 +21,8 @@ def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> N
         assert f"    {field.meaning}\n    Accepts {field.accepts}.\n" in shown.out
 
 
-def test_a_value_is_shown_as_it_was_typed_and_beside_it_its_default(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watcher's defaults are its own; what is not set needs no second mention."""
+def test_a_value_is_printed_as_it_was_set_with_its_default(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each watcher has its own defaults. A value that is the default is printed once."""
     for variable, value in {"WATCH_INTERVAL": "1m30s", "TRIVY_MIN_SEVERITY": "low", "WATCH_NAMESPACE": "shop,bank"}.items():
         monkeypatch.setenv(variable, value)
 

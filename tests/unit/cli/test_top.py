@@ -1,4 +1,4 @@
-"""`zenwatch top`: what is open, many records as one line."""
+"""`zenwatch top`: the open records, grouped."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from zenwatch.model.record import object_of
 from zenwatch.store.crd.top import Groups
 
 RECORDS = "/apis/zen.kube-zen.io/v1/zenagentevents"
-NOBODY = "http://127.0.0.1:9"
+NO_PROCESS = "http://127.0.0.1:9"
 
 
 def a_process(*cves: str) -> FakeApiServer:
@@ -37,8 +37,8 @@ def a_record(number: int, **changes: Any) -> dict[str, Any]:
     return plain
 
 
-async def test_the_process_that_runs_is_asked(zenwatch: Zenwatch) -> None:
-    """As a table whose last column is what it is grouped by; what is cut off is said."""
+async def test_the_running_process_answers(zenwatch: Zenwatch) -> None:
+    """A table whose last column is the dimension. The last line counts the groups that are not printed."""
     async with a_process("CVE-1", "CVE-1", "CVE-2", "CVE-3") as server:
         shown = await asyncio.to_thread(zenwatch, "top", "cve", "--limit", "2", "--url", server.url)
 
@@ -53,7 +53,7 @@ async def test_the_process_that_runs_is_asked(zenwatch: Zenwatch) -> None:
 
 
 async def test_without_a_process_the_records_are_read(zenwatch: Zenwatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a cluster is named; as JSON for programs."""
+    """If a cluster is named. JSON output is for programs."""
     async with FakeApiServer() as server:
         listed = {"metadata": {"resourceVersion": "9"}, "items": [a_record(number) for number in range(3)]}
         server.answers("GET", RECORDS, body(listed), watch())
@@ -68,18 +68,18 @@ async def test_without_a_process_the_records_are_read(zenwatch: Zenwatch, tmp_pa
     assert [(group["value"], group["open"]) for group in json.loads(shown.out)["groups"]] == [("CVE-0", 2), ("CVE-1", 1)]
 
 
-def test_without_either_it_says_how_to_get_one(zenwatch: Zenwatch) -> None:
-    """Who was asked, and what to name."""
-    shown = zenwatch("top", "--url", NOBODY)
+def test_without_a_process_and_a_cluster_the_error_names_the_options(zenwatch: Zenwatch) -> None:
+    """And the address that was asked."""
+    shown = zenwatch("top", "--url", NO_PROCESS)
 
     assert (shown.code, shown.out) == (1, "")
-    assert f"no answer from {NOBODY}" in shown.err
+    assert f"no answer from {NO_PROCESS}" in shown.err
     assert "--kubeconfig" in shown.err
 
 
 @pytest.mark.parametrize("arguments", [("colour",), ("cve", "--limit", "0"), ("cve", "--limit", "many")])
-def test_what_it_cannot_do_is_refused_before_anybody_is_asked(zenwatch: Zenwatch, arguments: tuple[str, ...]) -> None:
-    """argparse says what there is."""
+def test_a_wrong_argument_is_refused_before_anything_is_asked(zenwatch: Zenwatch, arguments: tuple[str, ...]) -> None:
+    """By argparse, with exit code 2."""
     with pytest.raises(SystemExit) as ended:
         zenwatch("top", *arguments)
 

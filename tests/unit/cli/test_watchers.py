@@ -1,4 +1,4 @@
-"""`zenwatch watchers`: which there are, what they read and need, and what they find."""
+"""`zenwatch watchers`: the installed watchers, what they read and need, and what they find."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ from zenwatch.sdk.watcher import PushWatcher
 
 
 def test_without_a_cluster_every_watcher_is_described(zenwatch: Zenwatch) -> None:
-    """Where it comes from, what it detects and reads, and the rights that this takes."""
+    """Where it comes from, what it detects and reads, and the permissions for that."""
     shown = zenwatch("watchers")
 
     assert shown.code == 0
@@ -32,8 +32,8 @@ def test_without_a_cluster_every_watcher_is_described(zenwatch: Zenwatch) -> Non
     assert shown.out.splitlines()[-1] == "Name a cluster (--kubeconfig, --context or KUBECONFIG) to see what they find there."
 
 
-def test_what_the_user_set_is_what_is_shown(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switched off, another threshold, another namespace; a value that is wrong ends it."""
+def test_the_settings_of_the_user_are_printed(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher that is off, another threshold, another namespace. A wrong value is an error."""
     monkeypatch.setenv("TRIVY_ENABLED", "false")
     monkeypatch.setenv("KYVERNO_MIN_SEVERITY", "high")
     monkeypatch.setenv("CHECKOV_NAMESPACE", "ci")
@@ -49,8 +49,8 @@ def test_what_the_user_set_is_what_is_shown(zenwatch: Zenwatch, monkeypatch: pyt
     assert (wrong.code, "TRIVY_ENABLED is 'perhaps'" in wrong.err) == (2, True)
 
 
-async def test_with_a_cluster_it_says_what_is_there(zenwatch: Zenwatch, tmp_path: Path) -> None:
-    """Of every kind a line, and of the pods; a cluster has to be named for that."""
+async def test_with_a_cluster_it_prints_what_is_there(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """A line for each kind, and for the pods."""
     async with FakeApiServer() as server:
         server.answers("GET", "/apis/aquasecurity.github.io/v1alpha1/vulnerabilityreports", body({"items": [{}, {}]}))
         server.answers("GET", "/api/v1/namespaces/trivy-system/pods", status(403))

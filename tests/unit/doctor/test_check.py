@@ -1,11 +1,11 @@
-"""zenwatch/doctor/check.py: lines, and what they mean together."""
+"""zenwatch/doctor/check.py: the exit code of all checks, and how an age is written."""
 
 from datetime import timedelta
 
 import pytest
 
 from tests.support.doctor_cluster import NOW
-from zenwatch.doctor.check import Check, Level, exit_code, since
+from zenwatch.doctor.check import Check, Level, age_text, exit_code
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ from zenwatch.doctor.check import Check, Level, exit_code, since
         ([Level.WARN, Level.FAIL, Level.OK], 2),
     ],
 )
-def test_the_worst_line_makes_the_exit_code(levels: list[Level], code: int) -> None:
-    """What could not be found out is neither well nor broken."""
+def test_the_worst_check_makes_the_exit_code(levels: list[Level], code: int) -> None:
+    """UNKNOWN changes nothing."""
     assert exit_code([Check("area", "title", level, "text") for level in levels]) == code
 
 
 @pytest.mark.parametrize(
-    ("secs", "said"),
+    ("secs", "text"),
     [
         (-5, "0 s ago"),
         (59.9, "59 s ago"),
@@ -33,6 +33,6 @@ def test_the_worst_line_makes_the_exit_code(levels: list[Level], code: int) -> N
         (400_000, "4 days ago"),
     ],
 )
-def test_an_age_is_said_in_its_largest_unit(secs: float, said: str) -> None:
-    """A clock that is a little behind makes no negative ages."""
-    assert since(NOW - timedelta(seconds=secs), NOW) == said
+def test_an_age_is_written_in_its_largest_unit(secs: float, text: str) -> None:
+    """If a clock is a little behind, the age is 0, not negative."""
+    assert age_text(NOW - timedelta(seconds=secs), NOW) == text

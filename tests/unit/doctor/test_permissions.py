@@ -1,4 +1,4 @@
-"""zenwatch/doctor/permissions.py and options.py: what is missing, and the rules that grant it."""
+"""The permissions that doctor checks, and the rules that it prints for those that are missing."""
 
 from typing import Any
 
@@ -7,8 +7,11 @@ import yaml
 
 from tests.support.doctor_cluster import FakeCluster, diagnose
 from tests.support.paths import ROOT
-from zenwatch.doctor.options import ANNOUNCED, ANNOUNCED_OF_CLUSTER, OWNERS, event_needs, owner_needs
-from zenwatch.doctor.permissions import Permission, advice, read_needs, rules_of, store_needs, told
+from zenwatch.doctor.cluster.permissions import Permission
+from zenwatch.doctor.cluster.rbac import advice, phrase, rules_yaml
+from zenwatch.doctor.sources.reports import read_needs
+from zenwatch.doctor.store.access import store_needs
+from zenwatch.doctor.store.options import CLUSTER_EVENT_TARGETS, EVENT_TARGETS, OWNERS, event_needs, owner_needs
 from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource, Watcher
@@ -33,7 +36,7 @@ def grants(rules: list[dict[str, Any]], need: Permission) -> bool:
     ("file", "kind", "namespaces"), [("base/rbac.yaml", "ClusterRole", ""), ("namespaced/role.yaml", "Role", "shop,payments")]
 )
 def test_what_is_checked_is_what_the_shipped_roles_grant(file: str, kind: str, namespaces: str) -> None:
-    """Whoever applies them sees no complaint."""
+    """Doctor finds nothing missing where they are applied."""
     settings = Settings.read({"WATCH_NAMESPACE": namespaces})
     reads = [need for watcher in installed_watchers() if isinstance(watcher, Watcher) for need in read_needs(watcher, settings)]
 
@@ -44,7 +47,7 @@ def test_what_is_checked_is_what_the_shipped_roles_grant(file: str, kind: str, n
 
 
 def test_the_rules_of_the_store_are_checked_in_full() -> None:
-    """What rbac.yaml grants on records, doctor asks for, and the other way round."""
+    """Doctor asks for exactly what rbac.yaml grants on records."""
     granted = {
         (verb, plural)
         for rule in rules_in("base/rbac.yaml")
@@ -64,7 +67,7 @@ def test_the_rules_for_events_are_checked_in_full() -> None:
     }
 
     assert {(need.verb, need.resource.group, need.plural) for need in event_needs(Settings.read({}))} == granted
-    assert {kind.plural for kind in OWNERS} < {kind.plural for kind in [*ANNOUNCED, *ANNOUNCED_OF_CLUSTER]}
+    assert {kind.plural for kind in OWNERS} < {kind.plural for kind in [*EVENT_TARGETS, *CLUSTER_EVENT_TARGETS]}
 
 
 def test_rules_are_grouped_by_api_group_and_by_verbs() -> None:
@@ -75,12 +78,12 @@ def test_rules_are_grouped_by_api_group_and_by_verbs() -> None:
         Permission("patch", REPORTS, subresource="status"),
     ]
 
-    assert yaml.safe_load("\n".join(rules_of(missing))) == [
+    assert yaml.safe_load("\n".join(rules_yaml(missing))) == [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {"apiGroups": ["a.example.com"], "resources": ["reports", "others"], "verbs": ["list", "watch"]},
         {"apiGroups": ["a.example.com"], "resources": ["reports/status"], "verbs": ["patch"]},
     ]
-    assert told(missing) == "list pods; list, watch reports.a.example.com, others.a.example.com; patch reports/status.a.example.com"
+    assert phrase(missing) == "list pods; list, watch reports.a.example.com, others.a.example.com; patch reports/status.a.example.com"
 
 
 def test_namespaces_that_lack_the_same_are_named_together() -> None:
@@ -89,7 +92,7 @@ def test_namespaces_that_lack_the_same_are_named_together() -> None:
 
     lines = advice(missing, "someone")
 
-    assert told(missing) == "list reports.a.example.com in namespace shop, payments; list pods in namespace zenwatch"
+    assert phrase(missing) == "list reports.a.example.com in namespace shop, payments; list pods in namespace zenwatch"
     assert [line for line in lines if not line.startswith(" ")] == [
         "Add this to the rules of a Role that someone is bound to, in shop, payments (kubectl edit role zenwatch -n shop):",
         "Add this to the rules of a Role that someone is bound to, in zenwatch (kubectl edit role zenwatch -n zenwatch):",
@@ -99,8 +102,8 @@ def test_namespaces_that_lack_the_same_are_named_together() -> None:
 # ---------------------------------------------------------------- asked for
 
 
-async def test_what_is_missing_of_the_store_is_a_failure_and_of_retention_a_warning() -> None:
-    """Without delete, what is stored stays; without create, nothing is stored."""
+async def test_a_missing_permission_to_write_is_a_failure_and_to_delete_a_warning() -> None:
+    """Without delete, old records stay; without create, nothing is stored."""
     async with FakeCluster() as cluster:
         cluster.denied = {"delete zenagentevents"}
         lesser = (await diagnose(cluster))["store", "access"]
@@ -114,7 +117,7 @@ async def test_what_is_missing_of_the_store_is_a_failure_and_of_retention_a_warn
 
 
 async def test_a_kind_that_is_not_served_need_not_be_readable() -> None:
-    """Who has no Kyverno gives no rights on its reports. A ConfigMap may be a result, so that is a warning."""
+    """A cluster without Kyverno grants nothing on its reports. A ConfigMap may be a result, so that is only a warning."""
     async with FakeCluster() as cluster:
         cluster.denied = {f"list {plural}" for plurals in cluster.served.values() for plural in plurals if "report" in plural}
         cluster.denied |= {"watch configmaps"}
@@ -128,7 +131,7 @@ async def test_a_kind_that_is_not_served_need_not_be_readable() -> None:
 
 
 async def test_another_accounts_permissions_are_asked_for_by_its_name_and_groups() -> None:
-    """As its token would carry them; who may not ask is told what that takes."""
+    """With the groups of its token. If the client may not ask, the advice is the rule that allows it."""
     async with FakeCluster() as cluster:
         found = await diagnose(cluster, service_account="tools/scanner")
         cluster.denied = {"create subjectaccessreviews"}
@@ -145,18 +148,18 @@ async def test_another_accounts_permissions_are_asked_for_by_its_name_and_groups
 
 
 async def test_where_zenwatch_is_confined_each_namespace_is_asked_for() -> None:
-    """Records also in its own; no kinds of the whole cluster."""
+    """Records are also in its own namespace; kinds of the whole cluster are not asked for."""
     async with FakeCluster() as cluster:
         await diagnose(cluster, WATCH_NAMESPACE="shop,payments", POD_NAMESPACE="zenwatch")
 
-    asked = [review["spec"]["resourceAttributes"] for review in cluster.reviews]
-    assert {review["namespace"] for review in asked if review["resource"] == "zenagentevents"} == {"shop", "payments", "zenwatch"}
-    assert {review["namespace"] for review in asked if review["resource"] == "policyreports"} == {"shop", "payments"}
-    assert not [review for review in asked if review["resource"].startswith("cluster")]
+    reviews = [review["spec"]["resourceAttributes"] for review in cluster.reviews]
+    assert {review["namespace"] for review in reviews if review["resource"] == "zenagentevents"} == {"shop", "payments", "zenwatch"}
+    assert {review["namespace"] for review in reviews if review["resource"] == "policyreports"} == {"shop", "payments"}
+    assert not [review for review in reviews if review["resource"].startswith("cluster")]
 
 
-async def test_what_a_setting_takes_is_asked_for_only_where_it_is_on() -> None:
-    """Grouping by owner is; Events are not, unless wanted."""
+async def test_the_permissions_of_a_setting_are_asked_for_only_if_it_is_on() -> None:
+    """By default GROUP_BY_OWNER is on and EMIT_EVENTS is off."""
     async with FakeCluster() as cluster:
         cluster.denied = {"get replicasets", "create events"}
         found = await diagnose(cluster)

@@ -1,11 +1,11 @@
-"""zenwatch/doctor/sources.py and census.py: each tool, what it said last, what is open of it."""
+"""zenwatch/doctor/sources: whether each tool is there, how old its last data is, how many of its records are open."""
 
 from typing import Any
 
 import pytest
 
-from tests.support.doctor_cluster import FakeCluster, Findings, a_process, a_record, diagnose, rfc3339
-from zenwatch.doctor import census
+from tests.support.doctor_cluster import Checks, FakeCluster, a_process, a_record, a_source_status, a_status, diagnose, rfc3339
+from zenwatch.doctor.cluster import object_count
 
 KYVERNO = ("wgpolicyk8s.io/v1alpha2", "openreports.io/v1alpha1")
 
@@ -14,8 +14,8 @@ def a_pod(name: str) -> dict[str, Any]:
     return {"labels": {"app.kubernetes.io/name": name}}
 
 
-async def test_where_all_is_well_every_line_is() -> None:
-    """What only a newer process tells is unknown; every source has its lines."""
+async def test_if_all_is_well_no_check_fails() -> None:
+    """Every source has its checks. Only what a process without /status does not answer is UNKNOWN."""
     async with FakeCluster() as cluster:
         found = await diagnose(cluster)
 
@@ -27,8 +27,8 @@ async def test_where_all_is_well_every_line_is() -> None:
     }
 
 
-async def test_a_tool_is_told_by_its_kinds_its_pods_and_its_labelled_objects() -> None:
-    """ConfigMaps are served everywhere: only those with the label speak for a tool."""
+async def test_a_tool_is_detected_by_its_kinds_its_pods_and_its_labelled_objects() -> None:
+    """Every API server serves ConfigMaps: only those with the label are evidence of a tool."""
     async with FakeCluster() as cluster:
         del cluster.served[KYVERNO[1]]
         cluster.objects["configmaps"] = [{"labels": {"app": "kube-bench"}}, {"labels": {"app": "web"}}]
@@ -43,13 +43,13 @@ async def test_a_tool_is_told_by_its_kinds_its_pods_and_its_labelled_objects() -
 
 
 async def test_a_tool_that_is_not_there_is_one_line_and_no_problem() -> None:
-    """So is one that is switched off."""
+    """The same holds for a tool that is switched off."""
     async with FakeCluster() as cluster:
-        for place in KYVERNO:
-            del cluster.served[place]
+        for group_version in KYVERNO:
+            del cluster.served[group_version]
         found = await diagnose(cluster, TRIVY_ENABLED="false")
 
-    assert {where: check.level for where, check in found.checks.items() if where[0] in ("kyverno", "trivy")} == {
+    assert {key: check.level for key, check in found.checks.items() if key[0] in ("kyverno", "trivy")} == {
         ("kyverno", "tool"): "OK",
         ("trivy", "tool"): "OK",
     }
@@ -58,7 +58,7 @@ async def test_a_tool_that_is_not_there_is_one_line_and_no_problem() -> None:
 
 
 async def test_pods_without_their_kinds_are_a_warning() -> None:
-    """The tool runs, but nothing of it can be read."""
+    """The tool runs, but none of its reports can be read."""
     async with FakeCluster() as cluster:
         del cluster.served["aquasecurity.github.io/v1alpha1"]
         cluster.objects["pods"] = [a_pod("trivy-operator")]
@@ -68,10 +68,10 @@ async def test_pods_without_their_kinds_are_a_warning() -> None:
 
 
 async def test_a_kind_that_is_served_in_another_version_only_is_a_failure() -> None:
-    """Its reports are there and nobody reads them; the versions are named."""
+    """Its reports exist, but are not read; the check names the versions."""
     async with FakeCluster() as cluster:
-        for place in KYVERNO:
-            del cluster.served[place]
+        for group_version in KYVERNO:
+            del cluster.served[group_version]
         cluster.served["wgpolicyk8s.io/v1"] = ["policyreports"]
         cluster.served["wgpolicyk8s.io/v1beta1"] = ["policyreports"]
         found = await diagnose(cluster)
@@ -85,8 +85,8 @@ async def test_a_kind_that_is_served_in_another_version_only_is_a_failure() -> N
 # ---------------------------------------------------------------- last data, open records
 
 
-async def test_without_a_status_the_newest_report_tells_when_there_was_data() -> None:
-    """Written anew counts, not only created; what is pushed is known by its newest open record."""
+async def test_without_a_status_the_newest_report_shows_when_there_was_data() -> None:
+    """A report that was changed counts as new. For a push source it is the newest open record."""
     async with FakeCluster() as cluster:
         changed = {"creationTimestamp": rfc3339(90_000), "managedFields": [{"time": rfc3339(300)}, {}]}
         cluster.objects["vulnerabilityreports"] = [{"creationTimestamp": rfc3339(90_000)}, changed]
@@ -99,12 +99,12 @@ async def test_without_a_status_the_newest_report_tells_when_there_was_data() ->
 
 
 async def test_open_records_are_selected_by_the_api_server_and_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ours, of this cluster, open; a thousand of them cost pages of metadata. What is cut off is said to be more."""
+    """Only our open records of this cluster are listed, and only their metadata. If there are more pages, the text says "more than"."""
     async with FakeCluster() as cluster:
         cluster.objects["zenagentevents"] = [a_record("trivy")] * 1200
         whole = await diagnose(cluster)
         asked = [query for path, query in cluster.lists if path.endswith("zenagentevents")]
-        monkeypatch.setattr(census, "MOST_PAGES", 2)
+        monkeypatch.setattr(object_count, "MAX_OBJECTS", 1000)
         cut = await diagnose(cluster)
 
     assert "; 1200 records open" in whole["trivy", "data"].text
@@ -116,8 +116,8 @@ async def test_open_records_are_selected_by_the_api_server_and_read_page_by_page
 
 
 @pytest.mark.parametrize("plural", ["zenagentevents", "vulnerabilityreports"])
-async def test_what_may_not_be_counted_is_unknown(plural: str) -> None:
-    """Doctor may be somebody who reads less than zenwatch does."""
+async def test_without_the_permission_to_count_the_data_is_unknown(plural: str) -> None:
+    """The account of doctor may have fewer permissions than zenwatch."""
     async with FakeCluster() as cluster:
         cluster.denied = {f"list {plural}"}
         found = (await diagnose(cluster))["trivy", "data"]
@@ -126,7 +126,7 @@ async def test_what_may_not_be_counted_is_unknown(plural: str) -> None:
 
 
 async def test_pods_that_may_not_be_listed_leave_the_tool_unknown() -> None:
-    """It only costs the hint: the rule is printed, the exit code stays."""
+    """The advice is the missing rule; the exit code does not change."""
     async with FakeCluster() as cluster:
         cluster.denied = {"list pods"}
         found = await diagnose(cluster, GROUP_BY_OWNER="false")
@@ -136,7 +136,7 @@ async def test_pods_that_may_not_be_listed_leave_the_tool_unknown() -> None:
     assert found.at("WARN", "FAIL") == set()
 
 
-async def test_where_zenwatch_is_confined_pods_are_looked_for_only_there() -> None:
+async def test_where_zenwatch_is_confined_pods_are_counted_only_there() -> None:
     """And reports in each of the namespaces."""
     async with FakeCluster() as cluster:
         cluster.objects["policyreports"] = [{"creationTimestamp": rfc3339(5)}]
@@ -147,35 +147,40 @@ async def test_where_zenwatch_is_confined_pods_are_looked_for_only_there() -> No
     assert found["kyverno", "data"].text.startswith("2 reports, the newest 5 s ago")
 
 
-async def _told(**source: Any) -> Findings:
+async def _diagnosed(**trivy: Any) -> Checks:
+    """trivy: what is different in the status of that source."""
     async with FakeCluster() as cluster:
-        return await diagnose(cluster, a_process({"sources": {"trivy": source}}))
+        return await diagnose(cluster, a_process(a_status(sources={"trivy": a_source_status(**trivy)})))
 
 
 async def test_a_source_that_fell_silent_is_a_warning() -> None:
-    """The process knows what is usual for it."""
-    found = (await _told(silent_since=rfc3339(10_800), last_data_at=rfc3339(10_800)))["trivy", "silence"]
+    """The process knows how long it is usually silent."""
+    found = (await _diagnosed(silent_since=rfc3339(10_800), last_data_at=rfc3339(10_800)))["trivy", "silence"]
 
     assert (found.level, found.text) == ("WARN", "silent for 3 hours, longer than usual; last data 3 hours ago")
     assert "raise TRIVY_SILENCE_AFTER; if it is gone for good: TRIVY_ENABLED=false" in found.advice[1]
 
 
 async def test_fields_that_a_source_lacks_are_named() -> None:
-    """Another version of the tool, most likely."""
-    found = (await _told(missing_fields=["report.vulnerabilities", "report.updateTimestamp"], open=3))["trivy", "fields"]
+    """Most likely the tool has another version."""
+    found = (await _diagnosed(missing_fields=["report.vulnerabilities", "report.updateTimestamp"], open=3))["trivy", "fields"]
 
     assert (found.level, "lacks report.vulnerabilities, report.updateTimestamp" in found.text) == ("WARN", True)
 
 
 async def test_every_problem_has_its_advice() -> None:
-    """Of all that can be wrong at once: a line without a way out is no help."""
+    """Everything that can be wrong at the same time is wrong."""
     async with FakeCluster() as cluster:
         cluster.denied = {"create zenagentevents", "list vulnerabilityreports", "watch configmaps", "get jobs"}
         del cluster.served[KYVERNO[0]]
         cluster.served["wgpolicyk8s.io/v9"] = ["policyreports"]
         cluster.answers["/api/v1/namespaces/zenwatch"] = (404, {})
-        found = await diagnose(cluster, a_process({"sources": {"trivy": {"silent_since": rfc3339(9)}}, "writes": {"failing": True}}))
+        status = a_status(
+            sources={"trivy": a_source_status(silent_since=rfc3339(9))},
+            writes={"retries": 0, "failing": True},
+        )
+        found = await diagnose(cluster, a_process(status))
 
     bad = found.at("WARN", "FAIL")
     assert len(bad) >= 9
-    assert [where for where in bad if not found[where].advice] == []
+    assert [check for check in bad if not found[check].advice] == []

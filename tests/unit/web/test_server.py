@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.support.fakes.hook import FakeHook
 from tests.support.tasks import patience, until
 from tests.support.web.server import address_of, config_of, routes_of, serving, url_in
-from zenwatch.config.core import Address
+from zenwatch.config.env import Address
 from zenwatch.contract.principal import Principal
 from zenwatch.errors import ConfigError
 from zenwatch.web.routes import Route

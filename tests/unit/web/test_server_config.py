@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 from tests.support.fakes.clock import FakeClock
 from tests.support.web.certificates import write_certificate
 from tests.support.web.server import TOKEN, serving
-from zenwatch.config.core import Settings
 from zenwatch.contract.principal import ALL_ROLES, Role
 from zenwatch.errors import ConfigError
+from zenwatch.runtime.settings import Settings
 from zenwatch.web.server_config import ServerConfig, server_config
 
 WITH_TOKEN = {"WEBHOOK_TOKEN_FILE": "{token}"}

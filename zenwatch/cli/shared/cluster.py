@@ -1,4 +1,4 @@
-"""Which cluster a command works on: never by accident."""
+"""Which cluster a command works on. Outside a pod it must be named, so that no cluster is ever used by accident."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ def add_cluster_options(command: Any) -> None:
 
 
 def cluster_if_named(parsed: argparse.Namespace) -> access.Access | None:
-    """In a pod that is the pod's; outside it must have been named."""
+    """The cluster of the options, of the pod, or of KUBECONFIG. None: no cluster was named."""
     if parsed.kubeconfig or parsed.context:
         return access.from_kubeconfig(parsed.kubeconfig, parsed.context)
     if access.is_in_pod(os.environ):
@@ -25,7 +25,7 @@ def cluster_if_named(parsed: argparse.Namespace) -> access.Access | None:
 
 
 def named_cluster(parsed: argparse.Namespace) -> access.Access:
-    """ConfigError where none was named."""
+    """ConfigError if no cluster was named."""
     if cluster := cluster_if_named(parsed):
         return cluster
     raise ConfigError(

@@ -1,15 +1,15 @@
-"""zenwatch/doctor/vantage.py: the API server as it looks from here."""
+"""zenwatch/doctor/cluster/api_server.py and clocks.py: whether the API server answers, how fast, and with which clock."""
 
 from datetime import timedelta
 
 import pytest
 
 from tests.support.doctor_cluster import NOW, FakeCluster, FixedClock, a_process, diagnose
-from zenwatch.doctor.vantage import skew_secs
+from zenwatch.doctor.clocks import skew_secs
 
 
 @pytest.mark.parametrize(
-    ("off_secs", "level", "said"),
+    ("off_secs", "level", "text"),
     [
         (0, "OK", "agree within 5 s"),
         (4, "OK", "agree within 5 s"),
@@ -20,24 +20,24 @@ from zenwatch.doctor.vantage import skew_secs
         (-90, "FAIL", "1 minute ahead of"),
     ],
 )
-async def test_clocks_are_compared(off_secs: float, level: str, said: str) -> None:
-    """off_secs: how far the API server's is ahead; it shows whole seconds, so one of them does not count."""
+async def test_clocks_are_compared(off_secs: float, level: str, text: str) -> None:
+    """off_secs: how far the API server's clock is ahead. It shows whole seconds, so one second is not counted."""
     async with FakeCluster() as cluster:
         cluster.date = NOW + timedelta(seconds=off_secs)
         found = (await diagnose(cluster))["cluster", "clock"]
 
-    assert (found.level, said in found.text, bool(found.advice)) == (level, True, level != "OK")
+    assert (found.level, text in found.text, bool(found.advice)) == (level, True, level != "OK")
 
 
 def test_a_second_that_was_cut_off_is_no_difference() -> None:
-    """12:00:00 is shown until 12:00:01."""
+    """A clock shows 12:00:00 until 12:00:01."""
     for age_secs in (0.0, 0.5, 0.999):
         asked_at = NOW + timedelta(seconds=age_secs)
         assert skew_secs(NOW, asked_at, asked_at) == 0
 
 
 async def test_the_process_is_compared_with_the_api_server() -> None:
-    """Its clock makes the times in records; where doctor's own is off as well, that does not hide it."""
+    """The times in records come from its clock. A wrong clock of doctor's own does not hide that."""
     async with FakeCluster() as cluster:
         process = a_process()
         process.date = NOW - timedelta(seconds=100)
@@ -51,7 +51,7 @@ async def test_the_process_is_compared_with_the_api_server() -> None:
 
 
 async def test_a_slow_api_server_is_a_warning() -> None:
-    """The median: one slow answer is none."""
+    """The median counts, so that a single slow answer does not matter."""
     async with FakeCluster() as cluster:
         slow = await diagnose(cluster, clock=FixedClock(request_secs=0.8))
         quick = await diagnose(cluster, clock=FixedClock(request_secs=0.002))
@@ -63,7 +63,7 @@ async def test_a_slow_api_server_is_a_warning() -> None:
 
 @pytest.mark.parametrize(("code", "advice"), [(401, "kubectl auth whoami"), (503, "kubectl get --raw /livez")])
 async def test_an_api_server_that_does_not_answer_is_one_failure(code: int, advice: str) -> None:
-    """Everything else would only say the same; the process is asked nevertheless."""
+    """Everything else would fail for the same reason. The process is still asked."""
     async with FakeCluster() as cluster:
         cluster.answers["/apis/authorization.k8s.io/v1"] = (code, {})
         found = await diagnose(cluster)

@@ -1,21 +1,24 @@
-"""The way from a command to the zenwatch that runs: its address, a token, and what it answers."""
+"""The HTTP client with which a command asks the running zenwatch."""
 
+import json
 import ssl
 import urllib.error
 import urllib.request
 from argparse import Namespace
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-from zenwatch.doctor.process import Reply
+from zenwatch.doctor.process.status_api import StatusResponse
 from zenwatch.errors import ConfigError, Transient, first_line
 from zenwatch.runtime.settings import Settings
 
-PATIENCE_SECS = 10.0
-MOST_BYTES = 16 * 1024 * 1024
+TIMEOUT_SECS = 10.0
+MAX_BYTES = 16 * 1024 * 1024
 
 
 def add_process_options(command: Any) -> None:
@@ -23,11 +26,11 @@ def add_process_options(command: Any) -> None:
     command.add_argument("--ca-file", metavar="FILE", help="the authorities of its certificate (default: those of the system)")
 
 
-class ProcessDoor:
-    """doctor.process.Door over HTTP."""
+class StatusClient:
+    """doctor's StatusApi over HTTP."""
 
     def __init__(self, parsed: Namespace, settings: Settings) -> None:
-        """ConfigError: no address, or a file that cannot be read."""
+        """ConfigError: --url is no address, or a file cannot be read."""
         self.is_named = bool(parsed.url)
         self.url = (parsed.url or _url_of(settings)).rstrip("/")
         if not self.url.startswith(("http://", "https://")):
@@ -39,33 +42,43 @@ class ProcessDoor:
     def has_token(self) -> bool:
         return bool(self._token)
 
-    def get(self, path: str, *, with_token: bool = True) -> Reply:
-        """Blocks. Transient says why there was no answer at all."""
-        request = urllib.request.Request(f"{self.url}{path}")  # noqa: S310  theirs
+    def get_json(self, path: str, query: Mapping[str, str]) -> Any:
+        """Blocks. Transient, with the reason, unless the response is 200 and JSON."""
+        response = self.get(f"{path}?{urlencode(query)}")
+        if response.status != 200:
+            raise Transient(response.text[:300].strip())
+        try:
+            return json.loads(response.text)
+        except ValueError as exc:
+            raise Transient(first_line(exc)) from exc
+
+    def get(self, path: str, *, with_token: bool = True) -> StatusResponse:
+        """Blocks. Transient, with the reason, if there was no response at all."""
+        request = urllib.request.Request(f"{self.url}{path}")  # noqa: S310  the user named it
         if with_token and self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            return self._ask(request)
+            return self._send(request)
         except (OSError, ValueError, HTTPException) as exc:
-            # urllib wraps what happened.
+            # urllib wraps the cause.
             cause = getattr(exc, "reason", exc)
             raise Transient(first_line(cause) if isinstance(cause, Exception) else str(cause)) from exc
 
-    def _ask(self, request: urllib.request.Request) -> Reply:
+    def _send(self, request: urllib.request.Request) -> StatusResponse:
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_SECS, context=self._tls) as answer:  # noqa: S310
-                return _reply(answer.status, answer)
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECS, context=self._tls) as response:  # noqa: S310
+                return _status_response(response.status, response)
         except urllib.error.HTTPError as exc:
             with exc:
-                return _reply(exc.code, exc)
+                return _status_response(exc.code, exc)
 
 
-def _reply(status: int, answer: Any) -> Reply:
-    text = answer.read(MOST_BYTES).decode(errors="replace")
+def _status_response(status: int, response: Any) -> StatusResponse:
+    text = response.read(MAX_BYTES).decode(errors="replace")
     try:
-        return Reply(status, text, parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC))
+        return StatusResponse(status, text, parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC))
     except ValueError:
-        return Reply(status, text, None)
+        return StatusResponse(status, text, None)
 
 
 def _tls_of(ca_file: str | None) -> ssl.SSLContext:
@@ -83,6 +96,7 @@ def _url_of(settings: Settings) -> str:
 
 
 def _token_of(settings: Settings) -> str:
+    """The first token of WEBHOOK_TOKEN_FILE; empty if there is none."""
     if not settings.webhook_token_file:
         return ""
     try:

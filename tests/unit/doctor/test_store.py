@@ -1,11 +1,11 @@
-"""zenwatch/doctor/served.py, schema.py and storage.py: whether our kind is there, and what it takes."""
+"""zenwatch/doctor/store: whether our kind is served, what its schema accepts, and whether our namespace exists."""
 
 from typing import Any
 
 import pytest
 
 from tests.support.doctor_cluster import CRDS, FakeCluster, definition, diagnose
-from zenwatch.doctor.schema import compare
+from zenwatch.doctor.store.schema import compare
 
 APPLY = ("zenwatch crds | kubectl apply -f -",)
 
@@ -15,8 +15,8 @@ def schema() -> dict[str, Any]:
     return found
 
 
-async def test_our_kind_is_told_with_the_version_in_which_it_is_stored() -> None:
-    """zenwatch's own account may not read definitions: then that part is left out."""
+async def test_the_check_of_our_kind_names_the_version_in_which_it_is_stored() -> None:
+    """zenwatch's own account may not read definitions: then only the version that is served is named."""
     async with FakeCluster() as cluster:
         known = await diagnose(cluster)
         cluster.answers[CRDS] = (403, {})
@@ -58,15 +58,15 @@ async def test_a_field_that_is_missing_warns_and_one_that_refuses_records_fails(
 
 
 @pytest.mark.parametrize("answer", [(404, {}), (403, {}), (200, {}), (200, {"components": {"schemas": {}}})])
-async def test_a_schema_that_is_not_told_is_unknown(answer: tuple[int, Any]) -> None:
-    """OpenAPI comes a moment after the definition."""
+async def test_a_schema_that_the_api_server_does_not_show_is_unknown(answer: tuple[int, Any]) -> None:
+    """The OpenAPI document appears a moment after the definition."""
     async with FakeCluster() as cluster:
         cluster.answers["/openapi/v3/apis/zen.kube-zen.io/v1"] = answer
         assert (await diagnose(cluster))["store", "schema"].level == "UNKNOWN"
 
 
 def test_a_schema_is_no_different_from_itself() -> None:
-    """Nor from one that is wider, or knows more fields."""
+    """Nor from a schema that is wider or has more fields."""
     wider = schema()
     wider["properties"]["spec"]["properties"]["title"]["maxLength"] = 1000
     wider["properties"]["spec"]["properties"]["more"] = {"type": "string"}
@@ -78,23 +78,23 @@ def test_a_schema_is_no_different_from_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         ({"maxLength": 10}, "spec.title (maxLength is 10)"),
         ({"minLength": 2}, "spec.title (minLength is 2)"),
         ({"type": "integer"}, "spec.title (is integer, not string)"),
     ],
 )
-def test_a_tighter_limit_is_named(change: dict[str, Any], said: str) -> None:
-    """With what is served, so that one can look it up."""
+def test_a_tighter_limit_is_named(change: dict[str, Any], text: str) -> None:
+    """With the limit of the served schema."""
     served = schema()
     served["properties"]["spec"]["properties"]["title"] |= change
 
-    assert compare(schema(), served).narrower == [said]
+    assert compare(schema(), served).narrower == [text]
 
 
-def test_lists_and_objects_are_looked_into() -> None:
-    """What their entries may be, and a field that is required there alone."""
+def test_lists_and_objects_are_compared_in_depth() -> None:
+    """A limit of a list's entries, and a field that only the served schema requires."""
     served = schema()
     spec = served["properties"]["spec"]["properties"]
     spec["references"]["items"]["maxLength"] = 5
@@ -111,17 +111,17 @@ def test_lists_and_objects_are_looked_into() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "level", "said"),
+    ("answer", "level", "text"),
     [
         ((404, {}), "FAIL", "does not exist"),
         ((200, {"metadata": {"deletionTimestamp": "2026-01-01T12:00:00Z"}}), "FAIL", "is being deleted"),
         ((403, {}), "UNKNOWN", "missing permission: get namespaces"),
     ],
 )
-async def test_our_own_namespace_has_to_be_there(answer: tuple[int, Any], level: str, said: str) -> None:
-    """Findings about nodes go nowhere else. Who may not look has no failure."""
+async def test_our_own_namespace_must_exist(answer: tuple[int, Any], level: str, text: str) -> None:
+    """Findings about nodes are stored there. Without the permission to read it the check is UNKNOWN, not FAIL."""
     async with FakeCluster() as cluster:
         cluster.answers["/api/v1/namespaces/zenwatch"] = answer
         found = (await diagnose(cluster))["store", "namespace"]
 
-    assert (found.level, said in found.text) == (level, True)
+    assert (found.level, text in found.text) == (level, True)

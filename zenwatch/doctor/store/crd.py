@@ -1,97 +1,37 @@
-"""What the API server serves: our own kind, and of which version the kinds that are read.
-
-In: its discovery, its OpenAPI, and its definition of our kind where that may be read.  Out: checks of the area store; Served for sources.
-Owns: nothing.
-Stops: nothing to stop.
-"""
+"""Check that the API server serves our kind, and that its schema accepts what zenwatch writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from zenwatch.doctor.check import Check, Level
-from zenwatch.doctor.permissions import RECORDS
-from zenwatch.doctor.schema import Differences, compare
+from zenwatch.doctor.cluster.served_kinds import find_served
+from zenwatch.doctor.store.schema import Differences, compare
 from zenwatch.errors import Forbidden, NotFound, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
-from zenwatch.kube.discovery import served_plurals
 from zenwatch.kube.http.request import Call, Discovery
+from zenwatch.kube.kinds import RECORDS
 from zenwatch.sdk.watcher import ApiResource
 
 AREA = "store"
 APPLY = "zenwatch crds | kubectl apply -f -"
-# As many fields are named; who needs all of them compares the files.
+# A check names at most so many fields; whoever needs all of them compares the two CRDs.
 _NAMED_FIELDS = 5
 
 _DEFINITIONS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 
 
-class _Versions(Discovery):
-    @property
-    def path(self) -> str:
-        return f"/apis/{self.group}"
-
-
 class _OpenApi(Discovery):
+    """Asks for the OpenAPI document of a group and version."""
+
     @property
     def path(self) -> str:
         return f"/openapi/v3/apis/{self.group}/{self.version}"
 
 
-@dataclass
-class Served:
-    """Of some kinds: those that are served as they are read, those that are only in other versions (which ones), and the others."""
-
-    kinds: list[ApiResource] = field(default_factory=list)
-    elsewhere: dict[ApiResource, list[str]] = field(default_factory=dict)
-    absent: list[ApiResource] = field(default_factory=list)
-
-    @property
-    def asked_for(self) -> int:
-        return len(self.kinds) + len(self.elsewhere) + len(self.absent)
-
-
-async def find(client: KubeClient, kinds: Sequence[ApiResource]) -> Served:
-    """Raises what KubeClient.send does."""
-    found = Served()
-    plurals = {place: await served_plurals(client, *place) for place in dict.fromkeys((kind.group, kind.version) for kind in kinds)}
-    versions = {kind.group: await _versions(client, kind.group) for kind in kinds if kind.plural not in plurals[kind.group, kind.version]}
-    for kind in kinds:
-        if kind.plural in plurals[kind.group, kind.version]:
-            found.kinds.append(kind)
-            continue
-        others = []
-        for version in versions[kind.group]:
-            place = (kind.group, version)
-            if place not in plurals:
-                plurals[place] = await served_plurals(client, *place)
-            if kind.plural in plurals[place]:
-                others.append(version)
-        if others:
-            found.elsewhere[kind] = others
-        else:
-            found.absent.append(kind)
-    return found
-
-
-async def _versions(client: KubeClient, group: str) -> list[str]:
-    """The API server's favourite first; none where it does not know the group. The core group has one."""
-    if not group:
-        return ["v1"]
-    try:
-        answer = await client.send(_Versions(group, ""))
-    except NotFound:
-        return []
-    return [str(entry.get("version")) for entry in answer.get("versions") or ()]
-
-
-# ---------------------------------------------------------------- our own kind
-
-
-async def look(client: KubeClient, shipped: Mapping[str, Any]) -> list[Check]:
+async def crd_checks(client: KubeClient, shipped: Mapping[str, Any]) -> list[Check]:
     """shipped: the CustomResourceDefinition that comes with this zenwatch."""
     try:
-        served = await find(client, [RECORDS])
+        served = await find_served(client, [RECORDS])
         stored_as = await _storage_version(client)
     except ZenwatchError as exc:
         return [Check(AREA, "CRD", Level.UNKNOWN, first_line(exc))]
@@ -107,7 +47,7 @@ async def look(client: KubeClient, shipped: Mapping[str, Any]) -> list[Check]:
 
 
 async def _storage_version(client: KubeClient) -> str:
-    """Empty where we may not know: zenwatch's own account has no use for definitions."""
+    """Empty if the account may not read definitions: zenwatch's own account does not need to."""
     try:
         definition = await client.send(Call("get", _DEFINITIONS, name=RECORDS.full_name))
     except (Forbidden, NotFound):

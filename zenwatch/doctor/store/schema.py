@@ -1,46 +1,44 @@
-"""Whether the definition that the API server has takes what this zenwatch writes.
+"""Compare two schemas of a kind: the one that comes with zenwatch, and the one that the API server has.
 
-In: the definition that comes with zenwatch, and the one that is served.  Out: where they differ, if that matters.
-Owns: nothing.
-Stops: nothing to stop.
+Reported is only what matters to a writer: fields that would be thrown away, and values that would be refused.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Where the served one has less than ours, the API server refuses what we write; or where it has more.
+# The API server refuses values if its upper limit is below ours, or its lower limit above ours.
 _UPPER_LIMITS = ("maxLength", "maxItems", "maxProperties", "maximum")
 _LOWER_LIMITS = ("minLength", "minItems", "minProperties", "minimum")
 
 
 @dataclass
 class Differences:
-    """missing: fields that are thrown away. narrower: fields for which records may be refused."""
+    """missing: fields that the API server throws away. narrower: fields because of which it may refuse a record."""
 
     missing: list[str] = field(default_factory=list)
     narrower: list[str] = field(default_factory=list)
 
 
 def compare(ours: Mapping[str, Any], served: Mapping[str, Any]) -> Differences:
-    """Of two openAPIV3Schemas of the whole object: what stands in spec and status."""
+    """Compare spec and status. ours, served: openAPIV3Schemas of the whole object."""
     found = Differences()
     for part in ("spec", "status"):
         _compare(part, _properties(ours).get(part, {}), _properties(served).get(part, {}), found)
     return found
 
 
-def _compare(where: str, ours: Mapping[str, Any], served: Mapping[str, Any], found: Differences) -> None:
-    found.narrower += [f"{where} ({reason})" for reason in _narrower(ours, served)]
+def _compare(path: str, ours: Mapping[str, Any], served: Mapping[str, Any], found: Differences) -> None:
+    found.narrower += [f"{path} ({reason})" for reason in _narrower(ours, served)]
     if served.get("x-kubernetes-preserve-unknown-fields"):
         return
     for name, schema in _properties(ours).items():
         if name not in _properties(served):
-            found.missing.append(f"{where}.{name}")
+            found.missing.append(f"{path}.{name}")
         else:
-            _compare(f"{where}.{name}", schema, _properties(served)[name], found)
+            _compare(f"{path}.{name}", schema, _properties(served)[name], found)
     if "items" in ours and "items" in served:
-        _compare(f"{where}[]", ours["items"], served["items"], found)
+        _compare(f"{path}[]", ours["items"], served["items"], found)
 
 
 def _narrower(ours: Mapping[str, Any], served: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,31 @@
+"""How a command reads the stored records of the cluster that was named."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from zenwatch.errors import ZenwatchError, first_line
+from zenwatch.kube.access import Access
+from zenwatch.kube.client import KubeClient
+from zenwatch.runtime.settings import Settings
+from zenwatch.store.crd.store import CrdStore
+
+Result = TypeVar("Result")
+
+
+def read_records(settings: Settings, cluster: Access, read: Callable[[CrdStore], Awaitable[Result]]) -> Result | None:
+    """What `read` returns. None: the records could not be read; stderr has the reason."""
+    return asyncio.run(_read(settings, cluster, read))
+
+
+async def _read(settings: Settings, cluster: Access, read: Callable[[CrdStore], Awaitable[Result]]) -> Result | None:
+    client = KubeClient(cluster, timeout_secs=settings.api_timeout_secs, connections=2)
+    store = CrdStore(client, cluster_ids=[settings.cluster_id], own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces)
+    try:
+        return await read(store)
+    except ZenwatchError as exc:
+        print(f"zenwatch: the records could not be read: {first_line(exc)}", file=sys.stderr)
+        return None
+    finally:
+        await client.close()

@@ -1,0 +1,1 @@
+"""The area process: what the running zenwatch answers, and what that means."""

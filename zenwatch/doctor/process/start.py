@@ -1,0 +1,19 @@
+"""Check that `zenwatch run` would start with the settings that doctor has."""
+
+from zenwatch.doctor.check import Check, Level
+from zenwatch.doctor.context import DoctorContext
+from zenwatch.doctor.process.checks import AREA
+from zenwatch.errors import ConfigError
+from zenwatch.web.server_config import server_config
+
+
+def start_checks(context: DoctorContext) -> list[Check]:
+    """Only where no process answers: a running process has settings of its own."""
+    if not context.process.no_answer:
+        return []
+    try:
+        server_config(context.settings, is_in_pod=context.is_in_pod, clock=context.clock)
+    except ConfigError as exc:
+        text = "zenwatch run would not start with the settings that doctor has"
+        return [Check(AREA, "settings", Level.FAIL, text, (str(exc),))]
+    return []

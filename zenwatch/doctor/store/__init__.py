@@ -1,0 +1,1 @@
+"""The area store: whether records can be written."""
