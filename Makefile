@@ -48,6 +48,8 @@ constraints: ## pin the newest allowed versions, with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make constraints needs uv. Install it: pip install uv" >&2; exit 1; }
 	$(COMPILE) pyproject.toml --group dev -o constraints.txt
 	$(COMPILE) --group pyproject.toml:go -o constraints-go.txt
+	$(COMPILE) --group pyproject.toml:pip -o tests/support/lock/pip-newest.txt
+	$(COMPILE) --group pyproject.toml:pip --resolution lowest -o tests/support/lock/pip-oldest.txt
 
 clean: ## remove the virtual environment (the control plane stays in its cache)
 	rm -rf $(VENV)
