@@ -1,4 +1,4 @@
-"""One real API server for all tests that need it, and the hands to work with it."""
+"""One real API server for all tests that need it, and zenwatch processes beside it."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,16 +10,16 @@ from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.components import Options
 from tests.support.controlplane.identity import Identity
 from tests.support.controlplane.processes import free_ports
-from tests.support.install import install_zenwatch
-from tests.support.zenwatch_process import Zenwatch
+from tests.support.live.install import install_zenwatch
+from tests.support.live.process import Zenwatch
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ControlPlane]:
-    """Started by the first test that asks, ended with the run."""
+    """The first test that needs it starts it; the end of the run stops it."""
     [port] = free_ports(1)
     url = f"https://127.0.0.1:{port}/audit/webhook"
-    # Until a test listens there, the API server finds nobody and goes on trying, as it does when zenwatch is away.
+    # Until a test listens there, the API server tries again and again, as it does when zenwatch is away.
     with ControlPlane.start(Options(audit_log=True, audit_webhook_url=url, audit_webhook_token=secrets.token_hex())) as control_plane:
         yield control_plane
 
@@ -32,7 +32,7 @@ def account(cluster: ControlPlane) -> Identity:
 
 @pytest.fixture
 def namespace(cluster: ControlPlane, account: Identity) -> Iterator[str]:
-    """A fresh namespace. Its reports go with the test, so that no other test's zenwatch reads them."""
+    """A new namespace. The end of the test deletes its reports, so that no other zenwatch reads them."""
     name = cluster.namespace()
     yield name
     cluster.kubectl("delete", "vulnerabilityreports", "--all", "-n", name)
@@ -41,7 +41,7 @@ def namespace(cluster: ControlPlane, account: Identity) -> Iterator[str]:
 
 @pytest.fixture
 def start_zenwatch(cluster: ControlPlane, account: Identity, tmp_path: Path) -> Iterator[Callable[..., Zenwatch]]:
-    """Start `zenwatch run` as a user would, under its own account; what still runs at the end of the test is stopped."""
+    """Start `zenwatch run` as a user would, under its own account; the end of the test stops it and checks its ledger."""
     running: list[Zenwatch] = []
 
     def start(*, identity: Identity = account, **settings: str) -> Zenwatch:

@@ -1,4 +1,4 @@
-"""Print one JSON line per figure: {"name", "value", "unit", "baseline", "ratio"}. What it does meanwhile goes to stderr."""
+"""Print one JSON line per figure: {"name", "value", "unit", "baseline", "ratio"}. Progress goes to stderr."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """`zenwatch run` as in a pod: python -m tests.bench.as_pod FOLDER, where FOLDER is laid out as Kubernetes mounts it.
 
-A pod finds its account at a fixed path; here that path is moved, everything else is the command that a pod runs.
-SIGUSR1 makes it say on stderr for how long at most its loop was held since the last time, as a log line `loop_held`.
+A pod finds its account at a fixed path; here the path is another one, and the rest is the command that a pod runs.
+On SIGUSR1 it logs `loop_held` to stderr: the longest time that the loop was busy without a break since the last SIGUSR1.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-# structlog imports rich where it is installed. A development tool brought it here; an image does not have it.
+# structlog imports rich if it is installed. A development tool depends on it; an image does not have it.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
 from zenwatch.cli import main  # noqa: E402
@@ -23,7 +23,7 @@ TICK_SECS = 0.002
 
 
 class LoopProbe:
-    """A timer that runs in the loop all the time: how late it comes is how long something else held the loop."""
+    """A timer that always runs in the loop: it is late by the time that other work held the loop."""
 
     def __init__(self) -> None:
         self._held_secs = 0.0
@@ -31,17 +31,17 @@ class LoopProbe:
         self._cpu = time.thread_time()
 
     def start(self) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._tell)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._report)
         self._tick()
 
     def _tick(self) -> None:
-        # Only what this thread ran counts: on shared cores the machine itself is late as well.
+        # Count only the CPU time of this thread: on shared cores the machine delays the timer, too.
         now, cpu = time.perf_counter(), time.thread_time()
         self._held_secs = max(self._held_secs, min(now - self._due, cpu - self._cpu))
         self._due, self._cpu = now + TICK_SECS, cpu
         asyncio.get_running_loop().call_later(TICK_SECS, self._tick)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         print(json.dumps({"event": "loop_held", "level": "info", "held_ms": self._held_secs * 1000}), file=sys.stderr, flush=True)
         self._held_secs = 0.0
 

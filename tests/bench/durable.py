@@ -1,4 +1,4 @@
-"""What it costs to lose nothing: the spool, the backlog, and an API server that was away."""
+"""The cost of losing nothing: the spool, its backlog, and an API server that was away."""
 
 import asyncio
 import json
@@ -24,23 +24,23 @@ RECORDS = 10_000
 SPOOLED = 100_000
 ACCEPTED_ALERTS, CONNECTIONS = 12_000, 64
 OUTAGE_SECS, OUTAGE_ALERTS_PER_SEC = 60.0, 100
-# The goals, as baselines where nothing in the same run could be one.
+# The goals are the baselines of figures that have no other in the same run.
 DAY_RSS_MB, SPOOL_RSS_MB, DRAIN_SECS = 80.0, 120.0, 60.0
 
 
 def webhook_records_per_second() -> Figure:
-    """Audit events that all matter, in batches, from the first POST to the last record; baseline: what a minimal client creates."""
+    """Audit events that all become records, in batches, from the first POST to the last record; baseline: a minimal client."""
     with started() as cluster:
         namespace = cluster.namespace("bench")
         before = minimal_client_rate(cluster, namespace)
         with zenwatch_as_pod(cluster, AUDIT_BUFFER_SIZE="1000") as zenwatch:
-            taken_secs = asyncio.run(store_batches(zenwatch, namespace, RECORDS))
+            passed_secs = asyncio.run(store_batches(zenwatch, namespace, RECORDS))
         after = minimal_client_rate(cluster, namespace)
-    return Figure(RECORDS / taken_secs, "records/s", (before + after) / 2)
+    return Figure(RECORDS / passed_secs, "records/s", (before + after) / 2)
 
 
 def rss_10k_day() -> Figure:
-    """A day of the specification's heavy load, 10,000 events, as fast as they go, and what is resident afterwards."""
+    """Resident memory after the events of a day of heavy load, 10,000, sent without a pause."""
     with started() as cluster:
         namespace = cluster.namespace("bench")
         with zenwatch_as_pod(cluster) as zenwatch:
@@ -50,7 +50,7 @@ def rss_10k_day() -> Figure:
 
 
 def rss_spool_100k() -> Figure:
-    """With 100,000 events in the spool and no API server to store them."""
+    """Resident memory with 100,000 events in the spool and no API server."""
     with started() as cluster, _folder() as spool, zenwatch_as_pod(cluster, SPOOL_DIR=spool, API_TIMEOUT="2s") as zenwatch:
         url = zenwatch.url()
         cluster.stop_apiserver()
@@ -60,7 +60,7 @@ def rss_spool_100k() -> Figure:
 
 
 def spool_accept_per_second() -> Figure:
-    """Alerts answered with 200, each synced, from 64 connections; baseline the same without a spool. No API server: nothing is stored."""
+    """Alerts that 64 connections post and that are synced to disk before the answer; baseline: without a spool. No API server runs."""
     rates: list[float] = []
     with started() as cluster, _folder() as spool:
         for spool_dir in ("", spool):
@@ -75,7 +75,7 @@ def spool_accept_per_second() -> Figure:
 
 
 def api_outage_drain() -> Figure:
-    """From the moment when the API server is ready again, after 60 s without it at 100 alerts a second, until all are stored."""
+    """The time to store what came in 60 s without an API server, 100 alerts a second, from the moment when it is ready again."""
     with started() as cluster, _folder() as spool:
         namespace = cluster.namespace("bench")
         with zenwatch_as_pod(cluster, SPOOL_DIR=spool) as zenwatch:
@@ -123,7 +123,7 @@ async def post_batch(session: aiohttp.ClientSession, url: str, namespace: str, e
 async def store_batches(zenwatch: Measured, namespace: str, events: int) -> float:
     url = zenwatch.url()
     async with aiohttp.ClientSession() as session:
-        while await _metric(session, url, "zenwatch_records_indexed") is None:  # noqa: ASYNC110  it has to be asked
+        while await _metric(session, url, "zenwatch_records_indexed") is None:  # noqa: ASYNC110  a metric sets no event
             await asyncio.sleep(0.1)
         began = time.perf_counter()
         batches = iter(range(events // EVENTS_PER_BATCH))
@@ -172,13 +172,13 @@ async def _send_at_rate(url: str, namespace: str) -> int:
     return alerts
 
 
-# ---------------------------------------------------------------- what it says
+# ---------------------------------------------------------------- metrics
 
 
 async def _until_stored(url: str, source: str, events: int) -> None:
     async with aiohttp.ClientSession() as session, asyncio.timeout(300):
         wanted = f'zenwatch_findings_settled_total{{outcome="stored",source="{source}"}}'
-        while (await _metric(session, url, wanted) or 0) < events:  # noqa: ASYNC110  it has to be asked
+        while (await _metric(session, url, wanted) or 0) < events:  # noqa: ASYNC110  a metric sets no event
             await asyncio.sleep(0.1)
 
 

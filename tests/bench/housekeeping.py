@@ -1,4 +1,4 @@
-"""What it costs to keep the store small: deletions beside fresh alerts, bytes in etcd, and 100,000 findings under the default budget."""
+"""The cost of a small store: deletions beside new alerts, bytes in etcd, and 100,000 findings under the default budget."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.components import Options
 
 EXPIRED = 20_000
-# The defaults and the goals, as baselines.
+# The defaults and the goals are the baselines.
 GC_RATE, GC_FALCO_P99_MS = 20.0, 200.0
 RECORD_BUDGET = 20_000
 REPORTS, FINDINGS = 5_000, 20
@@ -27,12 +27,12 @@ def gc_requests_per_second() -> Figure:
 
 
 def gc_falco_p99() -> Figure:
-    """From the POST of an alert until a watch tells of its record, meanwhile."""
+    """From the POST of an alert until a watch has its record, during these deletions."""
     return Figure(_collected()[1], "ms", GC_FALCO_P99_MS)
 
 
 def etcd_bytes_per_record() -> Figure:
-    """How much etcd grew, by the API server's own figure, for 10,000 new records; baseline: what zenwatch reckons with."""
+    """The growth of etcd for 10,000 new records, as the API server reports it; baseline: the size that zenwatch expects."""
     with started() as cluster:
         create_reports(cluster, cluster.namespace("bench"), reports=SIZED_REPORTS, findings=FINDINGS)
         before = etcd_bytes(cluster)
@@ -45,7 +45,7 @@ def etcd_bytes_per_record() -> Figure:
 
 
 def rollup_records() -> Figure:
-    """All records that are stored for 100,000 findings of 5,000 resources under the default budget; baseline: that budget."""
+    """The number of records for 100,000 findings of 5,000 resources under the default budget; baseline: that budget."""
     with started() as cluster:
         create_reports(cluster, cluster.namespace("bench"), reports=REPORTS, findings=FINDINGS)
         with zenwatch_as_pod(cluster, RECORD_BUDGET=str(RECORD_BUDGET), RECORD_BUDGET_BYTES="200Mi") as zenwatch:
@@ -62,7 +62,7 @@ def _collected() -> tuple[float, float]:
     with started(Options(audit_log=True)) as cluster:
         with zenwatch_as_pod(cluster, AUDIT_BUFFER_SIZE="1000") as zenwatch:
             asyncio.run(store_batches(zenwatch, cluster.namespace("bench"), EXPIRED))
-        # To store them took longer than that. The alerts will be as old soon, behind 20,000 others.
+        # Storing them took longer than that. The alerts will be as old soon, behind 20,000 others.
         with zenwatch_as_pod(cluster, EVENT_TTL="10s") as zenwatch:
             url = zenwatch.url()
             before, began = _deletes(cluster), time.perf_counter()

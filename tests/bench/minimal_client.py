@@ -1,6 +1,6 @@
-"""The least that a client can do: create N records, nothing else. Prints creates per second.
+"""A client that only creates N records, as a baseline. It prints creates per second.
 
-Run as a process of its own, as zenwatch is: python -m tests.bench.minimal_client SERVER CA_FILE TOKEN_FILE NAMESPACE COUNT CONNECTIONS
+It is a process of its own, as zenwatch is: python -m tests.bench.minimal_client SERVER CA_FILE TOKEN_FILE NAMESPACE COUNT CONNECTIONS
 """
 
 import asyncio

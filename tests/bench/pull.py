@@ -1,4 +1,4 @@
-"""From reports in the API server to records in it, as fast as it goes."""
+"""How fast reports become records."""
 
 import json
 import subprocess
@@ -9,17 +9,17 @@ from tests.bench.figure import Figure
 from tests.bench.process import zenwatch_as_pod
 from tests.bench.reports import replica_set, vulnerability_report
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 
 REPORTS = 1000
 FINDINGS_PER_REPORT = 20
-# As many as zenwatch writes with by default (WRITE_CONCURRENCY).
+# The default of WRITE_CONCURRENCY.
 BASELINE_CONNECTIONS = 16
 BASELINE_RECORDS = 6000
 
 
 def records_per_second() -> Figure:
-    """From the start of the process to the last record stored, start-up and reading included; baseline before and after."""
+    """From the start of the process to the last record, start-up and reading included; the baseline is measured before and after."""
     with ControlPlane.start(say=_say) as cluster:
         install_zenwatch(cluster)
         namespace = cluster.namespace("bench")
@@ -28,16 +28,16 @@ def records_per_second() -> Figure:
         started = time.perf_counter()
         with zenwatch_as_pod(cluster) as zenwatch:
             zenwatch.wait_for_stored(REPORTS * FINDINGS_PER_REPORT)
-            taken_secs = time.perf_counter() - started
-            _say(f"zenwatch: {REPORTS * FINDINGS_PER_REPORT} records in {taken_secs:.1f} s, {zenwatch.cpu_secs():.1f} s of CPU")
+            passed_secs = time.perf_counter() - started
+            _say(f"zenwatch: {REPORTS * FINDINGS_PER_REPORT} records in {passed_secs:.1f} s, {zenwatch.cpu_secs():.1f} s of CPU")
         after = minimal_client_rate(cluster, namespace)
-    return Figure(REPORTS * FINDINGS_PER_REPORT / taken_secs, "records/s", (before + after) / 2)
+    return Figure(REPORTS * FINDINGS_PER_REPORT / passed_secs, "records/s", (before + after) / 2)
 
 
 def create_reports(cluster: ControlPlane, namespace: str, *, reports: int, findings: int) -> None:
     _say(f"Creating {reports} reports of {findings} findings ...")
     made = [vulnerability_report(number, namespace=namespace, findings=findings) for number in range(reports)]
-    # What is scanned is there: its owner is looked up.
+    # zenwatch asks for the owner of each resource.
     made += [replica_set(number, namespace=namespace) for number in range(reports)]
     for start in range(0, len(made), 250):
         manifest = {"apiVersion": "v1", "kind": "List", "items": made[start : start + 250]}

@@ -1,4 +1,4 @@
-"""How fast what is pushed is seen, how much is accepted, and for how long the loop is held meanwhile."""
+"""How soon a pushed event is a record, how many are accepted, and for how long the loop is held meanwhile."""
 
 import asyncio
 import ssl
@@ -19,14 +19,14 @@ from tests.bench.process import Measured, zenwatch_as_pod
 from tests.support.controlplane.audit import DEFAULT_POLICY
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.components import Options
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 
 ALERTS, ALERTS_PER_SEC = 1500, 50
 WARM_UP_ALERTS = 50
 EVENTS_PER_BATCH = 400
 BATCHES, SENDERS = 200, 4
 LARGE_BODY_BYTES, LARGE_BODIES = 10_000_000, 12
-# The goals, as baselines: a ratio below 1 keeps the first three kinds, one above 1 the rate.
+# The goals are the baselines: a ratio below 1 is good for the times, one above 1 for the rate.
 VISIBLE_P50_MS, VISIBLE_P99_MS = 20.0, 100.0
 EVENTS_PER_SEC = 4000.0
 LOOP_HELD_MS = 50.0
@@ -41,12 +41,12 @@ def falco_visible_p99() -> Figure:
 
 
 def audit_events_per_second() -> Figure:
-    """Accepted with 2xx by a process that may use one core, real batches of 400, stored meanwhile; refused ones are sent again."""
+    """Events in batches of 400 that one core accepts with 2xx and stores meanwhile; refused batches are sent again."""
     return Figure(_audit()[0], "events/s", EVENTS_PER_SEC)
 
 
 def loop_held_max() -> Figure:
-    """The longest, during those batches and during bodies of 10 MB of whole Pods; CPU time of the loop's thread."""
+    """The longest CPU time of the loop's thread without a break, during those batches and during bodies of 10 MB of whole Pods."""
     return Figure(_audit()[1], "ms", LOOP_HELD_MS)
 
 
@@ -55,7 +55,7 @@ def loop_held_max() -> Figure:
 
 @cache
 def _visible_ms() -> tuple[float, ...]:
-    """From the POST to the moment when a watch tells of the record, for each alert."""
+    """For each alert, the time from its POST until a watch has its record."""
     with started() as cluster, zenwatch_as_pod(cluster) as zenwatch:
         return asyncio.run(time_alerts(cluster, zenwatch.url(), cluster.namespace("bench")))
 
@@ -80,7 +80,7 @@ async def time_alerts(cluster: ControlPlane, url: str, namespace: str) -> tuple[
 
 
 def an_alert(namespace: str, rule: str) -> bytes:
-    """As Falco posts it."""
+    """The body that Falco posts."""
     alert = {
         "output": "13:44:05.478445995: Notice A shell was spawned in a container with an attached terminal (user=root shell=sh)",
         "priority": "Notice",
@@ -122,7 +122,7 @@ async def _watch(session: aiohttp.ClientSession, cluster: ControlPlane, namespac
 
 @cache
 def _audit() -> tuple[float, float]:
-    """Events per second, and the longest that the loop was held."""
+    """Return events per second, and the longest time that the loop was held."""
     with started(Options(audit_log=True, audit_policy=DEFAULT_POLICY)) as cluster:
         events = _real_events(cluster)
         # The API server and the sender have the other core.
@@ -138,7 +138,7 @@ def _audit() -> tuple[float, float]:
 
 
 def _real_events(cluster: ControlPlane) -> list[dict[str, Any]]:
-    """What the API server wrote to its audit log while a cluster came up and some work was done in it."""
+    """Return the audit events of a cluster that started and in which some work was done."""
     namespace = cluster.namespace("bench")
     for number in range(15):
         cluster.kubectl("create", "configmap", f"settings-{number}", "--from-literal=a=b", "-n", namespace)
@@ -149,11 +149,11 @@ def _real_events(cluster: ControlPlane) -> list[dict[str, Any]]:
 
 
 def _batches(events: list[dict[str, Any]]) -> Iterator[bytes]:
-    """Real events over and over, each time with other IDs, as a cluster that goes on working sends them."""
-    place = 0
+    """Repeat real events, each time with new IDs, as a busy cluster sends them."""
+    first = 0
     while True:
-        batch = [events[(place + number) % len(events)] | {"auditID": str(uuid.uuid4())} for number in range(EVENTS_PER_BATCH)]
-        place += EVENTS_PER_BATCH
+        batch = [events[(first + number) % len(events)] | {"auditID": str(uuid.uuid4())} for number in range(EVENTS_PER_BATCH)]
+        first += EVENTS_PER_BATCH
         yield orjson.dumps({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": batch})
 
 
@@ -202,7 +202,7 @@ async def _send_large(url: str, events: list[dict[str, Any]]) -> None:
         for _ in range(LARGE_BODIES):
             items = [large | {"auditID": str(uuid.uuid4())} for _ in range(count)]
             body = orjson.dumps({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": items})
-            while not await _posted(session, url, body):  # noqa: ASYNC110  it is asked to come again later
+            while not await _posted(session, url, body):  # noqa: ASYNC110  a refused body is sent again later
                 await asyncio.sleep(0.1)
     say(f"{LARGE_BODIES} bodies of {LARGE_BODY_BYTES / 1e6:.0f} MB with {count} events each")
 

@@ -1,10 +1,10 @@
-"""Reports and records of a size and shape as real ones have them."""
+"""Reports and records with the size and shape of real ones."""
 
 from typing import Any
 
 
 def vulnerability_report(number: int, *, namespace: str, findings: int, first: int = 0) -> dict[str, Any]:
-    """A VulnerabilityReport of one container of one ReplicaSet; every finding is HIGH, so that every one is stored. first: of its CVEs."""
+    """A VulnerabilityReport of one container; every finding is HIGH, so that all are stored. first: the number of its first CVE."""
     name = _name_of(number)
     return {
         "apiVersion": "aquasecurity.github.io/v1alpha1",
@@ -25,13 +25,13 @@ def vulnerability_report(number: int, *, namespace: str, findings: int, first: i
             "registry": {"server": "registry.example.com"},
             "artifact": {"repository": f"shop/app-{number}", "tag": "1.2.3", "digest": f"sha256:{number:064x}"},
             "summary": {"criticalCount": 0, "highCount": findings, "mediumCount": 0, "lowCount": 0, "unknownCount": 0},
-            "vulnerabilities": [_vulnerability(first + place) for place in range(findings)],
+            "vulnerabilities": [_vulnerability(first + number) for number in range(findings)],
         },
     }
 
 
 def replica_set(number: int, *, namespace: str) -> dict[str, Any]:
-    """What such a report is about."""
+    """The resource of such a report."""
     labels = {"app": f"shop-{number}"}
     container = {"name": "app", "image": f"registry.example.com/shop/app-{number}:1.2.3"}
     return {
@@ -51,7 +51,7 @@ def _name_of(number: int) -> str:
 
 
 def record_like_ours(name: str, namespace: str) -> dict[str, Any]:
-    """What zenwatch makes of one finding of such a report, field by field."""
+    """The record that zenwatch makes of one finding of such a report, field by field."""
     return {
         "apiVersion": "zen.kube-zen.io/v1",
         "kind": "ZenAgentEvent",
@@ -95,16 +95,16 @@ def record_like_ours(name: str, namespace: str) -> dict[str, Any]:
     }
 
 
-def _vulnerability(place: int) -> dict[str, Any]:
+def _vulnerability(number: int) -> dict[str, Any]:
     return {
-        "vulnerabilityID": f"CVE-2026-{10000 + place}",
-        "resource": f"libexample{place}",
+        "vulnerabilityID": f"CVE-2026-{10000 + number}",
+        "resource": f"libexample{number}",
         "installedVersion": "1.4.9-2",
         "fixedVersion": "1.4.9-3",
         "severity": "HIGH",
         "score": 7.5,
         "title": "libexample: out-of-bounds write while parsing a header that is too long",
-        "primaryLink": f"https://avd.aquasec.com/nvd/cve-2026-{10000 + place}",
+        "primaryLink": f"https://avd.aquasec.com/nvd/cve-2026-{10000 + number}",
         "links": [],
         "target": "app (debian 12.5)",
         "class": "os-pkgs",

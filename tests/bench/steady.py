@@ -8,7 +8,7 @@ from tests.bench.process import zenwatch_as_pod
 from tests.bench.pull import create_reports
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.components import Options
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 
 FINDINGS_PER_REPORT = 20
 SETTLE_SECS = 10.0

@@ -1,7 +1,7 @@
-"""A week of the specification's heavy load, in fast time: a day takes a minute, and so every setting is 1,440 times shorter.
+"""A week of heavy load in fast time: a day lasts a minute, and every setting is 1,440 times shorter.
 
-10,000 events a day: tools re-report every 24 h (each report is deleted and written again), one image in twenty is replaced by another one
-a day, Falco repeats itself, people do what the audit log tells of. Two days more than a week, so that retention has something to do.
+10,000 events a day: tools report anew every 24 h (each report is deleted and written again), one image in twenty is replaced each day,
+Falco repeats its alerts, users do what the audit log records. It lasts two days more than a week, so that retention has work.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ DAYS, DAY_SECS = 9, 60.0
 REPORTS, FINDINGS = 300, 20
 REPLACED_A_DAY = REPORTS // 20
 ALERTS_A_DAY, RULES, AUDIT_EVENTS_A_DAY = 2000, 200, 2000
-# 168h and 24h, a day being a minute. What is not faster here has its own time: a round a second, since one every 21 ms would measure
-# nothing but rounds; ten seconds of grace, since kubectl takes some to delete reports and write them again; and the five minutes for
-# which etcd keeps what was.
+# 168h and 24h, with a minute for a day. Three times are not shortened as much: a round a second, because one every 21 ms would measure
+# only rounds; ten seconds of grace, because kubectl needs some to delete reports and write them again; and the five minutes for which
+# etcd keeps old versions.
 SETTINGS = {
     "EVENT_TTL": "420s",
     "FALCO_RESOLVE_AFTER": "60s",
@@ -41,7 +41,7 @@ HEAVY_RSS_MB = 80.0
 
 @dataclass(frozen=True)
 class Day:
-    """What there was at its end. requests: to the API server, during it."""
+    """The figures at the end of a day. requests: to the API server, during the day."""
 
     number: int
     rss_mb: float
@@ -53,7 +53,7 @@ class Day:
 
 
 def week_rss() -> Figure:
-    """Resident after the last day; the table of all days goes to stderr."""
+    """Resident memory after the last day; the table of all days goes to stderr."""
     with started(Options(audit_log=True)) as cluster:
         namespace = cluster.namespace("bench")
         create_reports(cluster, namespace, reports=REPORTS, findings=FINDINGS)
@@ -83,7 +83,7 @@ async def _play(cluster: ControlPlane, zenwatch: Measured, url: str, namespace: 
         for number in range(1, DAYS + 1):
             ends = time.perf_counter() + DAY_SECS
             await asyncio.gather(
-                _spread(ends, ALERTS_A_DAY, lambda place: _alert(session, url, namespace, place)),
+                _spread(ends, ALERTS_A_DAY, lambda number: _alert(session, url, namespace, number)),
                 _spread(ends, AUDIT_EVENTS_A_DAY // 20, lambda _: post_batch(session, url, namespace, 20)),
                 asyncio.to_thread(_report_anew, cluster, namespace, images, ends),
             )
@@ -100,20 +100,20 @@ async def _play(cluster: ControlPlane, zenwatch: Measured, url: str, namespace: 
 
 async def _spread(ends: float, times: int, do: Callable[[int], Awaitable[None]]) -> None:
     began = time.perf_counter()
-    for place in range(times):
-        await asyncio.sleep(max(0.0, began + (ends - began) * place / times - time.perf_counter()))
-        await do(place)
+    for number in range(times):
+        await asyncio.sleep(max(0.0, began + (ends - began) * number / times - time.perf_counter()))
+        await do(number)
 
 
-async def _alert(session: aiohttp.ClientSession, url: str, namespace: str, place: int) -> None:
-    body = an_alert(namespace, f"rule {place % RULES}")
+async def _alert(session: aiohttp.ClientSession, url: str, namespace: str, number: int) -> None:
+    body = an_alert(namespace, f"rule {number % RULES}")
     async with session.post(f"{url}/falco/webhook", data=body, headers={"Content-Type": "application/json"}) as answer:
         if answer.status != 200:
             raise RuntimeError(f"{answer.status}: {await answer.text()}")
 
 
 def _report_anew(cluster: ControlPlane, namespace: str, images: dict[int, int], ends: float) -> None:
-    """Each report once a day, some at a time; those of replaced images say other things."""
+    """Write each report once a day, some at a time; the reports of replaced images have other findings."""
     for number in random.Random(len(images) + images[0]).sample(range(REPORTS), REPLACED_A_DAY):  # noqa: S311  which ones does not matter
         images[number] += 1
     began, at_a_time = time.perf_counter(), 30
@@ -128,14 +128,14 @@ def _report_anew(cluster: ControlPlane, namespace: str, images: dict[int, int], 
 
 
 def _counts(cluster: ControlPlane) -> tuple[int, int]:
-    """Writes to records, and all requests of zenwatch, so far."""
+    """Return the writes to records, and all requests of zenwatch, so far."""
     account = "system:serviceaccount:zenwatch:zenwatch"
     ours = {event["auditID"]: event for event in cluster.audit_events() if event["user"]["username"] == account}
     return sum(event["verb"] in ("create", "patch", "delete") for event in ours.values()), len(ours)
 
 
 def etcd_bytes(cluster: ControlPlane) -> float:
-    """By the API server's own figure."""
+    """The size of etcd as the API server reports it."""
     for line in cluster.kubectl("get", "--raw", "/metrics").splitlines():
         if line.startswith("apiserver_storage_size_bytes"):
             return float(line.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that move the clock of a zenwatch in their own process."""
+"""Fixtures of tests that run zenwatch in their own process and move its clock."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,19 +7,19 @@ import pytest
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import Fault, FaultProxy
-from tests.support.in_process import InProcess
+from tests.support.live.fault_proxy import Fault, FaultProxy
+from tests.support.live.in_process import InProcess
 
 
 @pytest.fixture
 def moved_clock() -> MovedClock:
-    """One for all processes of a test: time does not begin anew with a restart."""
+    """One clock for all processes of a test: a restart does not set the time back."""
     return MovedClock()
 
 
 @pytest.fixture
 def live(cluster: ControlPlane, account: Identity, moved_clock: MovedClock) -> Iterator[Callable[..., InProcess]]:
-    """Start zenwatch under its own account, after the one before was stopped; the last one is stopped at the end of the test."""
+    """Start zenwatch under its own account, and stop the process before it; the end of the test stops the last one."""
     started: list[InProcess] = []
 
     def start(**settings: str) -> InProcess:
@@ -35,13 +35,13 @@ def live(cluster: ControlPlane, account: Identity, moved_clock: MovedClock) -> I
 
 @pytest.fixture(scope="session")
 def standing_proxy(cluster: ControlPlane) -> Iterator[FaultProxy]:
-    """For the whole run: its connections to the API server say goodbye after the test that used them."""
+    """A proxy for the whole run, because its connections to the API server are closed after the test that used them."""
     with FaultProxy(cluster.server, cluster.ca_file, choose=lambda: Fault.NONE) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def proxy(standing_proxy: FaultProxy) -> Iterator[FaultProxy]:
-    """Passes everything on, unless the test has it away."""
+    """The proxy passes everything on, unless the test sets is_away."""
     yield standing_proxy
     standing_proxy.is_away = False

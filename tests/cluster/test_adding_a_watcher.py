@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.objects import apply, records, report_in
+from tests.support.live.objects import apply, records
+from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

@@ -1,6 +1,6 @@
-"""What was acknowledged is stored once, whatever dies: each fault, with what is stored compared with what was sent.
+"""Each acknowledged event is stored once, whatever fails: every test compares what is stored with what was sent.
 
-Short here; `make chaos` is the long form, with figures.
+This is the short form; `make chaos` runs the long one and prints figures.
 """
 
 import os
@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_push import post
-from tests.support.chaos import Load, an_alert, differences, ledger_of, records_of, remove_records, wait_until_drained, wrong_in_ledger
+from tests.support.builders.posted import a_numbered_alert
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.controlplane.processes import free_ports
-from tests.support.fakes.fault_proxy import Fault, FaultProxy, in_turn, some_of
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.client import post
+from tests.support.live.fault_proxy import Fault, FaultProxy, in_turn, some_of
+from tests.support.live.load.comparison import differences, ledger_of, wait_until_drained, wrong_in_ledger
+from tests.support.live.load.sender import Load
+from tests.support.live.objects import records_of_source, remove_records
+from tests.support.live.process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -34,19 +37,19 @@ OUTAGE_SECS = 60.0 if IS_LONG else 4.0
 OUTAGE_ALERTS_PER_SEC = 100.0
 BACKLOG_SECS = 5.0 if IS_LONG else 0.5
 DRAINED_WITHIN_SECS = 60.0
-# Once: what was stored makes room again on a disk that stays full, so that it is full only now and then.
+# Once: each stored event leaves space for new ones, so that even a small disk is full only now and then.
 DISK_FULL_TIMES = 1
 FAULTED_SECS = 15.0 if IS_LONG else 2.0
 HARMED_SHARE = 0.3
-# A late one has a test of its own.
+# Late writes have a test of their own.
 ALL_FAULTS = tuple(fault for fault in Fault if fault not in (Fault.NONE, Fault.LATE))
 FAULTS = [*((fault,) for fault in ALL_FAULTS), ALL_FAULTS] if IS_LONG else [ALL_FAULTS]
-# No file of the process grows beyond this while the disk is full. Its log does not need as much.
+# While the disk is full, no file of the process grows beyond this. Its log needs less.
 FULL_DISK_BYTES = 128 * 1024
 
 
 class Scene:
-    """A namespace of the cluster, a proxy before its API server, and zenwatch processes that come and go on one port and one spool."""
+    """A proxy in front of the API server, and zenwatch processes that follow each other on one port and one spool."""
 
     def __init__(self, cluster: ControlPlane, account: Identity, proxy: FaultProxy, folder: Path) -> None:
         self.cluster = cluster
@@ -62,7 +65,7 @@ class Scene:
         return self.namespaces[-1]
 
     def start(self, *, is_proxied: bool = False, **settings: str) -> Zenwatch:
-        """With the spool; return as soon as it listens."""
+        """Start zenwatch with the spool; return as soon as it listens."""
         spooling = {"SPOOL_DIR": str(self._folder / "spool"), "LISTEN": f"127.0.0.1:{self._port}", "COALESCE_WINDOW": "200ms"}
         kubeconfig = self._proxied() if is_proxied else self.cluster.kubeconfig(self._account)
         self._running.append(Zenwatch(kubeconfig, self._folder / f"zenwatch-{len(self._running)}.log", spooling | settings))
@@ -70,7 +73,7 @@ class Scene:
         return self._running[-1]
 
     def start_without_spool(self) -> Zenwatch:
-        """Beside one with a spool: a cluster of its own, as far as records go."""
+        """Start it beside a process with a spool; another CLUSTER_ID keeps their records apart."""
         return self.start(SPOOL_DIR="", LISTEN="127.0.0.1:0", CLUSTER_ID="memory")
 
     def kill(self, zenwatch: Zenwatch) -> None:
@@ -85,7 +88,7 @@ class Scene:
             self.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
     def _proxied(self) -> Path:
-        """Of who knows no other API server than the proxy."""
+        """Return a kubeconfig whose API server is the proxy."""
         file = self._folder / "proxied.yaml"
         file.write_text(kubeconfig_text(self._account, server=self.proxy.url, ca_pem=b""))
         return file
@@ -101,22 +104,22 @@ def scene(cluster: ControlPlane, account: Identity, tmp_path: Path) -> Iterator[
 
 @pytest.fixture
 def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Figures, in the long form only."""
+    """Print figures in the long form only."""
 
-    def tell(sentence: str) -> None:
+    def print_figure(sentence: str) -> None:
         if IS_LONG:
             with capsys.disabled():
                 print(f"\n    {sentence}", flush=True)  # noqa: T201  the figures are its output
 
-    return tell
+    return print_figure
 
 
 # ---------------------------------------------------------------- the process dies
 
 
-def test_a_process_that_is_killed_at_any_moment_loses_and_doubles_nothing(scene: Scene, say: Say) -> None:
-    """kill -9 under load, again and again on one spool: what was acknowledged is stored, and each sighting counted once."""
-    moments = random.Random(7)  # noqa: S311  the same moments again
+def test_a_process_that_is_killed_at_any_moment_loses_no_event_and_counts_none_twice(scene: Scene, say: Say) -> None:
+    """kill -9 under load, again and again on one spool."""
+    moments = random.Random(7)  # noqa: S311  every run has the same moments
     namespace, zenwatch = scene.namespace(), scene.start()
     with Load(zenwatch.url, namespace, alerts_per_sec=150, batches_per_sec=4) as load:
         for _ in range(KILLS):
@@ -133,8 +136,8 @@ def test_a_process_that_is_killed_at_any_moment_loses_and_doubles_nothing(scene:
 
 
 def test_a_process_that_is_killed_while_answers_are_lost_counts_no_sighting_twice(scene: Scene, say: Say) -> None:
-    """The next one cannot know by itself which writes were made: what is stored tells it."""
-    moments = random.Random(9)  # noqa: S311  the same moments again
+    """The next process cannot know which writes succeeded, so it reads what is stored."""
+    moments = random.Random(9)  # noqa: S311  every run has the same moments
     scene.proxy.choose = some_of([Fault.CUT, Fault.CUT_AFTER, Fault.HANG_AFTER], share=HARMED_SHARE, seed=5)
     namespace, zenwatch = scene.namespace(), scene.start(is_proxied=True, API_TIMEOUT="1s")
     with Load(zenwatch.url, namespace, alerts_per_sec=40, batches_per_sec=1) as load:
@@ -151,9 +154,9 @@ def test_a_process_that_is_killed_while_answers_are_lost_counts_no_sighting_twic
     say(f"{KILLS_AMID_FAULTS} kills amid faults: {load.sent}; {met(scene.proxy)}; drained in {drained_secs:.1f} s")
 
 
-def test_sigterm_under_load_leaves_to_the_spool_what_it_does_not_store(scene: Scene, say: Say) -> None:
-    """Each time it ends in order; the next one takes up what the last one left."""
-    moments = random.Random(8)  # noqa: S311  the same moments again
+def test_sigterm_under_load_leaves_in_the_spool_what_is_not_stored(scene: Scene, say: Say) -> None:
+    """Each process ends in order, and the next one stores what the last one left."""
+    moments = random.Random(8)  # noqa: S311  every run has the same moments
     namespace, zenwatch = scene.namespace(), scene.start()
     left = 0
     with Load(zenwatch.url, namespace, alerts_per_sec=150, batches_per_sec=4) as load:
@@ -192,8 +195,8 @@ def test_sigterm_under_load_stores_all_that_memory_holds(scene: Scene, say: Say)
 # ---------------------------------------------------------------- the API server is away
 
 
-def test_while_the_api_server_is_away_the_spool_takes_everything_and_memory_what_fits(scene: Scene, say: Say) -> None:
-    """The spool drains in less time than the server was away for. Without one the rest is refused, and counted as lost."""
+def test_while_the_api_server_is_away_the_spool_accepts_everything_and_memory_what_fits(scene: Scene, say: Say) -> None:
+    """What memory cannot hold is refused and counted as lost. All that was accepted is stored when the server is back."""
     spooling, in_memory = scene.start(), scene.start_without_spool()
     for zenwatch in (spooling, in_memory):
         zenwatch.wait_for_log("records_read_back")
@@ -222,7 +225,7 @@ def test_while_the_api_server_is_away_the_spool_takes_everything_and_memory_what
 
 
 def test_a_backlog_outlives_every_end_of_the_process(scene: Scene, say: Say) -> None:
-    """Killed, stopped with a backlog, started where there is nobody to read from: the spool keeps it all."""
+    """The process is killed, stopped with a backlog, and started without an API server: the spool keeps every event."""
     start = partial(scene.start, is_proxied=True, SHUTDOWN_TIMEOUT="1s")
     namespace, zenwatch = scene.namespace(), start()
     with Load(zenwatch.url, namespace, alerts_per_sec=100, batches_per_sec=2) as load:
@@ -255,7 +258,7 @@ def met(proxy: FaultProxy) -> str:
 
 @pytest.mark.parametrize("faults", FAULTS, ids=lambda faults: "all" if len(faults) > 1 else faults[0].name.lower())
 def test_whatever_the_api_server_answers_each_sighting_is_counted_once(scene: Scene, say: Say, faults: tuple[Fault, ...]) -> None:
-    """A refusal, silence, a broken connection; and a write that was made and whose answer never came."""
+    """A refusal, no answer, a broken connection; and a write that succeeds and whose answer is lost."""
     namespace, zenwatch = scene.namespace(), scene.start(is_proxied=True, API_TIMEOUT="1s")
     zenwatch.wait_for_log("records_read_back")
     scene.proxy.choose = some_of(faults, share=HARMED_SHARE, seed=3)
@@ -271,15 +274,15 @@ def test_whatever_the_api_server_answers_each_sighting_is_counted_once(scene: Sc
     say(f"{load.sent}; {met(scene.proxy)}; drained in {drained_secs:.1f} s")
 
 
-def test_a_write_that_lands_late_takes_no_sighting_back(scene: Scene) -> None:
-    """Whoever stands before the API server may still hold a write when we have made it again, and the next one after it."""
+def test_a_write_that_arrives_late_undoes_no_sighting(scene: Scene) -> None:
+    """A proxy may still hold a write when zenwatch has repeated it and made the next one."""
     namespace, zenwatch = scene.namespace(), scene.start(is_proxied=True, API_TIMEOUT="1s", COALESCE_WINDOW="0s")
     zenwatch.wait_for_log("records_read_back")
-    # The record, then its second sighting: what it says, and its count.
+    # The writes in order: the record; the spec and the count of its second sighting.
     scene.proxy.choose = in_turn([Fault.NONE, Fault.NONE, Fault.LATE])
 
     def count() -> int:
-        [record] = records_of(scene.cluster, namespace, "falco")
+        [record] = records_of_source(scene.cluster, namespace, "falco")
         return int(record["status"].get("count", 1))
 
     counts = []
@@ -287,7 +290,7 @@ def test_a_write_that_lands_late_takes_no_sighting_back(scene: Scene) -> None:
         if number == 4:
             eventually(lambda: scene.proxy.done[Fault.LATE])
             counts.append(count())
-        assert post(f"{zenwatch.url}/falco/webhook", an_alert(namespace, f"late in {namespace}", number))[0] == 200
+        assert post(f"{zenwatch.url}/falco/webhook", a_numbered_alert(namespace, f"late in {namespace}", number))[0] == 200
         wait_until_drained(zenwatch)
         counts.append(count())
 
@@ -298,12 +301,12 @@ def test_a_write_that_lands_late_takes_no_sighting_back(scene: Scene) -> None:
 
 
 def limit_files(zenwatch: Zenwatch, most_bytes: int) -> None:
-    """The kernel refuses to let a file of the process grow further, as a full disk does."""
+    """Let the kernel refuse to make a file of the process longer, as a full disk does."""
     resource.prlimit(zenwatch.process.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
-def test_a_full_disk_refuses_before_it_forgets(scene: Scene, say: Say) -> None:
-    """Falco gets 503, and its alerts are counted as lost; the API server gets 429 and comes again. With room it goes on."""
+def test_a_full_disk_refuses_new_events_and_loses_none(scene: Scene, say: Say) -> None:
+    """Falco gets 503, and its alerts are counted as lost; the API server gets 429 and tries again. With space the spool goes on."""
     namespace, zenwatch = scene.namespace(), scene.start()
     zenwatch.wait_for_log("records_read_back")
     with Load(zenwatch.url, namespace, alerts_per_sec=100, batches_per_sec=4) as load:

@@ -1,4 +1,4 @@
-"""The store in a real API server keeps what contract.Store promises, under the shipped RBAC."""
+"""The store in a real API server keeps the promises of contract.Store, under the shipped RBAC."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cluster
 
 @dataclass
 class CrdHarness:
-    """tests/contract/store_suite.py: StoreHarness. Behind the store's back it works as the admin, with kubectl."""
+    """StoreHarness of tests/contract/store_suite.py. It reads and changes records as the admin, with kubectl, and not through the store."""
 
     cluster: ControlPlane
     client: KubeClient
@@ -35,7 +35,7 @@ class CrdHarness:
         self.store = CrdStore(self.client, cluster_id=self.cluster_id, own_namespace=self.own_namespace)
 
     async def terminating_namespace(self) -> str:
-        """Held back by an object whose finalizer nobody serves."""
+        """Create a namespace that stays Terminating, because no controller removes the finalizer of an object in it."""
         name = await asyncio.to_thread(self.cluster.namespace, "going")
         anchor = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "anchor", "finalizers": ["zenwatch.example/held"]}}
         await self._kubectl("create", "-n", name, "-f", "-", stdin=json.dumps(anchor))
@@ -52,8 +52,8 @@ class CrdHarness:
         return dict((await self._read(stored))["status"])
 
     async def _read(self, stored: Stored) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(await self._kubectl("get", "zae", stored.name, "-n", stored.namespace, "-o", "json"))
-        return told
+        record: dict[str, Any] = json.loads(await self._kubectl("get", "zae", stored.name, "-n", stored.namespace, "-o", "json"))
+        return record
 
     async def _kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return await asyncio.to_thread(self.cluster.kubectl, *arguments, stdin=stdin)

@@ -1,4 +1,4 @@
-"""The CRDs as the real API server holds them: what it takes, what it refuses, what it shows."""
+"""The CRDs in a real API server: what it accepts, what it refuses, what it shows."""
 
 import copy
 import json
@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.builders.findings import an_event
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.errors import KubectlError
 from tests.support.controlplane.identity import Identity
-from tests.support.fakes.findings import an_event
 from tests.support.paths import ROOT
 from zenwatch.model.record import object_of
 
@@ -54,7 +54,7 @@ def refusal(cluster: ControlPlane, *arguments: str, stdin: str | None = None) ->
 
 
 def test_a_new_record_shows_the_default_status(cluster: ControlPlane, namespace: str) -> None:
-    """In the table, in field selectors, and to whoever reads it; nobody wrote it."""
+    """The table, field selectors and readers get it, although no client wrote it."""
     create(cluster, a_record(namespace) | {"status": {"phase": "Resolved"}})
 
     read = json.loads(cluster.kubectl("get", "zae", "-n", namespace, "-o", "json", "--field-selector", "status.phase=Open"))["items"]
@@ -75,7 +75,7 @@ def test_records_can_be_selected_by(selector: str, cluster: ControlPlane, namesp
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ({"severity": "BAD"}, "spec.severity: Unsupported value"),
         ({"category": "other"}, "spec.category: Unsupported value"),
@@ -93,24 +93,24 @@ def test_records_can_be_selected_by(selector: str, cluster: ControlPlane, namesp
     ],
     ids=lambda value: str(next(iter(value), "")) if isinstance(value, dict) else None,
 )
-def test_a_record_out_of_bounds_is_refused(spec: Json, said: str, cluster: ControlPlane, namespace: str) -> None:
-    """By the API server, with the field's name."""
-    assert said in refusal(cluster, "create", "-f", "-", stdin=json.dumps(a_record(namespace, **spec)))
+def test_a_record_out_of_bounds_is_refused(spec: Json, message: str, cluster: ControlPlane, namespace: str) -> None:
+    """The API server names the field."""
+    assert message in refusal(cluster, "create", "-f", "-", stdin=json.dumps(a_record(namespace, **spec)))
 
 
 @pytest.mark.parametrize("field", ["source", "key", "clusterID"])
-def test_what_a_name_is_made_of_cannot_change(field: str, cluster: ControlPlane, namespace: str) -> None:
-    """Else a record's name would lie about its content."""
+def test_the_fields_that_make_a_name_cannot_change(field: str, cluster: ControlPlane, namespace: str) -> None:
+    """If they could, the name of a record would not match its content."""
     record = a_record(namespace)
     create(cluster, record)
     change = json.dumps({"spec": {field: "other"}})
 
-    said = refusal(cluster, "patch", "zae", record["metadata"]["name"], "-n", namespace, "--type=merge", "-p", change)
-    assert f"the {field} cannot change" in said
+    message = refusal(cluster, "patch", "zae", record["metadata"]["name"], "-n", namespace, "--type=merge", "-p", change)
+    assert f"the {field} cannot change" in message
 
 
 def test_a_status_cannot_contradict_itself(cluster: ControlPlane, namespace: str) -> None:
-    """Times run forward; only what is resolved has a time of resolution."""
+    """lastSeen is not before firstSeen, and only a resolved record has a time of resolution."""
     record = a_record(namespace)
     create(cluster, record)
     patch = ("patch", "zae", record["metadata"]["name"], "-n", namespace, "--subresource=status", "--type=merge", "-p")
@@ -123,7 +123,7 @@ def test_a_status_cannot_contradict_itself(cluster: ControlPlane, namespace: str
 
 @pytest.mark.parametrize("kind", ["zenagentevents", "zenagentremediations"])
 def test_every_field_is_explained(kind: str, cluster: ControlPlane, account: Identity) -> None:
-    """`kubectl explain` is the documentation that is always at hand."""
+    """`kubectl explain` is documentation that every user has."""
     for crd in ROOT.glob("deployments/crds/*.yaml"):
         schema = yaml.safe_load(crd.read_text())
         if schema["spec"]["names"]["plural"] == kind:
@@ -134,7 +134,7 @@ def test_every_field_is_explained(kind: str, cluster: ControlPlane, account: Ide
 
 
 def test_strings_and_lists_are_bounded() -> None:
-    """A record that can grow without limit is a way to fill etcd."""
+    """A record that could grow without limit could fill etcd."""
     for crd in ROOT.glob("deployments/crds/*.yaml"):
         schema = yaml.safe_load(crd.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
         for part in ("spec", "status"):
@@ -142,15 +142,15 @@ def test_strings_and_lists_are_bounded() -> None:
 
 
 def test_a_remediation_can_be_created_validated_and_printed(cluster: ControlPlane, namespace: str) -> None:
-    """It is filled in later; the kind is there now."""
+    """Nothing writes remediations yet, but their kind exists."""
     create(cluster, a_remediation(namespace))
     head, row = cluster.kubectl("get", "zenagentremediations", "-n", namespace).splitlines()
     assert head.split()[:3] == ["NAME", "PHASE", "ACTION"]
     assert row.split()[:3] == ["fix", "Proposed", "UpgradeImage"]
 
     bad = json.dumps({"status": {"phase": "Perhaps"}})
-    said = refusal(cluster, "patch", "zar", "fix", "-n", namespace, "--subresource=status", "--type=merge", "-p", bad, stdin=None)
-    assert "status.phase: Unsupported value" in said
+    message = refusal(cluster, "patch", "zar", "fix", "-n", namespace, "--subresource=status", "--type=merge", "-p", bad, stdin=None)
+    assert "status.phase: Unsupported value" in message
     incomplete = a_remediation(namespace)
     del incomplete["spec"]["action"]
     assert "spec.action: Required value" in refusal(cluster, "create", "-f", "-", stdin=json.dumps(incomplete))

@@ -2,10 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,14 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.test_push import about, post, records
+from tests.support.builders.posted import an_alert_in
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.install import TOOL_CRDS, zenwatch_crds
-from tests.support.objects import apply, report_in
+from tests.support.live.client import post
+from tests.support.live.commands import DoctorReport, doctor, run_command
+from tests.support.live.install import TOOL_CRDS, zenwatch_crds
+from tests.support.live.objects import apply, records_of_source
+from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from tests.support.zenwatch_process import Zenwatch, eventually
 from zenwatch.doctor import vantage
 from zenwatch.doctor.check import Level
 from zenwatch.kube import access
@@ -34,53 +33,10 @@ TOKEN = "doctor-0123456789abcdef"  # noqa: S105  of no use anywhere
 RECORDS_CRD = "zenagentevents.zen.kube-zen.io"
 
 
-@dataclass(frozen=True)
-class Told:
-    """What doctor said: as JSON for the test, as a table for the person who follows its advice."""
-
-    code: int
-    checks: Mapping[tuple[str, str], Mapping[str, Any]]
-    account: str
-
-    def level(self, area: str, title: str) -> str:
-        return str(self.checks[area, title]["level"])
-
-    def text(self, area: str, title: str) -> str:
-        return str(self.checks[area, title]["text"])
-
-    def advice(self, area: str, title: str) -> list[str]:
-        return list(self.checks[area, title]["advice"])
-
-    def bad(self) -> list[tuple[str, str]]:
-        return [where for where, check in self.checks.items() if check["level"] in ("WARN", "FAIL")]
-
-
-def typed(*arguments: str, **settings: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "zenwatch", "doctor", *arguments],
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def doctor(kubeconfig: Path, *arguments: str, **settings: str) -> Told:
-    code, printed = typed("--kubeconfig", str(kubeconfig), "-o", "json", *arguments, **settings)
-    try:
-        said = json.loads(printed)
-    except ValueError:
-        pytest.fail(f"{code}: {printed}")
-    assert said["exitCode"] == code
-    return Told(code, {(check["area"], check["title"]): check for check in said["checks"]}, said["account"])
-
-
-def until(level: str, area: str, title: str, kubeconfig: Path, *arguments: str, **settings: str) -> Told:
+def until(level: str, area: str, title: str, kubeconfig: Path, *arguments: str, **settings: str) -> DoctorReport:
     """What doctor says once it says that; empty: once it has no such check. Authorizers and discovery take a moment."""
 
-    def asked() -> Told | None:
+    def asked() -> DoctorReport | None:
         told = doctor(kubeconfig, *arguments, **settings)
         return told if told.checks.get((area, title), {"level": ""})["level"] == level else None
 
@@ -142,10 +98,10 @@ def test_where_all_is_well_it_says_so(cluster: ControlPlane, account: Identity, 
     """Exit code 0, one screen; each source with what speaks for it, its newest report and its open records."""
     apply(cluster, report_in(namespace, a_vulnerability()))
     kubeconfig = cluster.kubeconfig(account)
-    eventually(lambda: records(cluster, namespace, "trivy"))
+    eventually(lambda: records_of_source(cluster, namespace, "trivy"))
 
     told = doctor(kubeconfig, **there)
-    code, shown = typed("--kubeconfig", str(kubeconfig), **there)
+    code, shown = run_command("doctor", "--kubeconfig", str(kubeconfig), **there)
 
     assert (told.code, told.bad(), code) == (0, [], 0)
     assert told.account == "system:serviceaccount:zenwatch:zenwatch"
@@ -372,8 +328,8 @@ def test_webhooks_that_nobody_serves_are_reachable_once_zenwatch_runs(
     (tmp_path / "token").write_text(TOKEN)
     token = {"WEBHOOK_TOKEN_FILE": str(tmp_path / "token")}
     zenwatch = start_zenwatch(**token)
-    post(f"{zenwatch.url}/falco/webhook/{TOKEN}", about(namespace))
-    eventually(lambda: records(cluster, namespace, "falco"))
+    post(f"{zenwatch.url}/falco/webhook/{TOKEN}", an_alert_in(namespace))
+    eventually(lambda: records_of_source(cluster, namespace, "falco"))
     told = doctor(kubeconfig, "--url", zenwatch.url, **token)
 
     assert (told.code, told.level("falco", "webhook"), told.level("audit", "webhook")) == (0, "OK", "OK")

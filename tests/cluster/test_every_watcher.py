@@ -1,4 +1,4 @@
-"""Every kind that a watcher reads, from the object in a real API server to the record that kubectl shows."""
+"""Every kind that a watcher reads: from the object in a real API server to the record that kubectl shows."""
 
 import json
 import subprocess
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.support import payloads
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.corpus import CORPUS
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.objects import apply, report_in, writes
+from tests.support.live.objects import apply, writes
+from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from tests.support.zenwatch_process import Zenwatch, eventually
 from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sdk.watcher import ApiResource
 
@@ -32,14 +32,14 @@ def kinds() -> Iterator[tuple[str, ApiResource]]:
 
 
 def an_object(source: str, kind: ApiResource, namespace: str) -> Json:
-    """The sample of that source, as an object of that kind in that namespace."""
+    """The sample of this source, as an object of this kind in this namespace."""
     samples = [sample for sample in payloads.SAMPLES[source] if sample["kind"] == kind.kind] or payloads.SAMPLES[source]
     sample: Json = json.loads(json.dumps(samples[0]))
     if "VulnerabilityReport" in kind.kind:
         sample = report_in(namespace, a_vulnerability())
     sample |= {"apiVersion": f"{kind.group}/{kind.version}".removeprefix("/"), "kind": kind.kind}
     sample["metadata"] |= {"name": f"sample-{namespace}"} | ({"namespace": namespace} if kind.namespaced else {})
-    # The owner does not exist here: the garbage collector would take the report away.
+    # The owner does not exist here, so the garbage collector would delete the report.
     sample["metadata"].pop("ownerReferences", None)
     if kind.label_selector:
         label, _, value = kind.label_selector.partition("=")
@@ -48,7 +48,7 @@ def an_object(source: str, kind: ApiResource, namespace: str) -> Json:
 
 
 def preview(*objects: Json, **settings: str) -> list[Json]:
-    """What `zenwatch preview` says that they become."""
+    """The records that `zenwatch preview` prints for these objects."""
     command = [sys.executable, "-m", "zenwatch", "preview", "-", "-o", "json"]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     printed = subprocess.run(command, input=listed, env={"PATH": "/usr/bin:/bin", **settings}, check=True, capture_output=True, text=True)
@@ -56,7 +56,7 @@ def preview(*objects: Json, **settings: str) -> list[Json]:
 
 
 def stored(cluster: ControlPlane, wanted: list[Json]) -> dict[str, Json]:
-    """By name, of the wanted ones those that are there."""
+    """Those of the wanted records that are stored, by name."""
     names = {record["metadata"]["name"] for record in wanted}
     found = json.loads(cluster.kubectl("get", "zenagentevents", "-A", "-o", "json"))["items"]
     return {record["metadata"]["name"]: record for record in found if record["metadata"]["name"] in names}
@@ -66,7 +66,7 @@ def stored(cluster: ControlPlane, wanted: list[Json]) -> dict[str, Json]:
 def test_an_object_of_every_kind_becomes_the_record_that_preview_shows(
     source: str, kind: ApiResource, cluster: ControlPlane, namespace: str, start_zenwatch: Start
 ) -> None:
-    """Stored once, also when the tool deletes its report and writes it again; kubectl shows table and object."""
+    """It is stored once, also if the tool deletes its report and writes it again; kubectl shows the table and the object."""
     report = an_object(source, kind, namespace)
     wanted = preview(report, **EVERY_SEVERITY)
     assert wanted
@@ -80,10 +80,10 @@ def test_an_object_of_every_kind_becomes_the_record_that_preview_shows(
         eventually(lambda: sum(line.get("repeated", 0) for line in zenwatch.log("round_done")) >= len(wanted))
         found = stored(cluster, wanted)
         for record in wanted:
-            name, place = record["metadata"]["name"], found[record["metadata"]["name"]]["metadata"]["namespace"]
+            name, where = record["metadata"]["name"], found[record["metadata"]["name"]]["metadata"]["namespace"]
             assert found[name]["spec"] | {"detectedAt": ""} == record["spec"] | {"detectedAt": ""}
             assert found[name]["metadata"]["labels"] == record["metadata"]["labels"]
-            assert f" {source} " in cluster.kubectl("get", "zae", name, "-n", place)
+            assert f" {source} " in cluster.kubectl("get", "zae", name, "-n", where)
         assert [write for write in writes(cluster, namespace) if write != "create"] == []
     finally:
         zenwatch.stop()
@@ -94,7 +94,7 @@ def test_an_object_of_every_kind_becomes_the_record_that_preview_shows(
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no real output of the tools in {CORPUS}; ZENWATCH_CORPUS names the folder")
 def test_every_record_of_real_output_is_accepted(cluster: ControlPlane, account: Identity, namespace: str) -> None:
-    """By the real API server, schema, CEL and all; nothing is stored."""
+    """The API server checks it with the schema and CEL in a dry run, so nothing is stored."""
     files = [str(file) for tool in ("trivy", "kyverno", "kube-bench", "checkov") for file in sorted((CORPUS / tool).iterdir())]
     command = [sys.executable, "-m", "zenwatch", "preview", "-o", "json", *files]
     printed = subprocess.run(command, env={"PATH": "/usr/bin:/bin", **EVERY_SEVERITY}, check=False, capture_output=True, text=True)
@@ -111,19 +111,19 @@ def test_every_record_of_real_output_is_accepted(cluster: ControlPlane, account:
 
 @pytest.fixture
 def confined(cluster: ControlPlane, account: Identity, namespace: str) -> Identity:
-    """An account that has the shipped Role in one namespace and in zenwatch's own, and nothing else."""
+    """An account with the shipped Role in one namespace and in zenwatch's own, and no other rights."""
     identity = cluster.service_account("zenwatch", "confined")
     role = (ROOT / "deployments" / "namespaced" / "role.yaml").read_text()
     role = role.replace("name: zenwatch\n    namespace", "name: confined\n    namespace").replace(
         "  name: zenwatch\n", "  name: confined\n"
     )
-    for place in (namespace, "zenwatch"):
-        cluster.kubectl("apply", "-n", place, "-f", "-", stdin=role)
+    for granted in (namespace, "zenwatch"):
+        cluster.kubectl("apply", "-n", granted, "-f", "-", stdin=role)
     return identity
 
 
 def test_confined_to_namespaces_roles_are_enough(cluster: ControlPlane, namespace: str, confined: Identity, start_zenwatch: Start) -> None:
-    """WATCH_NAMESPACE: what lies elsewhere is neither read nor asked for, and no permission is missing."""
+    """WATCH_NAMESPACE: zenwatch does not ask for objects of other namespaces, and no permission is missing."""
     elsewhere = cluster.namespace()
     apply(cluster, report_in(namespace, a_vulnerability()), report_in(elsewhere, a_vulnerability()))
     zenwatch = start_zenwatch(identity=confined, WATCH_NAMESPACE=namespace)

@@ -1,17 +1,18 @@
-"""What became of one event: `zenwatch explain` and `zenwatch deadletters`, typed as a user types them."""
+"""The outcome of one event: `zenwatch explain` and `zenwatch deadletters`, as a user types them."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_push import about, post, records
+from tests.support.builders.posted import an_alert_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.client import post
+from tests.support.live.commands import run_command
+from tests.support.live.objects import records_of_source
+from tests.support.live.process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -35,42 +36,34 @@ spec: {{policyName: {name}, validationActions: [Deny]}}
 """
 
 
-def zenwatch_typed(*arguments: str, **settings: str) -> tuple[int, str]:
-    """Exit code and all that was printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "zenwatch", *arguments], env=os.environ | settings, capture_output=True, text=True, check=False, timeout=60
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def test_what_became_of_an_alert_is_told_by_the_process_and_by_the_record(
+def test_explain_finds_the_outcome_of_an_alert_in_the_process_and_in_the_record(
     cluster: ControlPlane, namespace: str, account: Identity, start_zenwatch: Start, tmp_path: Path
 ) -> None:
-    """By its key, and by the record's name; what was left out with the rule that did it; what is not known with exit code 1."""
+    """By its key and by the name of its record. An excluded event comes with its rule, an unknown one with exit code 1."""
     (tmp_path / "token").write_text(TOKEN)
     zenwatch = start_zenwatch(WEBHOOK_TOKEN_FILE=str(tmp_path / "token"))
     url = f"{zenwatch.url}/falco/webhook/{TOKEN}"
-    post(url, about(namespace, rule=f"Shell in {namespace}"))
+    post(url, an_alert_in(namespace, rule=f"Shell in {namespace}"))
     lease = {"resource": "leases", "apiGroup": "coordination.k8s.io"}
-    left_id = f"left-{namespace}"
-    left = {"auditID": left_id, "stage": "ResponseComplete", "verb": "update", "objectRef": lease}
-    post(f"{zenwatch.url}/audit/webhook", left, Authorization=f"Bearer {TOKEN}")
-    [record] = eventually(lambda: records(cluster, namespace, "falco"))
+    excluded_id = f"excluded-{namespace}"
+    excluded = {"auditID": excluded_id, "stage": "ResponseComplete", "verb": "update", "objectRef": lease}
+    post(f"{zenwatch.url}/audit/webhook", excluded, Authorization=f"Bearer {TOKEN}")
+    [record] = eventually(lambda: records_of_source(cluster, namespace, "falco"))
     key, name = record["spec"]["key"], record["metadata"]["name"]
 
     asked = {"LISTEN": zenwatch.url.partition("//")[2], "WEBHOOK_TOKEN_FILE": str(tmp_path / "token")}
     kubeconfig = str(cluster.kubeconfig(account))
-    by_key = zenwatch_typed("explain", key, "--kubeconfig", kubeconfig, **asked)
-    by_name = zenwatch_typed("explain", name, "--kubeconfig", kubeconfig, **asked)
-    left_out = zenwatch_typed("explain", left_id, **asked)
-    unknown = zenwatch_typed("explain", "no-such-key", **asked)
-    refused = zenwatch_typed("explain", key, LISTEN=asked["LISTEN"])
+    by_key = run_command("explain", key, "--kubeconfig", kubeconfig, **asked)
+    by_name = run_command("explain", name, "--kubeconfig", kubeconfig, **asked)
+    by_audit_id = run_command("explain", excluded_id, **asked)
+    unknown = run_command("explain", "no-such-key", **asked)
+    refused = run_command("explain", key, LISTEN=asked["LISTEN"])
 
     assert by_key == by_name
     assert by_key[0] == 0
     assert "falco: stored at 20" in by_key[1]
     assert f"{namespace}/{name}: Open, CRITICAL, Shell in {namespace}" in by_key[1]
-    assert (left_out[0], "filtered" in left_out[1], "The rule lease:" in left_out[1]) == (0, True, True)
+    assert (by_audit_id[0], "filtered" in by_audit_id[1], "The rule lease:" in by_audit_id[1]) == (0, True, True)
     assert unknown[0] == 1
     assert (refused[0], "token" in refused[1]) == (1, True)
 
@@ -84,34 +77,34 @@ def refusal(cluster: ControlPlane) -> Iterator[str]:
         cluster.kubectl("delete", kind, name, "--ignore-not-found")
 
 
-def test_what_the_api_server_refuses_for_good_is_kept_and_can_be_tried_again(
+def test_an_event_that_the_api_server_refuses_for_good_is_kept_and_can_be_retried(
     cluster: ControlPlane, namespace: str, refusal: str, start_zenwatch: Start, tmp_path: Path
 ) -> None:
-    """Others are stored meanwhile. Once the cause is mended, `retry` needs no restart."""
+    """Other events are stored meanwhile. When the cause is removed, `retry` needs no restart."""
     spool = str(tmp_path / "spool")
     zenwatch = start_zenwatch(SPOOL_DIR=spool)
     url = f"{zenwatch.url}/falco/webhook"
 
     def refused(number: int) -> bool:
-        # The policy takes a moment to be enforced.
-        post(url, about(namespace, rule=f"{refusal} {number}"))
-        return bool(eventually(lambda: zenwatch.log("dead_letter") or len(records(cluster, namespace, "falco")) > number))
+        # The API server enforces the policy after a moment.
+        post(url, an_alert_in(namespace, rule=f"{refusal} {number}"))
+        return bool(eventually(lambda: zenwatch.log("dead_letter") or len(records_of_source(cluster, namespace, "falco")) > number))
 
     tried = 0
     while not (refused(tried) and zenwatch.log("dead_letter")):
         tried += 1
-    post(url, about(namespace, rule="wanted"))
-    eventually(lambda: len(records(cluster, namespace, "falco")) == tried + 1)
+    post(url, an_alert_in(namespace, rule="wanted"))
+    eventually(lambda: len(records_of_source(cluster, namespace, "falco")) == tried + 1)
 
-    code, listed = zenwatch_typed("deadletters", "list", SPOOL_DIR=spool)
+    code, listed = run_command("deadletters", "list", SPOOL_DIR=spool)
     assert (code, "nobody wants to know" in listed) == (0, True), listed
     cluster.kubectl("delete", "validatingadmissionpolicybinding", refusal)
 
     def stored() -> bool:
-        zenwatch_typed("deadletters", "retry", listed.splitlines()[1].split()[0], SPOOL_DIR=spool)
-        for letter in zenwatch_typed("deadletters", "list", SPOOL_DIR=spool)[1].splitlines()[1:]:
-            zenwatch_typed("deadletters", "retry", letter.split()[0], SPOOL_DIR=spool)
-        return len(records(cluster, namespace, "falco")) == tried + 2
+        run_command("deadletters", "retry", listed.splitlines()[1].split()[0], SPOOL_DIR=spool)
+        for letter in run_command("deadletters", "list", SPOOL_DIR=spool)[1].splitlines()[1:]:
+            run_command("deadletters", "retry", letter.split()[0], SPOOL_DIR=spool)
+        return len(records_of_source(cluster, namespace, "falco")) == tried + 2
 
     eventually(stored)
     assert zenwatch.stop() == 0

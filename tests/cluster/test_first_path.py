@@ -6,17 +6,17 @@ from collections.abc import Callable
 import pytest
 import yaml
 
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.objects import apply, records, report_in, writes
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.objects import apply, records, writes
+from tests.support.live.process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]
 
 
 def test_a_report_becomes_a_record_that_kubectl_shows(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """The table says at a glance what is wrong where; the YAML says it to the letter of the specification."""
+    """The table shows what is wrong and where; the YAML is exactly what the specification demands."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, a_vulnerability(), a_vulnerability(vulnerabilityID="CVE-2026-2", severity="MEDIUM")))
     zenwatch.wait_for_stored(1)
@@ -64,7 +64,7 @@ def test_a_report_becomes_a_record_that_kubectl_shows(cluster: ControlPlane, nam
 
 
 def test_one_new_record_costs_one_write(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """The status defaults of the CRD spare the second write."""
+    """The CRD has defaults for the status, so a second write is not needed."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, *(a_vulnerability(vulnerabilityID=f"CVE-2026-{number}") for number in range(30))))
     zenwatch.wait_for_stored(30)
@@ -74,7 +74,7 @@ def test_one_new_record_costs_one_write(cluster: ControlPlane, namespace: str, s
 
 
 def test_a_changed_report_changes_its_record(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """Severity, fix and package follow the tool; the day of the first detection stays."""
+    """Severity, fix and package follow the report; detectedAt stays."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, a_vulnerability()))
     zenwatch.wait_for_stored(1)
@@ -106,7 +106,7 @@ def test_a_report_that_is_written_again_unchanged_writes_nothing(cluster: Contro
 
 
 def test_a_restart_stores_nothing_twice_and_writes_nothing(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """Counted by the API server's audit log: the second process only reads."""
+    """By the API server's audit log, the second process only reads."""
     web = report_in(namespace, a_vulnerability(), a_vulnerability(vulnerabilityID="CVE-2026-2"), name="pod-nginx-web")
     sidecar = report_in(namespace, a_vulnerability(resource="openssl", installedVersion="3.0"), name="pod-nginx-sidecar")
     first = start_zenwatch()
@@ -125,8 +125,8 @@ def test_a_restart_stores_nothing_twice_and_writes_nothing(cluster: ControlPlane
     assert records(cluster, namespace) == seen
 
 
-def test_what_two_containers_share_is_one_record(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """It counts the reports that hold it and lists the packages of both; when one report goes, it says so."""
+def test_a_vulnerability_of_two_containers_is_one_record(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
+    """The record counts its reports and lists the packages of both, until one report is deleted."""
     zenwatch = start_zenwatch()
     web = report_in(namespace, a_vulnerability(), name="pod-nginx-web")
     sidecar = report_in(namespace, a_vulnerability(resource="openssl", installedVersion="3.0"), name="pod-nginx-sidecar")
@@ -143,7 +143,7 @@ def test_what_two_containers_share_is_one_record(cluster: ControlPlane, namespac
 
 
 def test_a_record_that_was_deleted_by_hand_comes_back(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """As long as the tool reports it, it is open."""
+    """It is open as long as a report has it."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, a_vulnerability()))
     zenwatch.wait_for_stored(1)
@@ -155,7 +155,7 @@ def test_a_record_that_was_deleted_by_hand_comes_back(cluster: ControlPlane, nam
 
 
 def test_a_record_without_labels_can_still_be_updated(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """Somebody's script stripped its metadata; the next change of the report mends it."""
+    """A script removed its metadata; the next change of the report restores it."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, a_vulnerability()))
     zenwatch.wait_for_stored(1)
@@ -165,15 +165,15 @@ def test_a_record_without_labels_can_still_be_updated(cluster: ControlPlane, nam
 
     apply(cluster, report_in(namespace, a_vulnerability(severity="CRITICAL")))
 
-    def mended() -> bool:
+    def is_restored() -> bool:
         (record,) = records(cluster, namespace)
         return bool(record["spec"]["severity"] == "CRITICAL" and record["metadata"].get("labels", {}).get("severity") == "CRITICAL")
 
-    eventually(mended)
+    eventually(is_restored)
 
 
 def test_a_report_about_a_missing_namespace_is_stored_in_our_own(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """The record says which namespace it is about; where it lies is only where it could be put."""
+    """The record still names the missing namespace as that of its resource."""
     zenwatch = start_zenwatch()
     about = f"gone-{namespace}"
     report = report_in(namespace, a_vulnerability())
@@ -186,8 +186,8 @@ def test_a_report_about_a_missing_namespace_is_stored_in_our_own(cluster: Contro
     cluster.kubectl("delete", "zae", record["metadata"]["name"], "-n", "zenwatch", "--wait=false")
 
 
-def test_a_report_that_cannot_be_read_does_not_hold_up_the_others(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """The log names it and says what is wrong with it."""
+def test_a_report_that_cannot_be_read_does_not_stop_the_others(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
+    """The log names the report and the error."""
     zenwatch = start_zenwatch()
     broken = report_in(namespace, {"severity": "HIGH"}, name="broken")
     apply(cluster, broken, report_in(namespace, a_vulnerability()))

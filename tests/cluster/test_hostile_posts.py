@@ -1,4 +1,4 @@
-"""Whatever is posted: an answer of 2xx or 4xx, a process that lives on, bounded memory, and no secret anywhere."""
+"""Hostile bodies: each gets an answer of 2xx or 4xx, the process goes on with bounded memory, and no secret is kept or shown."""
 
 import base64
 import json
@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_push import get, post
+from tests.support.builders.hostile import mutated
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.corpus import CORPUS
-from tests.support.hostile import mutated
+from tests.support.live.client import get, post
+from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from tests.support.zenwatch_process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 
 Start = Callable[..., Zenwatch]
 PATHS = {"falco": "/falco/webhook", "audit": "/audit/webhook"}
-# Four bodies of 16 MiB at a time is what the server lets in; these come one by one.
+# The server accepts four bodies of 16 MiB at a time; these come one after the other.
 PEAK_MB = 250.0
 
 
 def _bodies(source: str) -> list[tuple[str, bytes]]:
-    """Real ones where there is a corpus, and our own example."""
+    """Our own example, and the bodies of the corpus if there is one."""
     own = ROOT / "examples" / "pushed" / {"falco": "falco-alert.json", "audit": "audit-events.json"}[source]
     return [(file.name, file.read_bytes()) for file in (own, *sorted((CORPUS / source).glob("*.json")))]
 
@@ -38,8 +38,8 @@ def _peak_mb(zenwatch: Zenwatch) -> float:
 def test_whatever_is_posted_is_answered(
     source: str, cluster: ControlPlane, namespace: str, start_zenwatch: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Never 5xx, unless a buffer is full; the ledger balances to the end."""
-    # Nothing is left out because a buffer is full, and none of the corpus' namespaces exist, so all of it goes to zenwatch's own.
+    """The answer is never 5xx, except for a full buffer; the ledger balances at the end."""
+    # The buffers are large enough for all bodies. No namespace of the corpus exists, so all records go to zenwatch's own.
     zenwatch = start_zenwatch(FALCO_BUFFER_SIZE="100000", AUDIT_BUFFER_SIZE="100000")
     url, posts = zenwatch.url + PATHS[source], 0
     before_mb = _peak_mb(zenwatch)
@@ -66,7 +66,7 @@ def test_whatever_is_posted_is_answered(
 
 # ---------------------------------------------------------------- secrets
 
-# Each planted in another place, and each told from the others.
+# One secret for each part of a request, so that a leak shows which part it came from.
 PLANTED = [f"planted{number:02}-Xk9vQ2mZ7wLr4T" for number in range(20)]
 
 
@@ -146,7 +146,7 @@ def _planted_audit(namespace: str) -> dict[str, object]:
 
 
 def _planted_alerts(namespace: str) -> list[dict[str, object]]:
-    said = [
+    commands = [
         f"mysql -u root -p{PLANTED[13]}",
         f"curl -H Authorization: Bearer {PLANTED[14]} https://example.test",
         f"psql postgres://app:{PLANTED[15]}@db/app",
@@ -159,12 +159,12 @@ def _planted_alerts(namespace: str) -> list[dict[str, object]]:
             "rule": f"Shell {number}",
             "output_fields": {"k8s.ns.name": namespace, "k8s.pod.name": "web", "proc.cmdline": command, "proc.env": command},
         }
-        for number, command in enumerate(said)
+        for number, command in enumerate(commands)
     ]
 
 
-def test_no_secret_that_is_posted_is_seen_again(cluster: ControlPlane, namespace: str, start_zenwatch: Start, tmp_path: Path) -> None:
-    """Twenty of them in bodies, annotations, URLs, headers and output: not in records, logs, metrics, answers or the spool."""
+def test_no_secret_that_is_posted_appears_again(cluster: ControlPlane, namespace: str, start_zenwatch: Start, tmp_path: Path) -> None:
+    """Twenty secrets in bodies, annotations, URLs, headers and output are not in records, logs, metrics, answers or the spool."""
     token_file = tmp_path / "token"
     token_file.write_text(PLANTED[17])
     spool = tmp_path / "spool"
@@ -184,16 +184,16 @@ def test_no_secret_that_is_posted_is_seen_again(cluster: ControlPlane, namespace
     def stored() -> list[object]:
         return list(json.loads(cluster.kubectl("get", "zae", "-n", namespace, "-o", "json"))["items"])
 
-    # Every planted event but the broken one is important: what is not stored cannot show that it is clean.
+    # All events with a secret are stored, except the broken one: only a stored record shows that it has no secret.
     eventually(lambda: len(stored()) >= 15)
     request = urllib.request.Request(f"{zenwatch.url}/metrics", headers={"Authorization": f"Bearer {PLANTED[17]}"})  # noqa: S310  ours
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         metrics = answer.read().decode()
-    # What was settled may still lie in the write-ahead log.
+    # A settled event may still be in the write-ahead log.
     on_disk = "".join(path.read_bytes().decode("latin-1") for path in sorted(spool.iterdir()))
     assert zenwatch.stop() == 0
     assert "Shell 0" in on_disk
-    said = json.dumps([line for _, line in answers])
-    everything = cluster.kubectl("get", "zae", "-A", "-o", "json") + zenwatch.text() + said + metrics + on_disk
+    answered = json.dumps([line for _, line in answers])
+    everything = cluster.kubectl("get", "zae", "-A", "-o", "json") + zenwatch.text() + answered + metrics + on_disk
     encoded = [base64.b64encode(secret.encode()).decode() for secret in PLANTED]
     assert [secret for secret in [*PLANTED, *encoded] if secret in everything] == []

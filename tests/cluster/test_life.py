@@ -1,24 +1,24 @@
-"""What becomes of a record when its report changes, goes, comes back, or cannot be read: real objects, and a clock that the test moves."""
+"""A record follows its report, which changes, is deleted, returns, or cannot be read: real objects, and a clock that the test moves."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import FaultProxy
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, apply, life_of, records, report_in, writes
-from tests.support.rights import Rights
-from tests.support.zenwatch_process import eventually
+from tests.support.live.fault_proxy import FaultProxy
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, life_of, records, writes
+from tests.support.live.process import eventually
+from tests.support.live.rights import Rights
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
 
-# RESOLVE_GRACE is 10m. The moved clock goes on by itself, so a test stays some seconds on its side of the grace.
+# RESOLVE_GRACE is 10m. The moved clock also runs by itself, so each test keeps some seconds of distance from the end of the grace.
 JUST_WITHIN_SECS, JUST_BEYOND_SECS = 590.0, 601.0
 FAR_BEYOND_SECS = 7200.0
 TRIVY = "vulnerabilityreports.aquasecurity.github.io"
@@ -28,7 +28,7 @@ OTHER = a_vulnerability(vulnerabilityID="CVE-2026-2")
 
 
 def record_in(cluster: ControlPlane, namespace: str, vuln_id: str = "CVE-2026-1") -> Json:
-    """Of the Pod nginx there; empty while there is none."""
+    """The record of the Pod nginx there; empty: there is none."""
     return next((record for record in records(cluster, namespace) if record["spec"]["details"]["vulnID"] == vuln_id), {})
 
 
@@ -37,13 +37,13 @@ def life_in(cluster: ControlPlane, namespace: str) -> tuple[str, str, int]:
 
 
 def await_life(cluster: ControlPlane, namespace: str, life: tuple[str, str, int]) -> Json:
-    """Until the record is there and this is its life."""
+    """Wait until the record is there with this phase, reason and number of reopenings; return it."""
 
-    def look() -> Json:
+    def wanted() -> Json:
         record = record_in(cluster, namespace)
         return record if life_of(record) == life else {}
 
-    return eventually(look)
+    return eventually(wanted)
 
 
 def delete_report(cluster: ControlPlane, namespace: str, name: str = "pod-nginx") -> None:
@@ -52,15 +52,15 @@ def delete_report(cluster: ControlPlane, namespace: str, name: str = "pod-nginx"
 
 def about_another(namespace: str) -> dict[str, str]:
     """The labels of a report of the Pod redis."""
-    said = {"kind": "Pod", "name": "redis", "namespace": namespace}
-    return {f"trivy-operator.resource.{part}": value for part, value in said.items()}
+    pod = {"kind": "Pod", "name": "redis", "namespace": namespace}
+    return {f"trivy-operator.resource.{part}": value for part, value in pod.items()}
 
 
-# ---------------------------------------------------------------- fixed, and back
+# ---------------------------------------------------------------- fixed and reopened
 
 
-def test_what_a_report_no_longer_holds_is_resolved_at_once(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """Its report was read whole: no grace is needed. What returns is the same record, open again, and says how often."""
+def test_a_finding_that_its_report_no_longer_has_is_resolved_at_once(cluster: ControlPlane, namespace: str, live: Live) -> None:
+    """The whole report was read, so no grace is needed. If the finding returns, the same record is open again and counts it."""
     live()
     apply(cluster, report_in(namespace, a_vulnerability(), OTHER))
     found = await_life(cluster, namespace, OPEN)
@@ -82,7 +82,7 @@ def test_what_a_report_no_longer_holds_is_resolved_at_once(cluster: ControlPlane
 
 
 def test_a_deleted_report_resolves_only_after_the_grace(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """It may come back: the Trivy Operator deletes each report once a day. When it does later, its records are open again."""
+    """It may return, because the Trivy Operator deletes each report once a day. If it returns later, its records are open again."""
     zenwatch = live()
     apply(cluster, report_in(namespace, a_vulnerability()))
     await_life(cluster, namespace, OPEN)
@@ -99,8 +99,8 @@ def test_a_deleted_report_resolves_only_after_the_grace(cluster: ControlPlane, n
     await_life(cluster, namespace, RETURNED)
 
 
-def test_a_report_that_is_back_within_the_grace_costs_no_write(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """Under its own name or another one's, and however long it stays then."""
+def test_a_report_that_returns_within_the_grace_costs_no_write(cluster: ControlPlane, namespace: str, live: Live) -> None:
+    """Under its own name or under another one, and however long it stays then."""
     zenwatch = live()
     apply(cluster, report_in(namespace, a_vulnerability()))
     await_life(cluster, namespace, OPEN)
@@ -121,7 +121,7 @@ def test_a_report_that_is_back_within_the_grace_costs_no_write(cluster: ControlP
 
 
 def test_a_raised_threshold_resolves_what_it_excludes(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """At the restart that brings it; lowered again it opens the same records."""
+    """At the restart with the new setting. If the threshold is lowered again, the same records are open again."""
     live()
     critical = a_vulnerability(vulnerabilityID="CVE-2026-2", severity="CRITICAL")
     apply(cluster, report_in(namespace, a_vulnerability(), critical))
@@ -134,8 +134,8 @@ def test_a_raised_threshold_resolves_what_it_excludes(cluster: ControlPlane, nam
     assert life_in(cluster, namespace) == RETURNED
 
 
-def test_a_severity_that_the_tool_lowers_below_the_threshold_resolves(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """It is reported still, so it is not fixed; raised again it is open again."""
+def test_a_severity_that_the_tool_lowers_below_the_threshold_resolves_its_record(cluster: ControlPlane, namespace: str, live: Live) -> None:
+    """The report still has it, so it is not fixed. If the severity rises again, the record is open again."""
     live()
     apply(cluster, report_in(namespace, a_vulnerability()))
     await_life(cluster, namespace, OPEN)
@@ -146,19 +146,19 @@ def test_a_severity_that_the_tool_lowers_below_the_threshold_resolves(cluster: C
     await_life(cluster, namespace, RETURNED)
 
 
-# ---------------------------------------------------------------- what cannot be read
+# ---------------------------------------------------------------- unreadable reports and kinds
 
 
 @pytest.fixture
 def rights(cluster: ControlPlane, account: Identity, namespace: str) -> Iterator[Rights]:
-    """An account of this test's own, with the shipped rules."""
+    """An account of this test alone, with the shipped rules."""
     with Rights(cluster, f"life-{namespace}") as rights:
         yield rights
 
 
 @pytest.fixture
 def guarded(proxy: FaultProxy, rights: Rights, moved_clock: MovedClock, tmp_path: Path) -> Iterator[InProcess]:
-    """Not started yet: reaches the API server through the proxy, with the rights that the test leaves it."""
+    """A process that is not started yet. It reaches the API server through the proxy, with the rights that the test leaves it."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(kubeconfig_text(rights.identity, server=proxy.url, ca_pem=b""))
     zenwatch = InProcess(kubeconfig, moved_clock, {})
@@ -169,11 +169,11 @@ def guarded(proxy: FaultProxy, rights: Rights, moved_clock: MovedClock, tmp_path
 def test_nothing_is_resolved_while_the_kind_cannot_be_read(
     cluster: ControlPlane, namespace: str, proxy: FaultProxy, rights: Rights, guarded: InProcess
 ) -> None:
-    """Whatever time passes. The grace counts from when it is read again: who could not see does not know since when it is gone."""
+    """However long that lasts. The grace starts when the kind is readable again, because nobody knows when a report was deleted."""
     apply(cluster, report_in(namespace, a_vulnerability()))
     guarded.start()
     assert life_in(cluster, namespace) == OPEN
-    # A watch outlives the permission to watch: it has to end first.
+    # An open watch goes on without the permission to watch, so it has to end first.
     proxy.is_away = True
     delete_report(cluster, namespace)
     guarded.wait_for_log("watch_interrupted", resource=TRIVY)
@@ -194,7 +194,7 @@ def test_nothing_is_resolved_while_the_kind_cannot_be_read(
 def test_nothing_is_resolved_after_a_start_that_may_not_read(
     cluster: ControlPlane, namespace: str, rights: Rights, guarded: InProcess, live: Live
 ) -> None:
-    """What is stored stays as it is until the kind was read."""
+    """The records do not change until the kind was read."""
     apply(cluster, report_in(namespace, a_vulnerability()))
     live().stop()
     delete_report(cluster, namespace)
@@ -215,7 +215,7 @@ UNREADABLE = {"severity": "HIGH"}
 
 
 def test_a_report_that_becomes_unreadable_resolves_nothing(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """It says what it said last until it can be read again, also after a restart, which cannot know what that was."""
+    """Its last findings count until it is readable again, also after a restart, although the new process does not know them."""
     zenwatch = live()
     apply(cluster, report_in(namespace, a_vulnerability(), OTHER))
     await_life(cluster, namespace, OPEN)
@@ -233,7 +233,7 @@ def test_a_report_that_becomes_unreadable_resolves_nothing(cluster: ControlPlane
 
 
 def test_an_unreadable_report_that_is_deleted_resolves_after_the_grace(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """Also where it could not be read since the start: that it is gone is certain, whatever it said."""
+    """Also if it was not readable since the start: it is certainly gone, whatever its findings were."""
     live()
     apply(cluster, report_in(namespace, a_vulnerability()))
     await_life(cluster, namespace, OPEN)
@@ -241,7 +241,7 @@ def test_an_unreadable_report_that_is_deleted_resolves_after_the_grace(cluster: 
     zenwatch = live()
     zenwatch.advance(FAR_BEYOND_SECS)
     delete_report(cluster, namespace)
-    # A report that cannot be read is not held, so nothing tells when its end was seen: the next one of its kind does.
+    # The cache has no unreadable report, so no metric shows that its deletion was seen; a report that comes after it does.
     with zenwatch.sees(1):
         apply(cluster, report_in(namespace, OTHER, name="seen-later", labels=about_another(namespace)))
 
@@ -251,11 +251,11 @@ def test_an_unreadable_report_that_is_deleted_resolves_after_the_grace(cluster: 
     assert life_in(cluster, namespace) == GONE
 
 
-# ---------------------------------------------------------------- while nobody looked
+# ---------------------------------------------------------------- while zenwatch was away
 
 
 def test_what_was_fixed_while_zenwatch_was_away_is_resolved_at_its_start(cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """The report is there and was read: there is nothing to wait for."""
+    """The report is there and was read, so no grace is needed."""
     apply(cluster, report_in(namespace, a_vulnerability(), OTHER))
     live().stop()
     apply(cluster, report_in(namespace, OTHER))
@@ -269,7 +269,7 @@ def test_what_was_fixed_while_zenwatch_was_away_is_resolved_at_its_start(cluster
 def test_what_was_deleted_while_zenwatch_was_away_has_its_grace_from_the_start(
     cluster: ControlPlane, namespace: str, live: Live, moved_clock: MovedClock
 ) -> None:
-    """Nobody knows since when it is gone, and the restart may have come just after the Trivy Operator deleted it."""
+    """Nobody knows when it was deleted; the Trivy Operator may have done it just before the restart."""
     apply(cluster, report_in(namespace, a_vulnerability()))
     live().stop()
     delete_report(cluster, namespace)

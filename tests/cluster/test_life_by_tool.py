@@ -1,4 +1,4 @@
-"""What a life is where reports are not one per resource: rollouts, label sets, kinds that go away, and what is pushed."""
+"""Records of tools that do not have one report per resource: rollouts, label sets, kinds that are removed, and pushed events."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,37 +7,39 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cluster.test_push import ALERT, post
 from tests.support import payloads
+from tests.support.builders.posted import ALERT
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_on
+from tests.support.builders.workloads import a_workload, owned_by
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, a_workload, apply, create, life_of, owned_by, record_of, records, report_on
-from tests.support.zenwatch_process import eventually
+from tests.support.live.client import post
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, create, life_of, record_of, records
+from tests.support.live.process import eventually
 from zenwatch.model.event import rfc3339
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
 
-# As in test_life.
+# RESOLVE_GRACE is 10m, as in test_life.py.
 JUST_WITHIN_SECS, JUST_BEYOND_SECS = 590.0, 601.0
 OPEN, RETURNED = ("Open", "", 0), ("Open", "Reopened", 1)
 FIXED, GONE = ("Resolved", "Fixed", 0), ("Resolved", "ReportGone", 0)
 
 
 def await_life(cluster: ControlPlane, key: str, life: tuple[str, str, int]) -> Json:
-    """Until the record of this key is there and this is its life."""
+    """Wait until the record of this key has this phase, reason and number of reopenings; return it."""
     return await_record(cluster, key, lambda record: life_of(record) == life)
 
 
 def await_record(cluster: ControlPlane, key: str, is_so: Callable[[Json], bool]) -> Json:
-    def look() -> Json:
+    def wanted() -> Json:
         record = record_of(cluster, key)
         return record if record and is_so(record) else {}
 
-    return eventually(look)
+    return eventually(wanted)
 
 
 def await_count(cluster: ControlPlane, key: str, count: int) -> Json:
@@ -53,7 +55,7 @@ def rollout(cluster: ControlPlane, namespace: str) -> "Rollout":
 
 
 class Rollout:
-    """A Deployment whose controller is the test."""
+    """A Deployment; the test acts as its controller."""
 
     def __init__(self, cluster: ControlPlane, namespace: str) -> None:
         self._cluster = cluster
@@ -61,20 +63,20 @@ class Rollout:
         self.deployment = create(cluster, a_workload("Deployment", "web", namespace))
 
     def begin(self, name: str, *vulnerabilities: Json) -> Json:
-        """A new ReplicaSet, and what the Trivy Operator says of it."""
+        """Create a ReplicaSet and its report of the Trivy Operator."""
         replica_set = create(self._cluster, a_workload("ReplicaSet", name, self._namespace, owner=self.deployment))
         apply(self._cluster, report_on(replica_set, *vulnerabilities))
         return replica_set
 
     def end(self, replica_set: Json) -> None:
-        """Its report goes with it. The garbage collector takes up to half a minute for kinds of custom resources."""
+        """Delete it with its report; the garbage collector needs up to half a minute for custom resources."""
         name = replica_set["metadata"]["name"]
         self._cluster.kubectl("delete", "vulnerabilityreports", f"replicaset-{name}-web", "-n", self._namespace)
         self._cluster.kubectl("delete", "replicaset", name, "-n", self._namespace)
 
 
-def test_a_finding_outlives_the_rollout_that_does_not_fix_it(cluster: ControlPlane, namespace: str, rollout: Rollout, live: Live) -> None:
-    """It is the Deployment's: one record, which tells the ReplicaSets. Once a new image is without it, it is fixed."""
+def test_a_finding_stays_open_over_a_rollout_without_its_fix(cluster: ControlPlane, namespace: str, rollout: Rollout, live: Live) -> None:
+    """The Deployment has one record, which lists the ReplicaSets. It is fixed when a new image is without the finding."""
     zenwatch = live()
     key = f"{namespace}/Deployment/web/CVE-2026-1"
     first = rollout.begin("web-1", a_vulnerability())
@@ -105,10 +107,10 @@ def test_a_finding_outlives_the_rollout_that_does_not_fix_it(cluster: ControlPla
     assert fixed["metadata"]["uid"] == found["metadata"]["uid"]
 
 
-def test_a_rollout_that_begins_with_the_end_of_the_old_one_costs_no_resolution(
+def test_a_rollout_that_deletes_the_old_pods_first_resolves_nothing(
     cluster: ControlPlane, namespace: str, rollout: Rollout, live: Live
 ) -> None:
-    """Strategy Recreate: for a while there is no report of the Deployment at all."""
+    """Strategy Recreate: for a while the Deployment has no report."""
     zenwatch = live()
     first = rollout.begin("web-1", a_vulnerability())
     await_life(cluster, f"{namespace}/Deployment/web/CVE-2026-1", OPEN)
@@ -123,7 +125,7 @@ def test_a_rollout_that_begins_with_the_end_of_the_old_one_costs_no_resolution(
     assert [life_of(record) for record in records(cluster, namespace)] == [OPEN]
 
 
-def test_not_grouped_by_owner_a_record_is_about_what_the_tool_names(
+def test_without_grouping_by_owner_a_record_is_about_the_resource_of_the_report(
     cluster: ControlPlane, namespace: str, rollout: Rollout, live: Live
 ) -> None:
     """GROUP_BY_OWNER=false: each ReplicaSet has records of its own, and a rollout resolves the old ones."""
@@ -145,16 +147,18 @@ def test_not_grouped_by_owner_a_record_is_about_what_the_tool_names(
 
 
 def policy_report_on(workload: Json, *results: Json, **changes: Any) -> Json:
-    """As Kyverno writes it of a workload: named after its uid, and owned by it."""
+    """The report that Kyverno writes about a workload: named after its uid, and owned by it."""
     scope = {part: workload[part] for part in ("apiVersion", "kind")} | {part: workload["metadata"][part] for part in ("name", "namespace")}
     metadata = {"name": workload["metadata"]["uid"], "namespace": scope["namespace"], "ownerReferences": [owned_by(workload)]}
     return payloads.a_policy_report(*results, metadata=metadata, scope=scope, **changes)
 
 
-def test_what_kyverno_says_of_a_deployment_and_of_its_pods_is_one_record(
+def test_the_reports_of_kyverno_about_a_deployment_and_its_pods_are_one_record(
     cluster: ControlPlane, namespace: str, rollout: Rollout, live: Live
 ) -> None:
-    """Of the one it tells the rule that it made of the author's, of the others the author's. It is fixed when none is broken."""
+    """The report of the Deployment names the rule that Kyverno generated, those of the Pods the author's rule. The record is fixed when
+    no report has it any more.
+    """
     live()
     key = f"{namespace}/Deployment/web/require-labels/check-team"
     replica_set = rollout.begin("web-1")
@@ -182,10 +186,10 @@ def a_config_map(namespace: str, name: str, label: str, document: Json) -> Json:
 
 
 class Scan(NamedTuple):
-    """label: of its ConfigMaps, and its name as a source. says: what it prints of one failed check. key: of the record of that check."""
+    """label: of its ConfigMaps, and the name of the source. prints: the output for one failed check. key: of the record of that check."""
 
     label: str
-    says: Callable[[str], Json]
+    prints: Callable[[str], Json]
     key: str
 
 
@@ -196,15 +200,17 @@ SCANS = [
 
 
 @pytest.mark.parametrize("scan", SCANS, ids=lambda scan: scan.label)
-def test_the_next_scan_says_what_the_last_one_found_no_longer(scan: Scan, cluster: ControlPlane, namespace: str, live: Live) -> None:
-    """Each scan leaves a new ConfigMap, and the old one goes: what only that one held is fixed; with the last one all is gone."""
+def test_a_new_scan_shows_what_is_fixed_since_the_last_one(scan: Scan, cluster: ControlPlane, namespace: str, live: Live) -> None:
+    """Each scan writes a new ConfigMap, and the old one is deleted: what only the old one had is fixed. Without any ConfigMap, the report
+    is gone.
+    """
     zenwatch, label = live(), scan.label
-    # Of this test alone: such a key names no namespace.
+    # Checks of this test alone, because the key of a check names no namespace.
     checks = [f"1-{namespace}", f"2-{namespace}"]
     first, second = (scan.key.format(check) for check in checks)
     try:
         for day, check, key in zip(("monday", "tuesday"), checks, (first, second), strict=True):
-            apply(cluster, a_config_map(namespace, day, label, scan.says(check)))
+            apply(cluster, a_config_map(namespace, day, label, scan.prints(check)))
             await_life(cluster, key, OPEN)
         with zenwatch.sees(-1, source=label):
             cluster.kubectl("delete", "configmap", "monday", "-n", namespace)
@@ -226,24 +232,24 @@ def test_the_next_scan_says_what_the_last_one_found_no_longer(scan: Scan, cluste
             cluster.kubectl("delete", "zae", record["metadata"]["name"], "-n", record["metadata"]["namespace"], "--wait=false")
 
 
-# ---------------------------------------------------------------- a kind that goes away
+# ---------------------------------------------------------------- a kind that is removed
 
 REPORTS = "reports.openreports.io"
 
 
 @pytest.fixture
 def openreports(cluster: ControlPlane, account: Identity) -> Iterator[str]:
-    """The manifest of a kind that the test may take away; it is served again after the test."""
+    """The manifest of a kind that the test may remove; the end of the test installs it again."""
     kind = json.loads(cluster.kubectl("get", "crd", REPORTS, "-o", "json"))
     manifest = json.dumps({part: kind[part] for part in ("apiVersion", "kind", "spec")} | {"metadata": {"name": REPORTS}})
     yield manifest
     cluster.apply_crds(manifest)
 
 
-def test_what_a_kind_held_that_is_served_no_more_is_gone_after_the_grace(
+def test_the_reports_of_a_kind_that_is_removed_are_gone_after_the_grace(
     cluster: ControlPlane, namespace: str, openreports: str, live: Live
 ) -> None:
-    """A tool that is installed anew brings its kinds back: within the grace nothing happened, after it the records are open again."""
+    """A tool that is installed again brings its kinds back. Within the grace nothing happens, after it the records are open again."""
     zenwatch = live()
     key = f"{namespace}/Pod/nginx/require-labels/check-team"
     scope = {"apiVersion": "v1", "kind": "Pod", "name": "nginx", "namespace": namespace}
@@ -279,33 +285,31 @@ def test_what_a_kind_held_that_is_served_no_more_is_gone_after_the_grace(
     await_life(cluster, key, RETURNED)
 
 
-# ---------------------------------------------------------------- what is pushed
+# ---------------------------------------------------------------- pushed alerts
 
 HOUR_SECS = 3600.0
 
 
 class Falco:
-    """Posts alerts of a namespace's own, so that no record of another test is theirs."""
+    """Posts alerts whose rules name the namespace, so that no other test has the same records."""
 
     def __init__(self, zenwatch: InProcess, namespace: str) -> None:
         self._zenwatch = zenwatch
         self._namespace = namespace
 
     def alert(self, rule: str, *, at_secs: float = 0.0) -> str:
-        """Seen now on the moved clock, or so much later. Return the key of its record."""
+        """Post an alert with the time of the moved clock, or later. Return the key of its record."""
         rule = f"{rule} of {self._namespace}"
         fields = {**ALERT["output_fields"], "k8s.ns.name": self._namespace}
         time = rfc3339(self._zenwatch.clock.now() + timedelta(seconds=at_secs))
         body = ALERT | {"rule": rule, "time": time, "output": "A shell was spawned", "output_fields": fields}
-        status, said = post(f"{self._zenwatch.url}/falco/webhook", body)
-        assert status == 200, said
+        status, text = post(f"{self._zenwatch.url}/falco/webhook", body)
+        assert status == 200, text
         return f"{rule}/web/A shell was spawned"
 
 
-def test_an_alert_that_nobody_repeats_is_resolved_as_quiet(
-    cluster: ControlPlane, namespace: str, live: Live, moved_clock: MovedClock
-) -> None:
-    """FALCO_RESOLVE_AFTER after the last sighting, not after the first. The next one opens it again and is counted on."""
+def test_an_alert_that_is_not_seen_again_is_resolved(cluster: ControlPlane, namespace: str, live: Live, moved_clock: MovedClock) -> None:
+    """FALCO_RESOLVE_AFTER counts from the last sighting, not from the first. The next sighting opens the record again and counts on."""
     falco = Falco(live(), namespace)
     once, again = falco.alert("once"), falco.alert("again")
     await_count(cluster, once, 1)
@@ -315,22 +319,20 @@ def test_an_alert_that_nobody_repeats_is_resolved_as_quiet(
     await_count(cluster, again, 2)
 
     moved_clock.advance(secs=5 * HOUR_SECS)
-    quiet = await_life(cluster, once, ("Resolved", "NotSeenAgain", 0))
+    resolved = await_life(cluster, once, ("Resolved", "NotSeenAgain", 0))
     assert life_of(record_of(cluster, again)) == OPEN
-    assert quiet["status"]["lastSeen"] == quiet["metadata"]["creationTimestamp"]
-    assert quiet["status"]["resolvedAt"] > quiet["status"]["lastSeen"]
+    assert resolved["status"]["lastSeen"] == resolved["metadata"]["creationTimestamp"]
+    assert resolved["status"]["resolvedAt"] > resolved["status"]["lastSeen"]
 
     falco.alert("once")
     back = await_life(cluster, once, RETURNED)
     assert back["status"]["count"] == 2
-    assert back["metadata"]["uid"] == quiet["metadata"]["uid"]
+    assert back["metadata"]["uid"] == resolved["metadata"]["uid"]
     assert "resolvedAt" not in back["status"]
 
 
-def test_a_repeat_after_the_window_counts_as_having_come_back(
-    cluster: ControlPlane, namespace: str, live: Live, moved_clock: MovedClock
-) -> None:
-    """DEDUP_WINDOW=1h: from one sighting to the next, also over a restart. Within it a repeat is a repeat."""
+def test_a_repeat_after_the_window_reopens_its_record(cluster: ControlPlane, namespace: str, live: Live, moved_clock: MovedClock) -> None:
+    """DEDUP_WINDOW=1h: from one sighting to the next, also over a restart. Within it, a repeat only counts."""
     falco = Falco(live(DEDUP_WINDOW="1h"), namespace)
     key = falco.alert("window")
     await_count(cluster, key, 1)

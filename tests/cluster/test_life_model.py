@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: what is stored is what a model of a dozen lines says. A real API server, and steps by chance."""
+"""Random steps in random order: the records are always those of a model of a dozen lines. On a real API server."""
 
 import itertools
 import json
@@ -18,20 +18,20 @@ from tests.support import payloads
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import FaultProxy
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, apply, records
-from tests.support.rights import Rights
-from tests.support.zenwatch_process import eventually
+from tests.support.live.fault_proxy import FaultProxy
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, records
+from tests.support.live.process import eventually
+from tests.support.live.rights import Rights
 
 pytestmark = pytest.mark.cluster
 
 KIND = "reports.openreports.io"
 GRACE_SECS = 600.0
 RULES = ("a", "b")
-# Sums of these stay away from the grace by more than a step takes: the moved clock goes on by itself.
+# The moved clock also runs by itself. Sums of these keep a distance from the grace that is longer than a step.
 SHORT_SECS, LONG_SECS = 250.0, 700.0
-# After a break nothing is concluded from absence until the API server's next bookmark.
+# After an interruption, absence means nothing until the next bookmark of the API server.
 BOOKMARK_WITHIN_SECS = 90.0
 STEPS = 12
 _numbers = itertools.count()
@@ -42,7 +42,7 @@ _numbers = itertools.count()
 
 @dataclass
 class Model:
-    """lives: per report and rule the phase of the record, and how often it was reopened."""
+    """lives: by report and rule, the phase of the record and how often it was reopened."""
 
     lives: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     gone_since: dict[str, float] = field(default_factory=dict)
@@ -77,11 +77,11 @@ class Step(NamedTuple):
 
 
 class World:
-    """A cluster, a zenwatch in it, and what both should have come to. number: tells the objects of one life from another's."""
+    """A cluster, zenwatch in it, and the model of both. number: is part of the names of all objects of one example."""
 
-    def __init__(self, place: "Place", number: int) -> None:
-        self._place = place
-        self._cluster, self._namespace = place.cluster, place.namespace
+    def __init__(self, shared: "Shared", number: int) -> None:
+        self._shared = shared
+        self._cluster, self._namespace = shared.cluster, shared.namespace
         self._prefix = f"w{number}-"
         self._model = Model()
         self._reports: dict[str, str] = {}
@@ -95,16 +95,16 @@ class World:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None) -> None:
-        self._place.proxy.is_away = False
-        self._place.rights.grant()
+        self._shared.proxy.is_away = False
+        self._shared.rights.grant()
         if self._is_unserved:
-            self._cluster.apply_crds(self._place.manifest)
+            self._cluster.apply_crds(self._shared.manifest)
         self._cluster.kubectl("delete", KIND, "--all", "-n", self._namespace)
         self._zenwatch.stop()
 
     def possible(self) -> list[Step]:
-        """What can happen now, the likelier the more often."""
-        # Where nothing is gone, nothing comes of waiting.
+        """The steps that are possible now; a likely step is in the list several times."""
+        # A wait changes nothing while no report is gone.
         is_worth_it = self._is_hidden or bool(self._model.gone_since)
         waits = [Step("wait", secs=secs) for secs in ((SHORT_SECS, LONG_SECS, LONG_SECS) if is_worth_it else (LONG_SECS,))]
         if self._is_unserved:
@@ -115,21 +115,21 @@ class World:
         return [*writes, *deletes, *waits * 2, *sight, Step("restart"), Step("restart")]
 
     def make(self, step: Step) -> None:
-        """Until zenwatch has drawn its conclusions, which are those of the model."""
+        """Do the step, and wait until the records are those of the model."""
         self._made.append(step)
         getattr(self, step.what)(step)
         if not self._is_hidden:
             self._model.see(self._reports, now_secs=self._now_secs)
         with suppress(AssertionError):
             eventually(lambda: self._stored() == self._model.lives, within_secs=BOOKMARK_WITHIN_SECS)
-        # Nor is there anything more to come, before time passes again.
+        # No more writes follow, until time passes again.
         self._zenwatch.wait_for_rounds("kyverno")
         assert self._stored() == self._model.lives, self._made
 
     # ------------------------------------------------------------ steps
 
     def write(self, step: Step) -> None:
-        """A report appears, or changes."""
+        """A report appears or changes."""
         with self._zenwatch.sees(int(not self._is_hidden and step.report not in self._reports), source="kyverno"):
             apply(self._cluster, self._report(step.report, step.rules))
         self._reports[step.report] = step.rules
@@ -144,23 +144,23 @@ class World:
         self._zenwatch.advance(step.secs, source="kyverno")
 
     def hide(self, step: Step) -> None:
-        """The permission is taken. A watch outlives that: it has to end, and does with what it would tell next."""
-        self._is_hidden = self._place.proxy.is_away = True
+        """The permission is revoked. An open watch goes on without it, so let it end with its next change."""
+        self._is_hidden = self._shared.proxy.is_away = True
         interrupted = len(self._zenwatch.log("watch_interrupted", resource=KIND))
         apply(self._cluster, self._report("marker", ""))
         eventually(lambda: len(self._zenwatch.log("watch_interrupted", resource=KIND)) > interrupted)
         self._cluster.kubectl("delete", KIND, f"{self._prefix}marker", "-n", self._namespace)
-        self._place.rights.revoke("reports")
-        self._place.proxy.is_away = False
+        self._shared.rights.revoke("reports")
+        self._shared.proxy.is_away = False
         self._zenwatch.wait_for_state(KIND, "forbidden")
 
     def show(self, step: Step) -> None:
-        self._place.rights.grant()
+        self._shared.rights.grant()
         self._zenwatch.wait_for_state(KIND, "followed")
         self._is_hidden = False
 
     def unserve(self, step: Step) -> None:
-        """The tool is taken out of the cluster, with all that it wrote."""
+        """The tool is removed from the cluster with all its reports."""
         with self._zenwatch.sees(-len(self._reports), source="kyverno"):
             self._cluster.kubectl("delete", "crd", KIND)
         self._zenwatch.wait_for_state(KIND, "not_served")
@@ -168,7 +168,7 @@ class World:
         self._is_unserved = True
 
     def serve(self, step: Step) -> None:
-        self._cluster.apply_crds(self._place.manifest)
+        self._cluster.apply_crds(self._shared.manifest)
         self._zenwatch.wait_for_state(KIND, "followed")
         self._is_unserved = False
 
@@ -182,10 +182,10 @@ class World:
         self._zenwatch.wait_for_log("watch_interrupted", resource=KIND)
         self._cluster.start_apiserver()
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ state
 
     def _started(self) -> InProcess:
-        return InProcess(self._place.kubeconfig, self._clock, {}).start()
+        return InProcess(self._shared.kubeconfig, self._clock, {}).start()
 
     def _report(self, name: str, rules: str) -> Json:
         scope = {"apiVersion": "v1", "kind": "Pod", "name": self._prefix + name, "namespace": self._namespace}
@@ -206,7 +206,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Place:
+class Shared:
     """What all examples share."""
 
     cluster: ControlPlane
@@ -218,17 +218,17 @@ class Place:
 
 
 @pytest.fixture
-def place(cluster: ControlPlane, account: Identity, namespace: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[Place]:
-    """A proxy before the API server, an account of the test's own, and how the kind comes back that the test takes away."""
+def shared(cluster: ControlPlane, account: Identity, namespace: str, proxy: FaultProxy, tmp_path: Path) -> Iterator[Shared]:
+    """A proxy in front of the API server, an account of this test alone, and the manifest of the kind that the test removes."""
     kind = json.loads(cluster.kubectl("get", "crd", KIND, "-o", "json"))
     manifest = json.dumps({part: kind[part] for part in ("apiVersion", "kind", "spec")} | {"metadata": {"name": KIND}})
     with Rights(cluster, f"life-{namespace}") as rights:
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(kubeconfig_text(rights.identity, server=proxy.url, ca_pem=b""))
-        yield Place(cluster, namespace, proxy, rights, kubeconfig, manifest)
+        yield Shared(cluster, namespace, proxy, rights, kubeconfig, manifest)
 
 
-# ---------------------------------------------------------------- what happens
+# ---------------------------------------------------------------- tests
 
 
 @settings(
@@ -236,21 +236,21 @@ def place(cluster: ControlPlane, account: Identity, namespace: str, proxy: Fault
     deadline=None,
     derandomize=True,
     database=None,
-    # No shrinking: each try takes seconds. What failed is told as it was.
+    # No shrinking, because each attempt needs seconds: the example that failed is shown unchanged.
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 @given(chance=st.randoms(use_true_random=True))
-def test_what_is_stored_is_what_the_model_says(place: Place, chance: Random) -> None:
-    """After every step, and not before its time: which records are open, and how often each was reopened."""
-    with World(place, next(_numbers)) as world:
+def test_the_records_are_those_of_the_model(shared: Shared, chance: Random) -> None:
+    """After every step: which records are open, and how often each was reopened."""
+    with World(shared, next(_numbers)) as world:
         world.make(Step("write", "one", "ab"))
         for _ in range(STEPS):
             world.make(chance.choice(world.possible()))
 
 
-def test_what_is_stored_is_what_the_model_says_after_a_break(place: Place) -> None:
-    """The API server restarts: what it tells is believed, and of what it does not tell nothing is until it said that this is all."""
+def test_the_records_are_those_of_the_model_after_an_interruption(shared: Shared) -> None:
+    """The API server restarts. What it lists counts at once; what it does not list is gone only after its next bookmark."""
     steps = [
         Step("write", "one", "ab"),
         Step("write", "two", "a"),
@@ -260,6 +260,6 @@ def test_what_is_stored_is_what_the_model_says_after_a_break(place: Place) -> No
         Step("wait", secs=LONG_SECS),
         Step("write", "two", "ab"),
     ]
-    with World(place, next(_numbers)) as world:
+    with World(shared, next(_numbers)) as world:
         for step in steps:
             world.make(step)

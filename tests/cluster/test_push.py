@@ -1,95 +1,58 @@
-"""What is pushed becomes records: alerts by POST, audit events from the API server itself, with a token and over TLS."""
+"""Pushed events become records: alerts by POST, audit events from the API server itself, with a token and over TLS."""
 
 import json
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.builders.posted import an_alert_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.client import get, post
+from tests.support.live.objects import records_of_source
+from tests.support.live.process import Zenwatch, eventually
 
 pytestmark = pytest.mark.cluster
 
 Start = Callable[..., Zenwatch]
-ALERT: dict[str, Any] = {
-    "hostname": "worker-1",
-    "output": "13:44:05.478445995: Critical A shell was spawned in a container (user=root k8s.ns=shop k8s.pod=web shell=sh)",
-    "priority": "Critical",
-    "rule": "Terminal shell in container",
-    "source": "syscall",
-    "tags": ["container", "shell"],
-    "time": "2026-05-25T13:44:05.478445995Z",
-    "output_fields": {"container.id": "ee97d9c4186f", "k8s.ns.name": "shop", "k8s.pod.name": "web", "proc.name": "sh", "user.name": "root"},
-}
-
-
-def post(url: str, body: Any, *, tls: ssl.SSLContext | None = None, **headers: str) -> tuple[int, str]:
-    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(url, sent, {"Content-Type": "application/json"} | headers)  # noqa: S310  our own server
-    try:
-        with urllib.request.urlopen(request, timeout=20, context=tls) as answer:  # noqa: S310
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as exc:
-        return exc.code, exc.read().decode()
-
-
-def get(url: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as exc:
-        return exc.code, exc.read().decode()
-
-
-def records(cluster: ControlPlane, namespace: str, source: str) -> list[dict[str, Any]]:
-    return list(json.loads(cluster.kubectl("get", "zae", "-n", namespace, "-l", f"source={source}", "-o", "json"))["items"])
-
-
-def about(namespace: str, **changes: Any) -> dict[str, Any]:
-    """The alert, of a pod in this namespace."""
-    fields = {**ALERT["output_fields"], "k8s.ns.name": namespace}
-    return ALERT | {"output_fields": fields} | changes
 
 
 # ---------------------------------------------------------------- Falco
 
 
 def test_an_alert_is_a_record_as_soon_as_it_is_posted(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """No round is waited for. A burst of it is the same record, with a count."""
+    """It does not wait for a round. A burst of the alert is the same record, with a count."""
     zenwatch = start_zenwatch(WATCH_INTERVAL="1h")
-    answers = [post(f"{zenwatch.url}/falco/webhook", about(namespace)) for _ in range(7)]
+    answers = [post(f"{zenwatch.url}/falco/webhook", an_alert_in(namespace)) for _ in range(7)]
 
-    [record] = eventually(lambda: [r for r in records(cluster, namespace, "falco") if r["status"]["count"] == 7])
+    [record] = eventually(lambda: [r for r in records_of_source(cluster, namespace, "falco") if r["status"]["count"] == 7])
 
     assert answers == [(200, "1 taken, 0 left out, 0 not understood\n")] * 7
     assert record["metadata"]["name"].startswith("falco-")
     assert record["spec"]["severity"] == "CRITICAL"
     assert record["spec"]["key"] == "Terminal shell in container/web/A shell was spawned in a container (user=root k8s."
     assert record["spec"]["resource"] == {"apiVersion": "v1", "kind": "Pod", "name": "web", "namespace": namespace}
-    # The alert's own time is long ago: a record is not seen last before it was made.
+    # The alert's own time is long ago, but lastSeen is not before the creation of the record.
     assert record["status"]["lastSeen"] == record["status"]["firstSeen"] == record["metadata"]["creationTimestamp"]
     assert len(record["spec"]["details"]["samples"]) <= 5
     assert "Terminal shell in container" in cluster.kubectl("get", "zae", "-n", namespace)
 
 
 def test_counting_goes_on_after_a_restart(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """What is stored is the memory; the last five samples stay the last five."""
+    """The new process reads what is stored, so the last five samples stay the last five."""
     stopped: list[Zenwatch] = []
     for minute in range(3):
         zenwatch = start_zenwatch()
         for second in range(3):
             output = f"13:{minute:02}:{second:02}.000000000: Critical A shell was spawned"
-            assert post(f"{zenwatch.url}/falco/webhook", about(namespace, output=output))[0] == 200
+            assert post(f"{zenwatch.url}/falco/webhook", an_alert_in(namespace, output=output))[0] == 200
         assert zenwatch.stop() == 0
         stopped.append(zenwatch)
 
-    [record] = records(cluster, namespace, "falco")
+    [record] = records_of_source(cluster, namespace, "falco")
 
     assert record["status"]["count"] == 9
     assert [sample[:8] for sample in record["spec"]["details"]["samples"]] == ["13:01:01", "13:01:02", "13:02:00", "13:02:01", "13:02:02"]
@@ -97,8 +60,8 @@ def test_counting_goes_on_after_a_restart(cluster: ControlPlane, namespace: str,
     assert [page["repeated"] for page in pages] == [2, 3, 3]
 
 
-def test_pages_tell_how_it_is(cluster: ControlPlane, start_zenwatch: Start) -> None:
-    """Alive, ready, and counting."""
+def test_the_pages_show_health_and_metrics(cluster: ControlPlane, start_zenwatch: Start) -> None:
+    """It is alive and ready, and it counts."""
     zenwatch = start_zenwatch()
     post(f"{zenwatch.url}/falco/webhook", {"rule": "Falco internal: metrics snapshot", "source": "internal", "output": "x"})
 
@@ -118,12 +81,12 @@ def test_pages_tell_how_it_is(cluster: ControlPlane, start_zenwatch: Start) -> N
 
 
 def test_without_an_api_server_it_is_alive_and_not_ready(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """What it cannot store it keeps until its buffer is full; then it says so, and counts what is lost. Nothing else is."""
+    """It keeps what it cannot store until its buffer is full; then it answers 503 and counts what is lost."""
     zenwatch = start_zenwatch(FALCO_BUFFER_SIZE="5", API_TIMEOUT="2s")
     zenwatch.wait_for_log("records_read_back")
     cluster.stop_apiserver()
     try:
-        answers = [post(f"{zenwatch.url}/falco/webhook", about(namespace, rule=f"rule {number}")) for number in range(7)]
+        answers = [post(f"{zenwatch.url}/falco/webhook", an_alert_in(namespace, rule=f"rule {number}")) for number in range(7)]
         eventually(lambda: "apiserver fails" in get(f"{zenwatch.url}/readyz")[1])
         ready, lines = get(f"{zenwatch.url}/readyz")
         alive, _ = get(f"{zenwatch.url}/healthz")
@@ -133,14 +96,14 @@ def test_without_an_api_server_it_is_alive_and_not_ready(cluster: ControlPlane, 
     assert [status for status, _ in answers] == [200] * 5 + [503] * 2
     assert (alive, ready) == (200, 503)
     assert "buffer/falco full: 5 of 5 events" in lines
-    eventually(lambda: len(records(cluster, namespace, "falco")) == 5)
+    eventually(lambda: len(records_of_source(cluster, namespace, "falco")) == 5)
     assert zenwatch.stop() == 0
     ledger = next(line for line in zenwatch.log("ledger") if line["source"] == "falco")
     assert (ledger["received"], ledger["stored"], ledger["lost"], ledger["in_flight"]) == (7, 5, 2, 0)
 
 
 def test_two_processes_cannot_have_one_port(cluster: ControlPlane, start_zenwatch: Start) -> None:
-    """The second one ends at once and names the setting."""
+    """The second process ends and names the setting."""
     first = start_zenwatch()
     second = start_zenwatch(LISTEN=first.url.rpartition("/")[2])
 
@@ -153,7 +116,7 @@ def test_two_processes_cannot_have_one_port(cluster: ControlPlane, start_zenwatc
 
 @pytest.fixture
 def audited(cluster: ControlPlane, start_zenwatch: Start, tmp_path: Path) -> Zenwatch:
-    """zenwatch where the API server posts to: over TLS, with the token that it sends."""
+    """zenwatch at the address that the API server posts to: over TLS, with the token that it sends."""
     options = cluster.options
     token_file = tmp_path / "token"
     token_file.write_text(options.audit_webhook_token)
@@ -168,7 +131,7 @@ PRIVILEGED = {
     "metadata": {"name": "toolbox"},
     "spec": {"containers": [{"name": "shell", "image": "busybox", "securityContext": {"privileged": True}}]},
 }
-# Each is said once, in a value that nothing else says.
+# It is in no other value.
 HIDDEN = "hunter2-hidden-value"
 
 
@@ -179,11 +142,12 @@ def binding(cluster: ControlPlane) -> Iterator[str]:
     cluster.kubectl("delete", "clusterrolebinding", name)
 
 
-def test_what_a_person_does_with_kubectl_is_told_by_the_api_server(
+def test_the_api_server_posts_what_a_user_does_with_kubectl(
     cluster: ControlPlane, namespace: str, audited: Zenwatch, binding: str, account: Identity
 ) -> None:
-    """Secrets, a binding to cluster-admin, a privileged pod: each a record of who did it. No value of a Secret anywhere, and no
-    record of zenwatch's own writes."""
+    """Secrets, a binding to cluster-admin, a privileged pod: each is a record that names the user. No value of a Secret is anywhere,
+    and zenwatch's own writes are no records.
+    """
     cluster.kubectl("create", "secret", "generic", "login", f"--from-literal=password={HIDDEN}", "-n", namespace)
     cluster.kubectl("get", "secret", "login", "-n", namespace)
     cluster.kubectl("delete", "secret", "login", "-n", namespace)
@@ -194,8 +158,8 @@ def test_what_a_person_does_with_kubectl_is_told_by_the_api_server(
     cluster.kubectl("delete", "pod", "toolbox", "-n", namespace, "--force", "--grace-period=0")
 
     def found() -> dict[str, dict[str, Any]]:
-        in_namespace = records(cluster, namespace, "audit")
-        bindings = [r for r in records(cluster, "zenwatch", "audit") if r["spec"].get("resource", {}).get("name") == binding]
+        in_namespace = records_of_source(cluster, namespace, "audit")
+        bindings = [r for r in records_of_source(cluster, "zenwatch", "audit") if r["spec"].get("resource", {}).get("name") == binding]
         return {f"{r['spec']['eventType']} {r['spec']['details']['verb']}": r for r in [*in_namespace, *bindings]}
 
     wanted = {
@@ -229,7 +193,7 @@ def test_what_a_person_does_with_kubectl_is_told_by_the_api_server(
 
 
 def test_only_who_has_the_token_may_post(cluster: ControlPlane, audited: Zenwatch) -> None:
-    """The API server does; whoever else reaches the port does not."""
+    """The API server has it; other clients that reach the port do not."""
     tls = ssl.create_default_context(cafile=str(cluster.serving_certificate()[2]))
 
     assert audited.url.startswith("https://")

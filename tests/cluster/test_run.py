@@ -1,4 +1,4 @@
-"""`zenwatch run` from start to stop: which cluster, which account, which signals, and an API server that comes and goes."""
+"""`zenwatch run` from start to stop: the cluster, the account, signals, and an API server that restarts."""
 
 import asyncio
 import json
@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.objects import apply, records, report_in
-from tests.support.zenwatch_process import Zenwatch, eventually
+from tests.support.live.objects import apply, records
+from tests.support.live.process import Zenwatch, eventually
+from tests.support.tasks import PATIENCE_SECS
 from zenwatch.config.core import Settings
 from zenwatch.kube import access
 from zenwatch.runtime.app import App
@@ -25,8 +26,8 @@ Start = Callable[..., Zenwatch]
 TRIVY = "aquasecurity.github.io"
 
 
-def test_it_says_which_cluster_before_it_writes(cluster: ControlPlane, start_zenwatch: Start) -> None:
-    """A person who pointed it at the wrong cluster can see it in the first line."""
+def test_it_logs_which_cluster_it_uses_before_it_writes(cluster: ControlPlane, start_zenwatch: Start) -> None:
+    """A user who chose the wrong cluster can see it in the first line."""
     zenwatch = start_zenwatch()
     zenwatch.wait_for_log("round_done")
 
@@ -35,7 +36,7 @@ def test_it_says_which_cluster_before_it_writes(cluster: ControlPlane, start_zen
 
 
 def test_sigterm_finishes_the_writes_in_flight(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """Exit 0, nothing in the writer's hands is dropped, and what is left is stored by the next process."""
+    """The exit code is 0, the writer drops nothing, and the next process stores what is left."""
     apply(cluster, report_in(namespace, *(a_vulnerability(vulnerabilityID=f"CVE-2026-{number}") for number in range(400))))
     zenwatch = start_zenwatch(WRITE_CONCURRENCY="4")
     eventually(lambda: records(cluster, namespace))
@@ -50,8 +51,8 @@ def test_sigterm_finishes_the_writes_in_flight(cluster: ControlPlane, namespace:
     assert len(records(cluster, namespace)) == 400
 
 
-def test_a_second_signal_ends_it_at_once(start_zenwatch: Start, cluster: ControlPlane, namespace: str) -> None:
-    """Whoever presses Ctrl-C twice does not want to wait."""
+def test_a_second_signal_ends_it_before_it_has_drained(start_zenwatch: Start, cluster: ControlPlane, namespace: str) -> None:
+    """A user who presses Ctrl-C twice does not want to wait. The exit code is that of the signal."""
     apply(cluster, report_in(namespace, *(a_vulnerability(vulnerabilityID=f"CVE-2026-{number}") for number in range(2000))))
     zenwatch = start_zenwatch(WRITE_CONCURRENCY="1", SHUTDOWN_TIMEOUT="60s")
     eventually(lambda: records(cluster, namespace))
@@ -60,7 +61,7 @@ def test_a_second_signal_ends_it_at_once(start_zenwatch: Start, cluster: Control
     zenwatch.signal(signal.SIGTERM)
     zenwatch.signal(signal.SIGCONT)
 
-    assert zenwatch.process.wait(5) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert zenwatch.process.wait(PATIENCE_SECS) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 async def test_in_a_pod_it_uses_the_pods_account(cluster: ControlPlane, namespace: str) -> None:
@@ -78,12 +79,12 @@ async def test_in_a_pod_it_uses_the_pods_account(cluster: ControlPlane, namespac
 
 
 def test_a_missing_permission_is_named(cluster: ControlPlane, start_zenwatch: Start) -> None:
-    """The log says which rule to add, once, and not a stack trace."""
+    """The log names the missing rule once, without a stack trace."""
     nobody = cluster.service_account("zenwatch", "nobody")
     zenwatch = start_zenwatch(identity=nobody)
     reports = f"vulnerabilityreports.{TRIVY}"
-    told = eventually(lambda: _states(zenwatch, reports))
-    assert told[0]["error"] == f"missing permission: list {reports} in all namespaces"
+    states = eventually(lambda: _states(zenwatch, reports))
+    assert states[0]["error"] == f"missing permission: list {reports} in all namespaces"
     eventually(lambda: zenwatch.log("task_restarts"))
     assert [entry["error"] for entry in zenwatch.log("task_restarts")] == [
         "missing permission: list zenagentevents.zen.kube-zen.io in all namespaces"
@@ -96,8 +97,8 @@ def _states(zenwatch: Zenwatch, resource: str) -> list[dict[str, Any]]:
     return [line for line in zenwatch.log("reports_state_changed") if line["resource"] == resource]
 
 
-def test_an_api_server_that_goes_and_comes_back_is_followed_on(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """Nothing is lost and nothing written twice; what was reported meanwhile arrives."""
+def test_an_api_server_that_restarts_is_watched_again(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
+    """Nothing is lost or written twice, and reports that come meanwhile are read."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, a_vulnerability()))
     zenwatch.wait_for_stored(1)
@@ -111,10 +112,8 @@ def test_an_api_server_that_goes_and_comes_back_is_followed_on(cluster: ControlP
     assert zenwatch.process.poll() is None
 
 
-def test_a_place_that_the_api_server_forgot_is_answered_by_a_fresh_list(
-    cluster: ControlPlane, namespace: str, start_zenwatch: Start
-) -> None:
-    """A real 410: while zenwatch is cut off, reports come and go, and the API server starts anew without that past."""
+def test_a_resource_version_that_is_too_old_is_answered_by_a_new_list(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
+    """A real 410: while zenwatch is stopped, reports come and go, and the API server restarts and forgets these changes."""
     zenwatch = start_zenwatch()
     apply(cluster, report_in(namespace, a_vulnerability(), name="first"))
     zenwatch.wait_for_stored(1)
@@ -131,7 +130,7 @@ def test_a_place_that_the_api_server_forgot_is_answered_by_a_fresh_list(
     zenwatch.signal(signal.SIGCONT)
     zenwatch.wait_for_stored(2)
 
-    # The watch of our own records is taken up after a back-off of its own, perhaps later than the one of the reports.
+    # The watch of our own records has a back-off of its own, and may start later than the watch of the reports.
     eventually(lambda: zenwatch.log("records_read_again"))
     assert [record["status"]["count"] for record in records(cluster, namespace)] == [1, 1]
     assert zenwatch.stop() == 0
@@ -139,7 +138,7 @@ def test_a_place_that_the_api_server_forgot_is_answered_by_a_fresh_list(
 
 @pytest.fixture
 def without_trivy(cluster: ControlPlane, account: Identity) -> Iterator[str]:
-    """The manifest of the kind that was taken away; it is back after the test."""
+    """The manifest of the kind that is removed; the end of the test installs it again."""
     manifest = cluster.kubectl("get", "crd", "vulnerabilityreports.aquasecurity.github.io", "-o", "json")
     cluster.kubectl("delete", "crd", "vulnerabilityreports.aquasecurity.github.io")
     kind = json.loads(manifest)
@@ -149,13 +148,13 @@ def without_trivy(cluster: ControlPlane, account: Identity) -> Iterator[str]:
     cluster.apply_crds(json.dumps(kind))
 
 
-def test_a_tool_that_is_installed_later_is_picked_up(
+def test_a_tool_that_is_installed_later_is_watched(
     cluster: ControlPlane, without_trivy: str, namespace_without_reports: str, start_zenwatch: Start
 ) -> None:
-    """A kind that is not served is no error, and needs no restart once it is."""
+    """A kind that is not served is no error, and zenwatch needs no restart when it is."""
     zenwatch = start_zenwatch()
-    told = eventually(lambda: _states(zenwatch, f"vulnerabilityreports.{TRIVY}"))
-    assert [line["state"] for line in told] == ["not_served"]
+    states = eventually(lambda: _states(zenwatch, f"vulnerabilityreports.{TRIVY}"))
+    assert [line["state"] for line in states] == ["not_served"]
     cluster.apply_crds(without_trivy)
     apply(cluster, report_in(namespace_without_reports, a_vulnerability()))
 
@@ -171,18 +170,18 @@ def namespace_without_reports(cluster: ControlPlane) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "sentence"),
     [
         ({"KUBECONFIG": ""}, "No cluster was named. Use --kubeconfig FILE, --context NAME or the environment variable KUBECONFIG"),
         ({"WATCH_INTERVAL": "soon"}, "WATCH_INTERVAL is 'soon'; expected a duration such as 45s or 2m"),
         ({"KUBECONFIG": "/nowhere/config"}, "The kubeconfig /nowhere/config cannot be used"),
     ],
 )
-def test_a_start_that_cannot_be_meant_ends_with_2_and_a_sentence(settings: dict[str, str], said: str) -> None:
-    """No stack trace, and nothing was written anywhere."""
+def test_a_start_with_wrong_settings_ends_with_2_and_a_sentence(settings: dict[str, str], sentence: str) -> None:
+    """There is no stack trace, and nothing is written."""
     command = [sys.executable, "-m", "zenwatch", "run"]
     ended = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
-    assert said in ended.stderr
+    assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC
 from typing import Protocol
 
-from tests.support.fakes.pipeline import background, until
+from tests.support.tasks import background, until
 from zenwatch.contract import Clock
 
 

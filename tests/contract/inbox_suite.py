@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
 from zenwatch.contract import Inbox
 from zenwatch.errors import Closed
 from zenwatch.model.event import Event

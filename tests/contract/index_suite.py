@@ -1,12 +1,12 @@
 """What every contract.Index promises. The subclass gives the fixture `harness`: an index over a MemoryStore that follows it."""
 
 import asyncio
-from dataclasses import replace
 from typing import Protocol
 
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import until
+from tests.support.builders.findings import an_event
+from tests.support.builders.records import a_stored
 from tests.support.fakes.store import MemoryStore
+from tests.support.tasks import until
 from zenwatch.contract import Index
 from zenwatch.errors import Expired
 from zenwatch.model.record import Stored
@@ -92,11 +92,6 @@ class IndexSuite:
 
         await until(lambda: harness.index.get(goes.name) is None)
         assert harness.index.get(stays.name) == stays
-
-
-def a_stored(**changes: object) -> Stored:
-    said = Stored(an_event().name, "default", "trivy", "a", "HIGH", "Open", 1, 0, first_seen=0, last_seen=0, version=1)
-    return replace(said, **changes)  # type: ignore[arg-type]
 
 
 async def _create(store: MemoryStore, key: str = "default/Pod/nginx/CVE-2026-1") -> Stored:

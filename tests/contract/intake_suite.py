@@ -4,7 +4,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.support.fakes.findings import REPORTS, a_finding
+from tests.support.builders.findings import REPORTS, a_finding
 from tests.support.fakes.store import MemoryStore
 from zenwatch.contract import Intake
 from zenwatch.errors import Transient

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 import pytest
 
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
 from zenwatch.contract import Gone, Put, Store, Synced
 from zenwatch.errors import Conflict, Invalid, NotFound
 from zenwatch.model.event import Event

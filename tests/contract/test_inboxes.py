@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from tests.contract.inbox_suite import InboxSuite
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background
+from tests.support.builders.findings import an_event
+from tests.support.tasks import background
 from zenwatch.buffer.memory import MemoryInbox
 from zenwatch.buffer.sqlite.database import ROW_BYTES
 from zenwatch.buffer.sqlite.spool import Spool, SpoolInbox

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contract.intake_suite import IntakeSuite
-from tests.support.fakes.pipeline import Pipeline, running
+from tests.support.pipelines.pull import Pipeline, running
 from zenwatch.model.finding import Severity
 
 

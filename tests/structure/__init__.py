@@ -1,1 +1,1 @@
-"""Rules of the house that a machine can hold: they need no server and no event loop."""
+"""Rules for code and documents that a test can check: they need no server and no event loop."""

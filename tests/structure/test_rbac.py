@@ -1,4 +1,4 @@
-"""The shipped RBAC covers what the code needs, and no more than the specification allows."""
+"""The shipped RBAC has the rules that the code needs, and no more than the specification allows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,14 +30,14 @@ def kinds_read() -> Iterator[ApiResource]:
 
 @pytest.mark.parametrize("kind", list(kinds_read()), ids=lambda kind: kind.full_name)
 def test_every_kind_that_a_watcher_reads_may_be_listed_and_watched(kind: ApiResource) -> None:
-    """Else its users see `forbidden` on the first day."""
+    """Without it, its users see `forbidden` on the first day."""
     assert {"list", "watch"} <= verbs_on(kind.group, kind.plural)
 
 
 @pytest.mark.parametrize("file", ["base/rbac.yaml", "namespaced/role.yaml"])
 @pytest.mark.parametrize(("group", "plural"), [("", "pods"), ("apps", "replicasets"), ("batch", "jobs")])
 def test_owners_may_be_read(file: str, group: str, plural: str) -> None:
-    """Else every rollout is news. No watch: they change too often."""
+    """Without it, every rollout makes new records. They are not watched, because they change too often."""
     assert verbs_on(group, plural, file) == {"get", "list"}
 
 
@@ -49,7 +49,7 @@ def test_nothing_is_written_outside_our_own_group() -> None:
 
 
 def test_there_are_no_wildcards_and_no_secrets() -> None:
-    """A scanner of clusters must not be the way into them."""
+    """zenwatch must not be a way into the cluster."""
     for rule in rules():
         for field in ("apiGroups", "resources", "verbs"):
             assert "*" not in rule[field], rule
@@ -57,12 +57,12 @@ def test_there_are_no_wildcards_and_no_secrets() -> None:
 
 
 def test_configmaps_are_only_ever_listed() -> None:
-    """By label; a `get` would reach those without one."""
+    """zenwatch lists them by label; a `get` could read others, too."""
     assert verbs_on("", "configmaps") == {"list", "watch"}
 
 
-def test_every_rule_says_who_needs_it() -> None:
-    """The comment above a rule names the room or watcher."""
+def test_every_rule_has_a_comment() -> None:
+    """The comment above a rule names the component or watcher that needs it."""
     lines = (ROOT / "deployments" / "base" / "rbac.yaml").read_text().splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups")]
     assert starts

@@ -1,4 +1,4 @@
-"""README and Makefile tell the truth about settings and commands."""
+"""README and Makefile are right about settings and commands."""
 
 import re
 import subprocess
@@ -9,8 +9,8 @@ from zenwatch.cli.settings import rows as settings_rows
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_readme_lists_every_setting_as_it_is() -> None:
-    """Name, default, what is accepted and what it means, in the order of `zenwatch settings`."""
+def test_the_readme_lists_every_setting() -> None:
+    """Name, default, accepted values and meaning, in the order of `zenwatch settings`."""
     rows = [
         f"| `{name}` | {f'`{default}`' if default else ''} | {accepts} | {meaning} |"
         for name, _, default, accepts, meaning in settings_rows()
@@ -19,21 +19,21 @@ def test_the_readme_lists_every_setting_as_it_is() -> None:
 
 
 def test_every_make_target_in_the_documents_exists() -> None:
-    """What is printed there can be typed."""
-    told = README + (ROOT / "CONTRIBUTING.md").read_text()
+    """A reader can type every command of these documents."""
+    text = README + (ROOT / "CONTRIBUTING.md").read_text()
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake (\w+)", told)) <= targets
+    assert set(re.findall(r"\bmake (\w+)", text)) <= targets
 
 
 def test_make_alone_lists_the_targets() -> None:
-    """A stranger types `make` first."""
-    told = subprocess.run(["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True).stdout
+    """A new user types `make` first."""
+    printed = subprocess.run(["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True).stdout
     for target in ("run", "test", "check", "cluster", "bench"):
-        assert re.search(rf"^  {target} +\w", told, re.MULTILINE), told
+        assert re.search(rf"^  {target} +\w", printed, re.MULTILINE), printed
 
 
-def test_every_link_of_the_documents_leads_somewhere() -> None:
-    """Relative links only; others are not ours to keep."""
+def test_every_relative_link_of_the_documents_exists() -> None:
+    """Links to other sites are not checked."""
     for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "zenwatch" / "ARCHITECTURE.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if not link.startswith("http"):
@@ -41,7 +41,7 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
 
 
 def test_every_file_and_function_of_the_walk_exists() -> None:
-    """ARCHITECTURE.md walks from a report to its record by name."""
+    """ARCHITECTURE.md names the files and functions from a report to its record."""
     text = (ROOT / "zenwatch" / "ARCHITECTURE.md").read_text()
     code = "\n".join(path.read_text() for folder in ("zenwatch", "watchers") for path in (ROOT / folder).rglob("*.py"))
     walk = text.partition("## From")[2].partition("## What holds")[0]

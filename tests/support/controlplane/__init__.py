@@ -6,7 +6,7 @@
 No nodes, no scheduler and no Docker: Pods can be created but never run. The binaries are built once with Go.
 """
 
-from tests.support.controlplane.build import Binaries, ensure_binaries
+from tests.support.controlplane.binaries.build import Binaries, ensure_binaries
 from tests.support.controlplane.cluster import TRIVY_CRDS, ControlPlane
 from tests.support.controlplane.components import Options
 from tests.support.controlplane.errors import BuildError, ControlPlaneError, KubectlError, StartError

@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from tests.support.controlplane.build import ensure_binaries
-from tests.support.controlplane.demo import demo
+from tests.support.controlplane.binaries.build import ensure_binaries
+from tests.support.controlplane.commands.demo import demo
+from tests.support.controlplane.commands.foreground import interrupt_on_signals, run
+from tests.support.controlplane.commands.say import Say, say_on_terminal
 from tests.support.controlplane.errors import ControlPlaneError
-from tests.support.controlplane.foreground import interrupt_on_signals, run
-from tests.support.controlplane.say import Say, say_on_terminal
 
 
 def _build(say: Say) -> None:
@@ -15,7 +15,7 @@ def _build(say: Say) -> None:
 
 
 def main() -> int:
-    """0 after Ctrl-C too: that is how run and demo are meant to end."""
+    """Return 0 after Ctrl-C too, because Ctrl-C is how run and demo end."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.controlplane", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="build|run|demo")
     commands.add_parser("build", help="build the binaries into the cache (about five minutes, once)")

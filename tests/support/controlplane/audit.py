@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-# Whole bodies, Secrets too: this cluster holds nothing secret, and a test must be able to see that none is passed on.
+# Whole bodies, of Secrets too: this cluster holds no secret, and a test must be able to see that zenwatch passes none on.
 DEFAULT_POLICY = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -25,7 +25,7 @@ rules:
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where events are posted. token: sent as bearer token; empty: none. ca_file: of the server's certificate, where url is https."""
+    """The address that events are posted to. token: the bearer token; empty: none. ca_file: the authority of an https server."""
 
     url: str
     token: str
@@ -33,7 +33,7 @@ class Webhook:
 
 
 def audit_flags(folder: Path, *, policy: str, webhook: Webhook | None, log_file: Path | None) -> list[str]:
-    """Flags of kube-apiserver; writes the files they name into `folder`."""
+    """Return flags of kube-apiserver, and write the files that they name into `folder`."""
     if webhook is None and log_file is None:
         return []
     policy_file = folder / "audit-policy.yaml"
@@ -47,7 +47,7 @@ def audit_flags(folder: Path, *, policy: str, webhook: Webhook | None, log_file:
         webhook_file.write_text(_webhook_kubeconfig(webhook))
         flags += [
             f"--audit-webhook-config-file={webhook_file}",
-            # The default, 30 s, is longer than a test wants to wait for an event.
+            # The default, 30 s, is too long for a test that waits for an event.
             "--audit-webhook-batch-max-wait=500ms",
             "--audit-webhook-initial-backoff=1s",
         ]
@@ -55,7 +55,7 @@ def audit_flags(folder: Path, *, policy: str, webhook: Webhook | None, log_file:
 
 
 def read_audit_log(log_file: Path) -> Iterator[dict[str, Any]]:
-    """Events of audit.k8s.io/v1, oldest first. A last line that is still being written is left out."""
+    """Yield the events of audit.k8s.io/v1, oldest first, but not a last line that is still being written."""
     if not log_file.exists():
         return
     with log_file.open() as lines:
@@ -65,7 +65,7 @@ def read_audit_log(log_file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _webhook_kubeconfig(webhook: Webhook) -> str:
-    """As a user writes it: the only way to tell the API server of a token or an authority."""
+    """The API server reads the token and the authority of a webhook from a kubeconfig only."""
     authority = {"certificate-authority": str(webhook.ca_file)} if webhook.url.startswith("https:") else {}
     user = {"token": webhook.token} if webhook.token else {}
     config = {

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.controlplane.audit import DEFAULT_POLICY, Webhook, audit_flags
-from tests.support.controlplane.build import Binaries
+from tests.support.controlplane.binaries.build import Binaries
 from tests.support.controlplane.pki import FRONT_PROXY_NAME, Pki
 
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc"
-# Those whose absence is seen: deleted namespaces and owned objects go away, namespaces get their `default` service
-# account and kube-root-ca.crt, aggregated ClusterRoles are filled. No workload ever runs here.
+# The controllers whose absence a test notices: they remove deleted namespaces and owned objects, create the `default` service
+# account and kube-root-ca.crt of each namespace, and fill aggregated ClusterRoles. No workload ever runs here.
 CONTROLLERS = (
     "namespace-controller",
     "garbage-collector-controller",
@@ -21,10 +21,10 @@ CONTROLLERS = (
 
 @dataclass(frozen=True)
 class Options:
-    """What of a control plane can be chosen; the default is what most tests want."""
+    """The options of a control plane; most tests want the defaults."""
 
     controllers: bool = True
-    # Off: etcd does not wait for the disk. Faster, and lost only if the machine itself goes down.
+    # False: etcd does not wait for the disk. It is faster, and data is lost only if the machine itself fails.
     fsync: bool = False
     audit_log: bool = False
     # https: the server there has a certificate of ControlPlane.serving_certificate(). token: the bearer token to send, if any.
@@ -35,7 +35,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything of one cluster is."""
+    """The files and ports of one cluster."""
 
     folder: Path
     etcd_port: int
@@ -77,7 +77,7 @@ def apiserver_command(binaries: Binaries, layout: Layout, options: Options, pki:
         f"--secure-port={layout.apiserver_port}",
         "--bind-address=127.0.0.1",
         "--advertise-address=127.0.0.1",
-        # A loopback address cannot be an endpoint; nothing here looks the API server up by its Service.
+        # A loopback address cannot be an endpoint, and no client here uses the Service of the API server.
         "--endpoint-reconciler-type=none",
         f"--cert-dir={layout.folder / 'pki'}",
         f"--tls-cert-file={pki.server_cert_file}",
@@ -88,7 +88,7 @@ def apiserver_command(binaries: Binaries, layout: Layout, options: Options, pki:
         f"--service-account-issuer={SERVICE_ACCOUNT_ISSUER}",
         "--service-cluster-ip-range=10.0.0.0/24",
         "--authorization-mode=RBAC",
-        # Otherwise a bare Pod waits for a service account and a token volume that no kubelet would mount.
+        # With it, a Pod waits for a service account and a token volume, which no kubelet would mount.
         "--disable-admission-plugins=ServiceAccount",
         # Privileged Pods are what security tools report on.
         "--allow-privileged=true",
@@ -113,7 +113,7 @@ def controllers_command(manager: Path, pki: Pki, kubeconfig: Path) -> list[str |
         manager,
         f"--kubeconfig={kubeconfig}",
         f"--controllers={','.join(CONTROLLERS)}",
-        # Each controller as its own service account: its requests can be told apart in the audit log.
+        # Each controller has its own service account, so the audit log shows whose request it was.
         "--use-service-account-credentials=true",
         f"--root-ca-file={pki.ca_file}",
         "--leader-elect=false",

@@ -1,8 +1,8 @@
-"""What can go wrong with the control plane; each error's text is a sentence for the person at the terminal."""
+"""Errors of the control plane; the text of each is a sentence for the user at the terminal."""
 
 
 class ControlPlaneError(Exception):
-    """The commands print it and end with 1; in a test it is simply a failure."""
+    """The commands print it and end with 1; in a test it is a failure."""
 
 
 class BuildError(ControlPlaneError):
@@ -14,7 +14,7 @@ class StartError(ControlPlaneError):
 
 
 class KubectlError(ControlPlaneError):
-    """kubectl ended with another code than 0; `stderr` is what it said."""
+    """kubectl ended with another code than 0; `stderr` is its output there."""
 
     def __init__(self, message: str, stderr: str) -> None:
         super().__init__(message)

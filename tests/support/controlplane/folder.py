@@ -1,4 +1,4 @@
-"""The temp folder of one cluster, and the removal of those whose run was killed."""
+"""The temp folder of one cluster, and the removal of folders whose run was killed."""
 
 import contextlib
 import fcntl
@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 PREFIX = "zenwatch-controlplane-"
-# Between making its folder and locking it a run is unprotected for a moment; this is long enough to call it dead.
+# A run needs a moment between creating its folder and locking it; after so long without a lock the run is dead.
 GRACE_SECS = 60.0
 
 
 class ClusterFolder:
-    """Locked while this process lives: the lock, not the age, tells a folder in use from a leftover."""
+    """Locked while this process lives: a folder without a lock is left over, whatever its age."""
 
     def __init__(self) -> None:
         _remove_leftovers()
@@ -28,7 +28,7 @@ class ClusterFolder:
 
 def _remove_leftovers() -> None:
     for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
-        # Someone else's, or just being removed: not our business.
+        # It belongs to another user, or is being removed: leave it alone.
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime < GRACE_SECS:
                 continue

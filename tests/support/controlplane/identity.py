@@ -1,4 +1,4 @@
-"""Who talks to the API server: an identity, its kubeconfig, and the files a pod of that identity would see."""
+"""A client of the API server: its identity, its kubeconfig, and the files that a pod of that identity finds."""
 
 import base64
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ class Identity:
 
 @dataclass(frozen=True)
 class PodFiles:
-    """`folder` is laid out as /var/run/secrets/kubernetes.io/serviceaccount; `env` is what the kubelet would set."""
+    """folder: like /var/run/secrets/kubernetes.io/serviceaccount in a pod. env: the variables that the kubelet sets."""
 
     folder: Path
     env: dict[str, str]
 
 
 def kubeconfig_text(identity: Identity, *, server: str, ca_pem: bytes) -> str:
-    """All in one file, so that it can be copied."""
+    """Everything is in one file, so that it can be copied."""
     user: dict[str, str] = {}
     if identity.token is not None:
         user["token"] = identity.token

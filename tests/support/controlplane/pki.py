@@ -1,4 +1,4 @@
-"""Certificates of one cluster: made when it starts, gone when it ends, valid nowhere else."""
+"""Certificates of one cluster: created when it starts, removed when it ends, valid nowhere else."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class Pki:
 
     def __init__(self, folder: Path) -> None:
         self._authority = trustme.CA(organization_name="zenwatch test cluster")
-        # One that signs clients must not sign front proxies: whoever holds a client certificate could be anyone.
+        # A second authority: if one signed clients and front proxies, a client could act as any user.
         front_proxy_authority = trustme.CA(organization_name="zenwatch test front proxy")
         folder.mkdir(mode=0o700)
         self.ca_file = folder / "ca.crt"
@@ -39,7 +39,7 @@ class Pki:
         _write(server, self.server_cert_file, self.server_key_file)
         front_proxy = front_proxy_authority.issue_cert(CLIENT_NAME, common_name=FRONT_PROXY_NAME)
         _write(front_proxy, self.front_proxy_cert_file, self.front_proxy_key_file)
-        # Only the key matters: the API server takes the public half from it too.
+        # Only the key matters: the API server reads the public half from it, too.
         trustme.CA().private_key_pem.write_to_path(self.service_account_key_file)
 
     @property

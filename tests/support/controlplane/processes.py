@@ -21,24 +21,24 @@ from tests.support.controlplane.errors import StartError
 
 PR_SET_PDEATHSIG = 1
 TAIL_LINES = 20
-# Below the ports that Linux (from 32768) and macOS (from 49152) hand out for outgoing connections: while the API server
-# is stopped, a client that dials its port again and again would otherwise get that very port, and connect to itself.
+# Below the ports that Linux (from 32768) and macOS (from 49152) use for outgoing connections: while the API server is
+# stopped, a client that connects to its port again and again could get that port itself, and connect to itself.
 PORTS = range(20_000, 32_000)
 
-# Loaded here and not in the forked child, where only the plainest calls are safe.
+# Loaded here, because in the forked child only simple system calls are safe.
 _prctl: Callable[[int, int], int] | None = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def spawn(
     command: Sequence[str | Path], *, output: IO[Any] | None, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """In a session of its own, dying with us. Linux ties it to the *thread* that starts it: start it from the main thread."""
+    """Start a process in a session of its own that dies with us. On Linux it dies with the *thread* that starts it: use the main thread."""
     parent = os.getpid()
 
     def die_with_parent() -> None:
         if _prctl is not None:
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            # The parent may have died between fork and prctl: then no signal will ever come.
+            # If the parent died between fork and prctl, no signal will ever come.
             if os.getppid() != parent:
                 os._exit(1)
 
@@ -55,7 +55,7 @@ def spawn(
 
 
 def free_ports(count: int) -> list[int]:
-    """Free on loopback a moment ago, and different. Two runs at once choose at random, so they hardly meet."""
+    """Return different ports that were free on loopback a moment ago. They are random, so two runs hardly choose the same ones."""
     found: list[int] = []
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def free_ports(count: int) -> list[int]:
 
 class Child:
     def __init__(self, name: str, command: Sequence[str | Path], *, log: Path | None, env: Mapping[str, str] | None = None) -> None:
-        """Without a log it writes to our own stdout and stderr; without an env it gets ours."""
+        """log None: it writes to our stdout and stderr. env None: it gets ours."""
         self.name = name
         self._log = log
         self._asked_to_stop = False
@@ -77,24 +77,24 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative: killed by that signal."""
+        """None: it runs. Negative: that signal killed it."""
         return self._process.poll()
 
     def failure(self) -> str | None:
-        """A sentence and the tail of its log if it ended by itself."""
+        """Return a sentence and the end of its log if it ended by itself."""
         if self.exit_code is None or self._asked_to_stop:
             return None
         return f"{self.name} ended by itself with {self.exit_code}.{self.tail()}"
 
     def tail(self) -> str:
-        """The end of its log, indented, on lines of its own; empty if it has none."""
+        """Return the end of its log on indented lines; empty: it has no log."""
         if self._log is None:
             return ""
         lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         return "".join(f"\n  {line}" for line in [f"Last lines of {self._log.name}:", *lines])
 
     def stop(self, *, deadline_secs: float) -> int:
-        """Return its exit code. A deadline of 0 kills at once, as a crash does."""
+        """Stop it and return its exit code. deadline_secs 0: kill it at once, as a crash does."""
         self._asked_to_stop = self._asked_to_stop or self.exit_code is None
         try:
             if deadline_secs > 0:

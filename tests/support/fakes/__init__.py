@@ -1,1 +1,1 @@
-"""Stand-ins for what zenwatch talks to, and builders of what flows through it. None of them patches anything."""
+"""Stand-ins for what zenwatch talks to. They keep the promises of zenwatch/contract, and none of them patches anything."""

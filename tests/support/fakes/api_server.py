@@ -1,9 +1,9 @@
-"""An API server that answers what the test scripted: the faults that a real one does not produce on demand.
+"""An API server that gives the answers of a script: the faults that a real one does not produce on demand.
 
     async with FakeApiServer() as server:
         server.answers("GET", "/api/v1/pods", status(429, retry_after="7"), body({"items": []}))
 
-Answers are given in order. Without one left the answer is 404, and the request is in `seen` all the same.
+Each path gets its answers in order, and 404 when none is left. Every request is in `seen`.
 """
 
 import asyncio
@@ -16,16 +16,17 @@ import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.support.tasks import patience
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 
-# Given the request and an event that is set when the server ends.
+# Its arguments are the request and an event that is set when the server ends.
 Answer = Callable[[web.Request, asyncio.Event], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One request. body: decoded, None where there was none."""
+    """One request. body: the decoded JSON; None: it was empty."""
 
     method: str
     path: str
@@ -60,16 +61,16 @@ class FakeApiServer:
         self._script.setdefault((method, path), deque()).extend(answers)
 
     def access(self, **parts: Any) -> Access:
-        """Who calls: nobody, unless parts says otherwise."""
-        said: dict[str, Any] = {"server": self.url, "tls": False, "describe": "a fake", "read_authorization": lambda: None}
-        return Access(**said | parts)
+        """The access of a client without credentials. parts: other fields of Access."""
+        fields: dict[str, Any] = {"server": self.url, "tls": False, "describe": "a fake", "read_authorization": lambda: None}
+        return Access(**fields | parts)
 
     def client(self, *, timeout_secs: float = 5.0, **parts: Any) -> KubeClient:
-        """Close it before the server ends."""
+        """A client that the test has to close before the server ends."""
         return KubeClient(self.access(**parts), timeout_secs=timeout_secs, connections=4)
 
     async def until_seen(self, requests: int) -> None:
-        async with asyncio.timeout(5):
+        async with patience():
             while len(self.seen) < requests:
                 self._news.clear()
                 await self._news.wait()
@@ -103,12 +104,12 @@ def status(
     code: int, *, reason: str = "", message: str = "", details: Mapping[str, Any] | None = None, retry_after: str | None = None
 ) -> Answer:
     """A meta/v1 Status, as the API server explains a failure."""
-    said = {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details or {}}
-    return body(said, code=code, headers={"Retry-After": retry_after} if retry_after else None)
+    explanation = {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details or {}}
+    return body(explanation, code=code, headers={"Retry-After": retry_after} if retry_after else None)
 
 
 def hangs() -> Answer:
-    """Not a byte, as long as the server lives."""
+    """The connection stays open, and no byte is sent until the server ends."""
 
     async def answer(_request: web.Request, ending: asyncio.Event) -> web.StreamResponse:
         await ending.wait()
@@ -118,7 +119,7 @@ def hangs() -> Answer:
 
 
 def cuts(sent: bytes = b"") -> Answer:
-    """The connection breaks: before the head, or inside the body after sent."""
+    """The connection breaks: before the head, or inside the body after the bytes `sent`."""
 
     async def answer(request: web.Request, _ending: asyncio.Event) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -134,7 +135,7 @@ def cuts(sent: bytes = b"") -> Answer:
 
 
 def watch(*chunks: bytes, then: str = "idle") -> Answer:
-    """The chunks as they are, each by itself on the wire. then: idle (stay open, silent), end (as after timeoutSeconds) or cut."""
+    """Send each chunk by itself. then: idle (stay open, send nothing), end (as after timeoutSeconds) or cut."""
 
     async def answer(request: web.Request, ending: asyncio.Event) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -151,12 +152,12 @@ def watch(*chunks: bytes, then: str = "idle") -> Answer:
     return answer
 
 
-# ---------------------------------------------------------------- what stands in answers
+# ---------------------------------------------------------------- lists and watches
 
 
-def line(kind: str, told: Mapping[str, Any]) -> bytes:
+def line(kind: str, changed: Mapping[str, Any]) -> bytes:
     """One line of a watch."""
-    return orjson.dumps({"type": kind, "object": told}) + b"\n"
+    return orjson.dumps({"type": kind, "object": changed}) + b"\n"
 
 
 def bookmark(version: str) -> bytes:
@@ -168,5 +169,5 @@ def error_line(code: int, message: str = "too old") -> bytes:
 
 
 def page(*reports: Mapping[str, Any], version: str = "100", more: str = "") -> Answer:
-    """One page of a list. more: the token by which the next page is asked for; empty on the last one."""
+    """One page of a list. more: the token of the next page; empty: this is the last page."""
     return body({"metadata": {"resourceVersion": version, "continue": more}, "items": list(reports)})

@@ -1,16 +1,18 @@
-"""contract.Clock in the hand of the test."""
+"""contract.Clock, moved by the test."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
+from tests.support.tasks import patience
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class FakeClock:
-    """Time moves by advance() only; or, with skips_waits, each wait passes at once and moves the clock by its length.
+    """Time moves by advance() only. skips_waits: each wait ends at once and moves the clock by its length.
 
-    waits: how long each wait() so far was to last at most.
+    waits: the timeout of each wait() so far, in seconds.
     """
 
     def __init__(self, *, skips_waits: bool = False) -> None:
@@ -48,19 +50,19 @@ class FakeClock:
         return True
 
     def advance(self, *, secs: float) -> None:
-        """Whoever waited until then is woken as soon as the loop runs again."""
+        """Every wait() that ends by then returns as soon as the loop runs again."""
         self._passed_secs += secs
         for waiting, until_secs in self._waiting.items():
             if until_secs <= self._passed_secs:
                 waiting.reschedule(asyncio.get_running_loop().time())
 
     async def until_someone_waits(self) -> None:
-        """Return once a wait() is going on, so that advance() has somebody to wake."""
-        async with asyncio.timeout(5):
+        """Return as soon as some task is inside wait(), so that advance() has a task to wake."""
+        async with patience():
             await self._someone_waits.wait()
 
     async def pass_one_wait(self) -> float:
-        """Let the next wait() that is or will be going on run out. Return its length in seconds."""
+        """Wait for a wait() and let its time run out. Return its length in seconds."""
         await self.until_someone_waits()
         secs = self.waits[-1]
         self.advance(secs=secs)
@@ -69,7 +71,7 @@ class FakeClock:
 
 
 class MovedClock:
-    """The real time, and whatever the test adds to it: advance() may be called from any thread, and survives those who wait."""
+    """The real time plus what the test has added. Call advance() from any thread; one clock may serve several processes in turn."""
 
     def __init__(self) -> None:
         self._ahead_secs = 0.0
@@ -95,7 +97,7 @@ class MovedClock:
         return True
 
     def advance(self, *, secs: float) -> None:
-        """Whoever waited until then is woken as soon as its loop runs again."""
+        """Every wait() that ends by then returns as soon as its loop runs again."""
         self._ahead_secs += secs
         for loop in {loop for loop, _ in list(self._waiting.values())}:
             loop.call_soon_threadsafe(self._wake, loop)

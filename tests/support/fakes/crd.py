@@ -14,7 +14,7 @@ _TYPES = {"string": str, "integer": int, "object": dict, "array": list}
 
 
 def violations(spec: Any) -> list[str]:
-    """Where the spec of a record breaks the schema; empty: the API server would take it."""
+    """Return a sentence for each part of the spec that breaks the schema; empty: the API server would accept it."""
     return list(_in_any(spec, _schema(), "spec"))
 
 
@@ -48,8 +48,8 @@ def _in_text(text: str, schema: dict[str, Any], where: str) -> Iterator[str]:
 def _in_list(entries: list[Any], schema: dict[str, Any], where: str) -> Iterator[str]:
     if len(entries) > schema["maxItems"]:
         yield f"{where} has {len(entries)} entries"
-    for place, entry in enumerate(entries):
-        yield from _in_any(entry, schema["items"], f"{where}[{place}]")
+    for index, entry in enumerate(entries):
+        yield from _in_any(entry, schema["items"], f"{where}[{index}]")
 
 
 def _in_object(fields: dict[str, Any], schema: dict[str, Any], where: str) -> Iterator[str]:

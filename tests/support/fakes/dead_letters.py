@@ -1,4 +1,4 @@
-"""contract.DeadLetters in a list."""
+"""contract.DeadLetters, kept in a list."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from zenwatch.model.queue import DeadLetter
 
 
 class ListedLetters:
-    """letters: what was put, in order. is_asked: somebody wanted to put one."""
+    """letters: in the order of put(). is_asked: put() was called."""
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
@@ -15,7 +15,7 @@ class ListedLetters:
         self._open.set()
 
     def hold(self) -> None:
-        """From now on put() does not return."""
+        """From now on, put() does not return."""
         self._open.clear()
 
     async def put(self, letter: DeadLetter) -> None:

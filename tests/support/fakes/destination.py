@@ -1,4 +1,4 @@
-"""contract.Destination as a bounded list."""
+"""contract.Destination, kept in a bounded list."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from zenwatch.errors import Permanent
 
 
 class ListDestination:
-    """delivered: every record, in the order it came. Full means Permanent."""
+    """delivered: every record, in order. What exceeds the capacity is refused with Permanent."""
 
     def __init__(self, *, capacity_records: int) -> None:
         self.delivered: list[Mapping[str, Any]] = []

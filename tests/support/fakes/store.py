@@ -1,4 +1,4 @@
-"""contract.Store in memory, with the faults that a test asks for."""
+"""contract.Store in memory, with the faults that a test orders."""
 
 import asyncio
 from collections import deque
@@ -16,10 +16,10 @@ from zenwatch.model.record import CLUSTER_LABEL, REPORT_ANNOTATION, Phase, Statu
 
 
 class MemoryStore:
-    """objects: by name, each as the API server would show it. calls: every write that was tried, as (operation, name)."""
+    """objects: by name, as the API server would return them. calls: every attempt to write, as (operation, name)."""
 
     def __init__(self, *, cluster_id: str = "local", own_namespace: str = "zenwatch") -> None:
-        # When records are created.
+        # The time at which a record is created.
         self.now: Callable[[], datetime] = lambda: START
         self.objects: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []
@@ -31,36 +31,36 @@ class MemoryStore:
         self._faults: dict[str, deque[Exception]] = {}
         self._version = 0
         self._answers_to_lose = 0
-        self._told: list[Put | Gone | Exception] = []
+        self._changes: list[Put | Gone | Exception] = []
         self._news = asyncio.Event()
         self._open = asyncio.Event()
         self._open.set()
 
-    # ------------------------------------------------------------ what a test does to it
+    # ------------------------------------------------------------ for the test
 
     def fail_next(self, times: int, error: Exception, *, of: str = "write") -> None:
-        """The next calls raise error. of: write for any of create, update and set_status; one of them; or follow."""
+        """Let the next calls raise error. of: create, update, set_status or follow; write: any of the first three."""
         self._faults.setdefault(of, deque()).extend([error] * times)
 
     def lose_answers(self, times: int) -> None:
-        """The next writes succeed, and whoever asked for them never hears of it."""
+        """Let the next writes succeed and raise Transient all the same, as if the answer was lost."""
         self._answers_to_lose = times
 
     def hold_writes(self) -> None:
-        """Writes wait until let_go()."""
+        """Let writes wait until let_go() is called."""
         self._open.clear()
 
     def let_go(self) -> None:
         self._open.set()
 
     def break_follows(self, error: Exception) -> None:
-        """Every follow() that is going on ends with error."""
-        self._tell(error)
+        """End every running follow() with error."""
+        self._announce(error)
 
     def remove(self, name: str) -> None:
-        """Somebody deletes the record."""
+        """Delete the record, as a user would."""
         del self.objects[name]
-        self._tell(Gone(name, self._next_version()))
+        self._announce(Gone(name, self._next_version()))
 
     def stored(self, name: str) -> Stored:
         return stored_of(self.objects[name])
@@ -70,7 +70,7 @@ class MemoryStore:
         return [self.objects[name]["spec"] for name in sorted(self.objects)]
 
     def operations(self) -> list[str]:
-        """What was tried, without the names."""
+        """The attempts to write, without the names."""
         return [operation for operation, _ in self.calls]
 
     # ------------------------------------------------------------ contract.Store
@@ -82,7 +82,7 @@ class MemoryStore:
         namespace = event.resource.namespace or self._own_namespace
         if namespace in self.missing_namespaces | self.terminating_namespaces:
             if namespace == self._own_namespace:
-                raise Transient(f"zenwatch's own namespace {namespace} cannot take records")
+                raise Transient(f"zenwatch's own namespace {namespace} cannot hold records")
             namespace = self._own_namespace
         if event.name in self.objects:
             return self.stored(event.name), False
@@ -107,9 +107,9 @@ class MemoryStore:
         self._require_version(stored)
         before = self._object(stored.name)
         first_seen = rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
-        said = {"phase": str(status.phase), "count": status.count, "reopened": status.reopened, "firstSeen": first_seen}
-        said["lastSeen"] = max(first_seen, rfc3339(status.seen_at or now))
-        after = {field: value for field, value in before["status"].items() if field != "resolvedAt"} | said
+        fields = {"phase": str(status.phase), "count": status.count, "reopened": status.reopened, "firstSeen": first_seen}
+        fields["lastSeen"] = max(first_seen, rfc3339(status.seen_at or now))
+        after = {field: value for field, value in before["status"].items() if field != "resolvedAt"} | fields
         after |= {"resolvedAt": rfc3339(now)} if status.phase == Phase.RESOLVED else {}
         after |= {"reason": str(status.reason)} if status.reason is not None else {}
         return self._keep(before | {"status": after})
@@ -130,19 +130,19 @@ class MemoryStore:
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         self.follows_begun += 1
         self._fail("follow")
-        place = len(self._told)
+        index = len(self._changes)
         for kept in list(self.objects.values()):
             if kept["metadata"]["labels"][CLUSTER_LABEL] == self._cluster_id:
                 yield Put(stored_of(kept))
         yield Synced()
         while True:
             news = self._news
-            while place < len(self._told):
-                told = self._told[place]
-                place += 1
-                if isinstance(told, Exception):
-                    raise told
-                yield told
+            while index < len(self._changes):
+                change = self._changes[index]
+                index += 1
+                if isinstance(change, Exception):
+                    raise change
+                yield change
             await news.wait()
 
     # ------------------------------------------------------------ inside
@@ -168,10 +168,10 @@ class MemoryStore:
 
     def _keep(self, changed: dict[str, Any]) -> Stored:
         metadata = changed["metadata"] | {"resourceVersion": str(self._next_version())}
-        # As it comes back from an API server: plain JSON.
+        # An API server returns plain JSON.
         self.objects[metadata["name"]] = kept = orjson.loads(orjson.dumps(changed | {"metadata": metadata}))
         if metadata["labels"][CLUSTER_LABEL] == self._cluster_id:
-            self._tell(Put(stored_of(kept)))
+            self._announce(Put(stored_of(kept)))
         if self._answers_to_lose:
             self._answers_to_lose -= 1
             raise Transient("the connection was cut")
@@ -181,7 +181,7 @@ class MemoryStore:
         self._version += 1
         return self._version
 
-    def _tell(self, told: Put | Gone | Exception) -> None:
-        self._told.append(told)
+    def _announce(self, change: Put | Gone | Exception) -> None:
+        self._changes.append(change)
         self._news.set()
         self._news = asyncio.Event()

@@ -1,14 +1,15 @@
-"""contract.RecordWriter that answers when the test says so."""
+"""contract.RecordWriter that gives a result only when the test does."""
 
 import asyncio
 
+from tests.support.tasks import patience
 from zenwatch.errors import Closed
 from zenwatch.model.record import Stored
 from zenwatch.model.write import Envelope, Outcome, WriteResult
 
 
 class HeldWriter:
-    """open: the envelopes that wait for answer(), oldest first."""
+    """open: the envelopes that wait for a result, oldest first. answer() gives it."""
 
     def __init__(self) -> None:
         self.open: list[Envelope] = []
@@ -17,16 +18,16 @@ class HeldWriter:
 
     async def submit(self, envelope: Envelope) -> None:
         if self.is_closed:
-            raise Closed("the writer takes nothing more")
+            raise Closed("the writer accepts no more writes")
         self.open.append(envelope)
         self._news.set()
 
     async def until_open(self, envelopes: int) -> None:
-        async with asyncio.timeout(5):
+        async with patience():
             while len(self.open) < envelopes:
                 self._news.clear()
                 await self._news.wait()
 
     def answer(self, outcome: Outcome | None, stored: Stored | None = None) -> None:
-        """Give the oldest envelope its receipt."""
+        """Give the oldest envelope its result."""
         self.open.pop(0).done(WriteResult(outcome, stored))

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background
+from tests.support.builders.findings import an_event
+from tests.support.tasks import background
 from zenwatch.buffer.sqlite.dead_letters import MOST_DEAD_LETTERS, DeadLetterQueue
 from zenwatch.buffer.sqlite.spool import Spool, SpoolInbox
 from zenwatch.errors import BadInput, ConfigError
@@ -97,7 +97,7 @@ async def test_an_intent_is_known_again_after_a_crash(tmp_path: Path) -> None:
 
 KILLED = """
 import asyncio, sys
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
 from zenwatch.buffer.sqlite.spool import Spool
 
 async def main():

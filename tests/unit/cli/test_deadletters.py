@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
 from tests.support.terminal import Zenwatch
 from zenwatch.buffer.sqlite.dead_letters import SCHEMA, insert_letter
 from zenwatch.model.queue import DeadLetter

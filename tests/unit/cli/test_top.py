@@ -9,9 +9,9 @@ import orjson
 import pytest
 import yaml
 
-from tests.contract.index_suite import a_stored
+from tests.support.builders.findings import an_event
+from tests.support.builders.records import a_stored
 from tests.support.fakes.api_server import FakeApiServer, body, watch
-from tests.support.fakes.findings import an_event
 from tests.support.terminal import Zenwatch
 from zenwatch.api.introspection import top
 from zenwatch.model.record import object_of

@@ -10,12 +10,12 @@ import yaml
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from tests.contract.index_suite import a_stored
+from tests.support.builders.findings import an_event
+from tests.support.builders.records import a_stored
 from tests.support.fakes.api_server import Answer, FakeApiServer, Seen, body, cuts, hangs, raw, status
 from tests.support.fakes.clock import START, FakeClock
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background, until
 from tests.support.paths import ROOT
+from tests.support.tasks import background, until
 from zenwatch.deliver.kube_events import KIND_KNOWN_SECS, MESSAGE_BYTES, TRIES, KubeEventAnnouncer
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.finding import Resource, Severity
@@ -58,7 +58,7 @@ class Square:
         return {result: int(count - self._before[result]) for result, count in counted().items() if count > self._before[result]}
 
     async def settled(self, events: int = 1) -> dict[str, int]:
-        await until(lambda: sum(self.results().values()) >= events, patience_secs=5)
+        await until(lambda: sum(self.results().values()) >= events)
         return self.results()
 
     async def announce(self, event: Event | None = None) -> dict[str, int]:

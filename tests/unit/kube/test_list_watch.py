@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support.fakes.api_server import Answer, FakeApiServer, body, bookmark, cuts, error_line, line, page, status, watch
-from tests.support.fakes.pipeline import background
+from tests.support.tasks import background
 from zenwatch.errors import Expired, Forbidden, Invalid, NotFound, Transient
 from zenwatch.kube.list_watch import (
     PAGE_FIRST_OBJECTS,

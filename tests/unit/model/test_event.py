@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import orjson
 
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
 from zenwatch.model.event import Event, record_name, rfc3339
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
 from zenwatch.model.finding import Category, Resource, Severity
 from zenwatch.model.record import object_of, spec_hash, spec_of
 

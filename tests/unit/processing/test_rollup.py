@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes.findings import POD, REPORTS, a_finding, an_event
-from tests.support.fakes.pipeline import Pipeline, running
+from tests.support.builders.findings import POD, REPORTS, a_finding, an_event
 from tests.support.fakes.store import MemoryStore
-from tests.unit.processing.push.test_intake import AUDIT, FALCO, Push, an_alert, pushing
+from tests.support.pipelines.pull import Pipeline, running
+from tests.support.pipelines.push import AUDIT, FALCO, Push, an_alert, pushing
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Category, Finding, Resource, Severity
 from zenwatch.model.record import spec_hash

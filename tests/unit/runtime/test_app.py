@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.support.fakes.api_server import FakeApiServer, body, page, watch
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.pipeline import until
+from tests.support.tasks import until
 from zenwatch.cli import main
 from zenwatch.config.core import Settings
 from zenwatch.errors import ConfigError

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from tests.contract.index_suite import a_stored
+from tests.support.builders.records import a_stored
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.pipeline import background, until
 from tests.support.fakes.store import MemoryStore
+from tests.support.tasks import background, until
 from zenwatch.api.introspection import introspection_routes
 from zenwatch.config.core import Settings
 from zenwatch.errors import BadInput, Transient

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.tasks import patience
 from zenwatch.errors import BadInput, Closed, Transient
 from zenwatch.runtime.backoff import backoff_secs
 from zenwatch.runtime.supervise import Supervisor, plugin_boundary
@@ -157,7 +158,7 @@ async def test_stop_does_not_wait_for_a_restart() -> None:
     supervisor.start("a", Work(*[Transient("away", retry_after_secs=3600)]))
     await asyncio.sleep(0)
 
-    async with asyncio.timeout(1):
+    async with patience():
         await supervisor.stop()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.pipeline import until
+from tests.support.tasks import until
 from zenwatch.errors import Forbidden, Invalid, NotFound, Transient
 from zenwatch.store.adaptive_limit import LONGEST_PAUSE_SECS, SLOW_SECS, SLOW_TIMES, AdaptiveLimiter
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.builders.findings import an_event
 from tests.support.fakes.clock import START, FakeClock
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background
 from tests.support.fakes.store import MemoryStore
+from tests.support.tasks import background
 from zenwatch.errors import Transient
 from zenwatch.model.event import Event
 from zenwatch.model.record import Phase, Status, Stored, spec_hash

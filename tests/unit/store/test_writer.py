@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.builders.findings import an_event
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.dead_letters import ListedLetters
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background, until
 from tests.support.fakes.store import MemoryStore
+from tests.support.tasks import background, until
 from zenwatch.errors import Closed, Forbidden, Invalid, Transient
 from zenwatch.model.event import Event, rfc3339
 from zenwatch.model.queue import DeadLetter

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.controlplane import BuildError, ensure_binaries, recipe
-from tests.support.controlplane.build import duration
-from tests.support.controlplane.compiler import parse_go_version
+from tests.support.controlplane import BuildError, ensure_binaries
+from tests.support.controlplane.binaries import recipe
+from tests.support.controlplane.binaries.build import duration
+from tests.support.controlplane.binaries.compiler import parse_go_version
 
 
 def executable(path: Path, text: str = "#!/bin/sh\n") -> None:
@@ -24,12 +25,12 @@ def executable(path: Path, text: str = "#!/bin/sh\n") -> None:
     ],
 )
 def test_a_go_version_is_read_and_an_unreadable_one_is_too_old(line: str, version: tuple[int, int]) -> None:
-    """A compiler we know nothing about is never used."""
+    """A compiler of an unknown version is never used."""
     assert parse_go_version(line) == version
 
 
 def test_versions_come_from_go_mod_alone() -> None:
-    """The number stands in one place; the flags and the cache key follow it."""
+    """Only go.mod has the number; the flags and the cache key follow it."""
     version = recipe.kubernetes_version()
     assert f"k8s.io/kubernetes v{version}" in (recipe.HERE / "go.mod").read_text()
     assert f"gitVersion=v{version}" in " ".join(recipe.build_flags())
@@ -39,7 +40,7 @@ def test_versions_come_from_go_mod_alone() -> None:
 
 
 def test_another_recipe_has_another_cache_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Binaries built another way are never taken for these."""
+    """Binaries of another recipe are never used in place of these."""
     before = recipe.cache_key()
     monkeypatch.setitem(recipe.GO_ENV, "CGO_ENABLED", "1")
     assert recipe.cache_key() != before
@@ -55,27 +56,27 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_missing_assets_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """All that is missing, in one sentence."""
+    """One sentence names all missing files."""
     executable(tmp_path / "kube-apiserver")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     with pytest.raises(BuildError, match="no executable etcd, kubectl"):
         ensure_binaries()
 
 
-def test_assets_without_controllers_are_used_and_the_lack_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_assets_without_controllers_are_used_and_a_line_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The envtest assets have no kube-controller-manager."""
     for name in ("etcd", "kubectl"):
         executable(tmp_path / name)
     executable(tmp_path / "kube-apiserver", "#!/bin/sh\necho Kubernetes v1.35.0\n")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    said: list[str] = []
-    binaries = ensure_binaries(said.append)
+    lines: list[str] = []
+    binaries = ensure_binaries(lines.append)
     assert binaries.version == "1.35.0"
     assert binaries.kube_controller_manager is None
-    assert any("no kube-controller-manager" in line for line in said)
+    assert any("no kube-controller-manager" in line for line in lines)
 
 
 @pytest.mark.parametrize(("secs", "text"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (272, "4 min 32 s")])
-def test_a_duration_is_said_in_minutes_and_seconds(secs: float, text: str) -> None:
-    """Rounded first, so that there are never 60 seconds."""
+def test_a_duration_is_in_minutes_and_seconds(secs: float, text: str) -> None:
+    """It is rounded first, so that there are never 60 seconds."""
     assert duration(secs) == text

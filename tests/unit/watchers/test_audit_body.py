@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from time import thread_time
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.support.audit_events import RBAC, a_body, a_reference, an_event, judged, verdicts
+from tests.support.tasks import must_end
 from watchers.audit import AUDIT
 from watchers.audit.body import MOST_YAML_BYTES
 from watchers.audit.json_splitter import members_of
@@ -215,15 +215,14 @@ def test_a_number_that_is_no_status_code_is_harmless(number: str) -> None:
 
 @pytest.mark.parametrize("text", ["x" * 5_000_000, "ä" * 500_000, "\x00" * 1000, "a/" * 500_000, "*[?" * 100_000])
 def test_long_texts_take_linear_time(text: str) -> None:
-    """In every field of an event that becomes a record. The time is that of the processor, whatever else runs."""
+    """They are in every field of an event that becomes a finding. Quadratic time would be hours."""
     about = dict.fromkeys(("namespace", "name", "apiVersion", "subresource"), text) | {"resource": "secrets"}
     user = {"username": text, "groups": [text]}
     event = an_event(about, verb="delete", user=user, userAgent=text, requestURI=f"/{text}?{text}", auditID=f"a{text}", sourceIPs=[text])
     body = a_body(event)
-    before = thread_time()
 
-    assert rules_of(body) == TAKEN
-    assert thread_time() - before < 30
+    with must_end():
+        assert rules_of(body) == TAKEN
 
 
 @pytest.mark.parametrize(
@@ -250,13 +249,10 @@ def test_brackets_in_strings_are_text() -> None:
     assert members_of(b" { } ") == ({}, [])
 
 
-def test_splitting_takes_linear_time() -> None:
-    """Ten times the text takes about ten times the time of the processor, for deep and flat JSON, and for strings that look like JSON."""
-    for piece in (b'{"a":[', b'{"a":"\\"[{"},', b"[],", b'"a":{},', b"[[]"):
-        times = []
-        for size in (20_000, 200_000):
-            text, before = b'{"x":[' + piece * (size // len(piece)), thread_time()
-            with pytest.raises(BadInput):
-                members_of(text, list_name=b"x")
-            times.append(thread_time() - before)
-        assert times[1] < 100 * times[0] + 0.05
+@pytest.mark.parametrize("piece", [b'{"a":[', b'{"a":"\\"[{"},', b"[],", b'"a":{},', b"[[]"])
+def test_splitting_takes_linear_time(piece: bytes) -> None:
+    """For deep and flat JSON, and for strings that look like JSON. Quadratic time would be hours."""
+    text = b'{"x":[' + piece * (2_000_000 // len(piece))
+
+    with must_end(), pytest.raises(BadInput):
+        members_of(text, list_name=b"x")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.support.fakes.findings import a_finding, a_report, a_vulnerability
+from tests.support.builders.findings import a_finding
+from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
 from tests.support.payloads import SAMPLES, a_policy_report, a_result
 from watchers.kyverno import KYVERNO
 from watchers.trivy import TRIVY

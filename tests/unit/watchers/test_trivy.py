@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes.findings import a_report, a_vulnerability
+from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
 from watchers.trivy import TRIVY, VULNERABILITY, parse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Resource, Severity

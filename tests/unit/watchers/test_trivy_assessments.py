@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.fakes.findings import a_report, a_vulnerability
+from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
 from tests.support.payloads import a_check, a_secret, a_secret_report, an_assessment
 from watchers.trivy import CONFIG_AUDIT, EXPOSED_SECRET, TRIVY, parse
 from zenwatch.errors import BadInput

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.hook import FakeHook
-from tests.support.fakes.pipeline import background, until
+from tests.support.tasks import background, until
 from tests.support.web_server import OTHER_TOKEN, TOKEN, serving
 from zenwatch.config.core import Settings
 from zenwatch.errors import ConfigError

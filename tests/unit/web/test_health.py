@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.pipeline import background
+from tests.support.tasks import background
 from tests.support.web_server import serving
 from zenwatch.errors import Transient
 from zenwatch.model.queue import Fill

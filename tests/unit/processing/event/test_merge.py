@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.support.builders.findings import an_event
 from tests.support.fakes.crd import violations
-from tests.support.fakes.findings import an_event
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import object_of, spec_of

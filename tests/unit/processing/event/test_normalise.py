@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes.findings import a_finding
+from tests.support.builders.findings import a_finding
 from zenwatch.model.event import Event, record_name
 from zenwatch.model.finding import Resource
 from zenwatch.processing.event.normalise import bounded_key, normalise, one_line

@@ -1,6 +1,6 @@
 """zenwatch/processing/pull/dedup.py: one write at a time for each record."""
 
-from tests.contract.index_suite import a_stored
+from tests.support.builders.records import a_stored
 from tests.support.fakes.store import MemoryStore
 from zenwatch.processing.pull.dedup import Dedup
 from zenwatch.store.crd.mirror import StoredIndex

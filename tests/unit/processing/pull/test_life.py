@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.builders.findings import POD, REPORTS, a_finding
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import POD, REPORTS, a_finding
-from tests.support.fakes.pipeline import Pipeline, running, until
 from tests.support.fakes.store import MemoryStore
+from tests.support.pipelines.pull import Pipeline, running
+from tests.support.tasks import until
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Finding, Resource, Severity
 from zenwatch.model.record import Phase

@@ -11,10 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.support.builders.findings import REPORTS, a_finding
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import REPORTS, a_finding
-from tests.support.fakes.pipeline import WORKERS, Pipeline, a_pipeline
 from tests.support.fakes.store import MemoryStore
+from tests.support.pipelines.pull import WORKERS, Pipeline, a_pipeline
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Resource
 

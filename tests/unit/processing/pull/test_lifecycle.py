@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.index_suite import a_stored
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
+from tests.support.builders.records import a_stored
 from zenwatch.model.record import Phase, Reason, Status, Stored, spec_hash
 from zenwatch.model.write import Upsert
 from zenwatch.processing.pull.lifecycle import decide

@@ -7,9 +7,10 @@ import asyncio
 
 import pytest
 
-from tests.support.fakes.findings import REPORTS, a_finding
-from tests.support.fakes.pipeline import Pipeline, a_pipeline, background, running, until
+from tests.support.builders.findings import REPORTS, a_finding
 from tests.support.fakes.writer import HeldWriter
+from tests.support.pipelines.pull import Pipeline, a_pipeline, running
+from tests.support.tasks import background, until
 from zenwatch.errors import Forbidden, Invalid, Transient
 from zenwatch.model.finding import Severity
 from zenwatch.model.write import Outcome

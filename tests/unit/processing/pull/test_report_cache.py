@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fakes.findings import an_event
+from tests.support.builders.findings import an_event
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.processing.pull.report_cache import ReportCache

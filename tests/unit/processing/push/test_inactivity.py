@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.builders.findings import an_event
 from tests.support.fakes.clock import START, FakeClock
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background, until
 from tests.support.fakes.store import MemoryStore
+from tests.support.tasks import background, until
 from zenwatch.model.event import Event
 from zenwatch.model.record import Status, spec_hash
 from zenwatch.processing.push.inactivity import InactivityResolver

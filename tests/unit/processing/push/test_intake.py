@@ -1,143 +1,23 @@
 """zenwatch/processing/push/intake.py: what is pushed is stored once, seen again it is counted, and the ledger knows of each event."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.builders.findings import DETECTED_AT
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import DETECTED_AT, a_finding
-from tests.support.fakes.pipeline import background, until
 from tests.support.fakes.store import MemoryStore
-from zenwatch.buffer.memory import MemoryInbox
+from tests.support.pipelines.push import AUDIT, an_alert, pushing
+from tests.support.tasks import background, until
 from zenwatch.buffer.sqlite.spool import Spool
-from zenwatch.contract import Inbox
-from zenwatch.errors import Closed, Forbidden, Invalid, NotFound, Transient
-from zenwatch.metrics import Ledger
-from zenwatch.model.finding import Category, Finding, FindingType
+from zenwatch.errors import Forbidden, Invalid, NotFound, Transient
 from zenwatch.model.record import spec_hash
 from zenwatch.processing.event.normalise import normalise
-from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.processing.push.intake import PushedEvents
-from zenwatch.sdk.watcher import PushWatcher, Verdict
-from zenwatch.store.budget import Budget
-from zenwatch.store.crd.mirror import StoredIndex
-from zenwatch.store.writer import Writer
-
-ALERT = FindingType("falco", "falco-", "runtime-security", Category.SECURITY)
-
-
-def _nothing(_body: bytes, _media_type: str) -> Any:
-    return iter(())
-
-
-def _prepare(_settings: Any, _here: Any) -> Any:
-    return lambda _event: Verdict("any", "any")
-
-
-FALCO = PushWatcher("falco", "/falco/webhook", ("application/json",), _nothing, _prepare, counts_repeats=True, recent="samples")
-AUDIT = PushWatcher("audit", "/audit/webhook", ("application/json",), _nothing, _prepare, sender_retries=True)
-
-
-def an_alert(key: str = "shell", *, second: int = 0, sample: str = "", watcher: PushWatcher = FALCO, **changes: Any) -> Finding:
-    said = {"type": replace(ALERT, source=watcher.name), "detected_at": DETECTED_AT + timedelta(seconds=second)}
-    details = {"rule": key, "samples": [sample or f"{second:02}: a shell"]}
-    return a_finding(key=key, details=details, **said | changes)
-
-
-@dataclass(frozen=True)
-class Rooms:
-    """transform.stream.Rooms, real but for the store and the clock."""
-
-    store: MemoryStore
-    index: StoredIndex
-    writer: Writer
-    ledger: Ledger
-    clock: FakeClock
-    outcome_log: OutcomeLog
-    budget: Budget
-
-
-@dataclass(frozen=True)
-class Push:
-    stream: PushedEvents
-    store: MemoryStore
-    ledger: Ledger
-    clock: FakeClock
-    inbox: Inbox
-    outcome_log: OutcomeLog
-
-    def page(self) -> dict[str, int]:
-        return {line: count for line, count in self.ledger.page(self.stream.source).items() if count}
-
-    def said(self) -> dict[str, tuple[int, list[str]]]:
-        """Count and samples by key."""
-        return {
-            record["spec"]["key"]: (record["status"]["count"], record["spec"]["details"]["samples"])
-            for record in self.store.objects.values()
-        }
-
-    async def settled(self) -> None:
-        await until(lambda: not self.ledger.page(self.stream.source)["in_flight"])
-
-    async def post(self, *findings: Finding, filtered: int = 0, rejected: int = 0) -> bool:
-        """Offer one body and wait until it is settled."""
-        taken = await self.stream.offer(findings, filtered=filtered, rejected=rejected)
-        await self.settled()
-        return taken
-
-
-@asynccontextmanager
-async def pushing(
-    watcher: PushWatcher = FALCO,
-    *,
-    store: MemoryStore | None = None,
-    inbox: Inbox | None = None,
-    capacity_events: int = 10,
-    is_started: bool = True,
-    coalesce_secs: float = 0.0,
-    clock: FakeClock | None = None,
-    balances: bool = True,
-    window_secs: float | None = None,
-    budget_records: int = 1_000_000,
-    is_synced: bool = True,
-) -> AsyncIterator[Push]:
-    """is_started: False where nothing is taken out of the inbox. balances: False where the process dies before it can."""
-    store, clock, ledger = store or MemoryStore(), clock or FakeClock(skips_waits=True), Ledger()
-    store.now = clock.now
-    index = StoredIndex(store)
-    writer = Writer(store, queue_writes=4, clock=clock)
-    inbox = inbox or MemoryInbox(watcher.name, capacity_events=capacity_events)
-    outcome_log = OutcomeLog(clock)
-    services = Rooms(store, index, writer, ledger, clock, outcome_log, Budget(index, records=budget_records, size_bytes=1 << 40))
-    stream = PushedEvents(watcher, cluster_id="local", inbox=inbox, services=services, coalesce_secs=coalesce_secs, window_secs=window_secs)
-
-    async def take() -> None:
-        with suppress(Closed):
-            await stream.take()
-
-    works = [take, stream.write] if is_started else []
-
-    async def follow() -> None:
-        with suppress(Transient):
-            await index.follow()
-        await index.follow()
-
-    async with background(follow, writer.work, writer.work, *works):
-        if is_synced:
-            await index.wait_until_synced()
-        yield Push(stream, store, ledger, clock, inbox, outcome_log)
-        page = ledger.page(watcher.name)
-        assert not balances or page["received"] == sum(page.values()) - page["received"], "the ledger does not balance"
-
 
 # ---------------------------------------------------------------- one record
 
@@ -147,7 +27,7 @@ async def test_an_event_becomes_a_record_with_one_write() -> None:
     async with pushing() as push:
         assert await push.post(an_alert())
 
-    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.sightings() == {"shell": (1, ["00: a shell"])}
     assert push.store.operations() == ["create"]
     assert push.page() == {"received": 1, "stored": 1}
 
@@ -158,7 +38,7 @@ async def test_a_burst_of_one_alert_is_one_record() -> None:
         for second in range(8):
             await push.post(an_alert(second=second))
 
-    assert push.said() == {"shell": (8, [f"{second:02}: a shell" for second in range(3, 8)])}
+    assert push.sightings() == {"shell": (8, [f"{second:02}: a shell" for second in range(3, 8)])}
     [record] = push.store.objects.values()
     assert (record["spec"]["detectedAt"], record["status"]["lastSeen"]) == ("2026-01-01T10:00:00Z", "2026-01-01T10:00:07Z")
     assert push.page() == {"received": 8, "stored": 1, "repeated": 7}
@@ -174,7 +54,7 @@ async def test_what_is_seen_while_a_write_is_on_its_way_is_one_more_write() -> N
         push.store.let_go()
         await push.settled()
 
-    assert push.said() == {"shell": (9, [f"{second:02}: a shell" for second in range(4, 9)])}
+    assert push.sightings() == {"shell": (9, [f"{second:02}: a shell" for second in range(4, 9)])}
     assert len(push.store.calls) <= 4
     assert push.page() == {"received": 9, "stored": 1, "repeated": 8}
 
@@ -185,7 +65,7 @@ async def test_equal_samples_are_kept_once() -> None:
         for second in range(3):
             await push.post(an_alert(second=second, sample="a shell"))
 
-    assert push.said() == {"shell": (3, ["a shell"])}
+    assert push.sightings() == {"shell": (3, ["a shell"])}
 
 
 async def test_an_event_of_earlier_than_the_last_one_does_not_turn_time_back() -> None:
@@ -208,7 +88,7 @@ async def test_after_a_restart_the_count_goes_on() -> None:
     async with pushing(store=store) as again:
         await again.post(an_alert(second=3))
 
-    assert again.said() == {"shell": (4, ["00: a shell", "01: a shell", "02: a shell", "03: a shell"])}
+    assert again.sightings() == {"shell": (4, ["00: a shell", "01: a shell", "02: a shell", "03: a shell"])}
     assert again.page() == {"received": 1, "repeated": 1}
 
 
@@ -221,7 +101,7 @@ async def test_a_record_that_another_replica_stored_meanwhile_is_counted_up() ->
         push.store.objects.update(other.objects)
         await push.post(an_alert(second=1))
 
-    assert push.said() == {"shell": (2, ["00: theirs", "01: a shell"])}
+    assert push.sightings() == {"shell": (2, ["00: theirs", "01: a shell"])}
     assert push.page() == {"received": 1, "repeated": 1}
 
 
@@ -231,7 +111,7 @@ async def test_a_lost_answer_to_a_create_is_no_second_sighting() -> None:
         push.store.lose_answers(1)
         await push.post(an_alert())
 
-    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.sightings() == {"shell": (1, ["00: a shell"])}
     assert push.page() == {"received": 1, "stored": 1}
 
 
@@ -243,7 +123,7 @@ async def test_a_record_that_somebody_deleted_is_made_anew() -> None:
         del push.store.objects[name]
         await push.post(an_alert(second=1))
 
-    assert push.said()["shell"][0] == 1
+    assert push.sightings()["shell"][0] == 1
     assert push.page() == {"received": 2, "stored": 2}
 
 
@@ -257,7 +137,7 @@ async def test_an_event_that_is_sent_again_is_not_counted() -> None:
         await push.post(event, event)
         await push.post(event)
 
-    assert push.said() == {"shell": (1, ["00: a shell"])}
+    assert push.sightings() == {"shell": (1, ["00: a shell"])}
     assert push.store.operations() == ["create"]
     assert push.page() == {"received": 3, "stored": 1, "repeated": 2}
 
@@ -319,7 +199,7 @@ async def test_room_is_needed_by_records_and_not_by_sightings() -> None:
         push.store.let_go()
         await push.settled()
 
-    assert {key: count for key, (count, _) in push.said().items()} == {"shell": 30, "other": 1}
+    assert {key: count for key, (count, _) in push.sightings().items()} == {"shell": 30, "other": 1}
 
 
 async def test_a_record_stays_under_its_size_whatever_is_pushed() -> None:
@@ -355,7 +235,7 @@ async def test_a_count_that_could_not_be_written_is_not_forgotten() -> None:
         push.store.fail_next(5, Transient("503"), of="set_status")
         await push.post(an_alert(second=2))
 
-    assert push.said()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
+    assert push.sightings()["shell"] == (3, ["00: a shell", "01: a shell", "02: a shell"])
 
 
 async def test_a_record_that_is_refused_for_good_is_a_dead_letter() -> None:
@@ -466,7 +346,7 @@ async def test_every_sighting_is_counted_once_whatever_fails(bodies: Sequence[Se
                 await asyncio.sleep(0)
         await push.settled()
 
-    assert {key: count for key, (count, _) in push.said().items()} == sent
+    assert {key: count for key, (count, _) in push.sightings().items()} == sent
     assert push.page() == {
         line: count
         for line, count in {"received": sum(sent.values()), "stored": len(sent), "repeated": sum(sent.values()) - len(sent)}.items()
@@ -531,7 +411,7 @@ async def test_a_storm_of_one_alert_is_a_write_a_window(tmp_path: Path) -> None:
         await push.stream.drain()
     await spool.close()
 
-    assert push.said() == {"shell": (9900, ["a shell"])}
+    assert push.sightings() == {"shell": (9900, ["a shell"])}
     assert push.store.operations().count("set_status") <= 4
     assert push.store.operations().count("update") == 0
     assert push.page() == {"received": 9900, "stored": 1, "repeated": 9899}

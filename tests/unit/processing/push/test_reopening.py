@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.builders.findings import DETECTED_AT
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import DETECTED_AT
-from tests.unit.processing.push.test_intake import AUDIT, Push, an_alert, pushing
+from tests.support.pipelines.push import AUDIT, Push, an_alert, pushing
 from zenwatch.errors import Transient
 from zenwatch.model.record import Phase, Reason, Status
 

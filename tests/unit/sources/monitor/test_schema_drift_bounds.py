@@ -11,19 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import corpus
-from tests.support.fakes.clock import FakeClock
-from tests.unit.sources.monitor.test_schema_drift import (
+from tests.support.builders.observed import (
     A_RESULT,
     A_VULNERABILITY,
     AN_ALERT,
     Json,
+    UnhurriedDetector,
     a_config_map,
     a_policy_report,
     a_report,
     observe,
     without,
 )
-from zenwatch.sources.monitor.schema_drift import MOST_ENTRIES_OF_A_LIST, MOST_MISSING, MOST_PATHS, SchemaDriftDetector
+from tests.support.fakes.clock import FakeClock
+from zenwatch.sources.monitor.schema_drift import MOST_ENTRIES_OF_A_LIST, MOST_MISSING, MOST_PATHS
 
 # The same examples every time: a build fails for what was changed, not for luck.
 SETTINGS = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -35,8 +36,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def drift(clock: FakeClock) -> SchemaDriftDetector:
-    return SchemaDriftDetector(clock)
+def drift(clock: FakeClock) -> UnhurriedDetector:
+    return UnhurriedDetector(clock)
 
 
 # ---------------------------------------------------------------- kinds
@@ -53,14 +54,14 @@ def drift(clock: FakeClock) -> SchemaDriftDetector:
         ({"stage": "ResponseComplete", "verb": "create", "requestObject": {}}, {"stage": "ResponseComplete", "verb": "get"}),
     ],
 )
-def test_what_only_one_kind_has_is_not_missing_where_another_comes(drift: SchemaDriftDetector, one: Json, other: Json) -> None:
+def test_what_only_one_kind_has_is_not_missing_where_another_comes(drift: UnhurriedDetector, one: Json, other: Json) -> None:
     """They share an address or a list, and stand in it for a while each."""
     observe(drift, one, times=60)
 
     assert observe(drift, other, times=100) == ()
 
 
-def test_the_word_that_tells_kinds_apart_can_be_missing_too(drift: SchemaDriftDetector) -> None:
+def test_the_word_that_tells_kinds_apart_can_be_missing_too(drift: UnhurriedDetector) -> None:
     """Without it the payload is of a kind that was never seen, which is no reason to say nothing."""
     observe(drift, AN_ALERT, times=50)
 
@@ -72,7 +73,7 @@ def test_the_word_that_tells_kinds_apart_can_be_missing_too(drift: SchemaDriftDe
 
 def test_no_more_payloads_are_looked_at_than_it_may(clock: FakeClock) -> None:
     """A storm of alerts is sampled: a few of each second."""
-    drift = SchemaDriftDetector(clock, payloads_per_sec=2)
+    drift = UnhurriedDetector(clock, payloads_per_sec=2)
     for _ in range(20):
         for _ in range(1000):
             drift.observe(AN_ALERT)
@@ -81,7 +82,7 @@ def test_no_more_payloads_are_looked_at_than_it_may(clock: FakeClock) -> None:
     assert 30 <= drift._observed <= 50
 
 
-def test_only_the_first_entries_of_a_list_are_looked_at(drift: SchemaDriftDetector) -> None:
+def test_only_the_first_entries_of_a_list_are_looked_at(drift: UnhurriedDetector) -> None:
     """A report of a hundred thousand packages takes no longer than others."""
     entries = [A_VULNERABILITY] * MOST_ENTRIES_OF_A_LIST
     observe(drift, a_report(*entries), times=10)
@@ -89,7 +90,7 @@ def test_only_the_first_entries_of_a_list_are_looked_at(drift: SchemaDriftDetect
     assert observe(drift, a_report(*entries, *[{}] * 100_000), times=10) == ()
 
 
-def test_names_that_could_be_anything_are_not_kept(drift: SchemaDriftDetector) -> None:
+def test_names_that_could_be_anything_are_not_kept(drift: UnhurriedDetector) -> None:
     """Names are letters and digits, at most 64 of them; values are never kept."""
     odd = {"pass word": 1, "ä": 1, "x" * 65: 1, "a/b": [{"inner": 1}], "": 1, "secret\n": 1}
     alert = {"kind": "Alert", "token": "hunter2", "source": "hunter3", "list": [odd], **odd}
@@ -99,7 +100,7 @@ def test_names_that_could_be_anything_are_not_kept(drift: SchemaDriftDetector) -
     assert "hunter" not in repr(drift._fields)
 
 
-def test_memory_is_bounded(drift: SchemaDriftDetector) -> None:
+def test_memory_is_bounded(drift: UnhurriedDetector) -> None:
     """Whatever comes: names, lists and kinds without end."""
     for number in range(2000):
         observe(drift, {"source": f"kind-{number}", f"field-{number}": 1})
@@ -122,7 +123,7 @@ json_values = st.recursive(
 @given(st.lists(json_values | st.fixed_dictionaries({"kind": st.sampled_from(["ConfigMap", "Report"]), "data": json_values}), max_size=30))
 def test_no_payload_makes_it_raise(payloads: list[Any]) -> None:
     """It listens beside the work and must never disturb it."""
-    drift = SchemaDriftDetector(FakeClock())
+    drift = UnhurriedDetector(FakeClock())
 
     for payload in payloads:
         observe(drift, payload, times=2)
@@ -160,7 +161,7 @@ def _shuffled(payloads: list[Json], chance: random.Random, *, rounds: int) -> It
 
 @pytest.mark.parametrize("tool", ["trivy", "kyverno", "kube-bench", "checkov", "falco", "audit"])
 @pytest.mark.parametrize("seed", range(5))
-def test_real_payloads_of_all_versions_raise_no_alarm(tool: str, seed: int, drift: SchemaDriftDetector) -> None:
+def test_real_payloads_of_all_versions_raise_no_alarm(tool: str, seed: int, drift: UnhurriedDetector) -> None:
     """Mixed, as in no cluster: in any order, again and again."""
     for payload in _shuffled(_payloads_of(tool), random.Random(seed), rounds=20):  # noqa: S311
         assert observe(drift, payload) == ()
@@ -181,7 +182,7 @@ def test_real_payloads_of_all_versions_raise_no_alarm(tool: str, seed: int, drif
         ("audit", "verb"),
     ],
 )
-def test_a_field_that_real_payloads_lose_is_missed(tool: str, path: str, drift: SchemaDriftDetector) -> None:
+def test_a_field_that_real_payloads_lose_is_missed(tool: str, path: str, drift: UnhurriedDetector) -> None:
     """One that a watcher needs, or that tells kinds apart."""
     payloads, chance, field = _payloads_of(tool), random.Random(1), path.rpartition(".")[2]  # noqa: S311
     if path == "source":

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.builders.findings import REPORTS, a_finding
 from tests.support.fakes.api_server import Answer, FakeApiServer, error_line, line, page, status, watch
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import REPORTS, a_finding
 from tests.support.fakes.intake import NotedIntake
-from tests.support.fakes.pipeline import a_pipeline, background, until
+from tests.support.pipelines.pull import a_pipeline
+from tests.support.tasks import background, until
 from zenwatch.contract import Intake
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.intake import NotedIntake
-from tests.support.fakes.pipeline import background, until
+from tests.support.tasks import background, until
 from zenwatch.errors import Transient
 from zenwatch.metrics import Ledger
 from zenwatch.model.write import Outcome

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from tests.support.builders.findings import a_finding
 from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.findings import a_finding
 from zenwatch.config.core import PushSettings
 from zenwatch.contract import HookResponse
 from zenwatch.errors import BadInput

@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 
-from tests.contract.index_suite import a_stored
-from tests.support.fakes.findings import an_event
-from tests.support.fakes.pipeline import background, until
+from tests.support.builders.findings import an_event
+from tests.support.builders.records import a_stored
 from tests.support.fakes.store import MemoryStore
+from tests.support.tasks import background, until
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import Expired, Transient
 from zenwatch.store.crd.mirror import StoredIndex

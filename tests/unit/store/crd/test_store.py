@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.support.builders.findings import an_event
 from tests.support.fakes.api_server import Answer, FakeApiServer, body, line, status, watch
-from tests.support.fakes.findings import an_event
 from zenwatch.contract import Put, Synced
 from zenwatch.errors import Forbidden, Invalid, Transient
 from zenwatch.model.record import object_of

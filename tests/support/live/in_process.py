@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from tests.support.fakes.clock import MovedClock
-from tests.support.zenwatch_process import LEDGER_LINES, PATIENCE_SECS, eventually
+from tests.support.live.process import LEDGER_LINES, eventually
+from tests.support.tasks import PATIENCE_SECS
 from zenwatch.config.core import Settings
 from zenwatch.kube.access import from_kubeconfig
 from zenwatch.metrics import REPORTS_CACHED
@@ -24,7 +25,7 @@ PULL_SOURCES = ("trivy", "kyverno", "kube-bench", "checkov")
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """One for the whole test run: TLS connections say goodbye to the API server after their program has ended."""
+    """The loop of the whole test run: TLS connections are closed only after zenwatch has ended."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="zenwatch", daemon=True).start()
     return loop
@@ -35,7 +36,7 @@ def _in_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 class InProcess:
-    """Runs from start() to stop(). One at a time: its log and its metrics are those of the process."""
+    """Runs from start() to stop(). Only one may run at a time, because its log and its metrics are those of the process."""
 
     def __init__(self, kubeconfig: Path, clock: MovedClock, settings: Mapping[str, str]) -> None:
         self.clock = clock
@@ -46,9 +47,9 @@ class InProcess:
         self._lines: list[Any] = []
 
     def start(self) -> Self:
-        """Return when every watcher has read its kinds and said what came of it."""
+        """Return when every pull source has done its first round."""
         before = {source: self._rounds(source) for source in PULL_SOURCES}
-        # As in a new process; counters only ever grow, so they are compared with what they were.
+        # As in a new process. Counters only grow, so compare them with what they were.
         REPORTS_CACHED.clear()
         self._lines = self._ending.enter_context(capture_logs())
         try:
@@ -60,12 +61,12 @@ class InProcess:
         return self
 
     def stop(self) -> None:
-        """In order; what it took is settled, and the ledger says so. The second call does nothing."""
+        """Stop in order, and check that the ledger balances. The second call does nothing."""
         app, self._app = self._app, None
         with self._ending:
             has_drained = app is None or _in_loop(app.stop())
         for line in self._lines:
-            print(line)  # noqa: T201  told where a test fails
+            print(line)  # noqa: T201  pytest shows it where a test fails
         self._lines = []
         assert has_drained
         if app is not None:
@@ -80,42 +81,42 @@ class InProcess:
     # ------------------------------------------------------------ what it does
 
     def log(self, event: str, **keys: Any) -> list[Any]:
-        """The lines so far of this name, that say this."""
+        """The log lines so far that have this name and these keys."""
         return [line for line in list(self._lines) if line["event"] == event and keys.items() <= line.items()]
 
     def wait_for_log(self, event: str, **keys: Any) -> Any:
-        """The last one of them."""
+        """Wait for such a line, and return the last one."""
         return eventually(lambda: self.log(event, **keys))[-1]
 
     def wait_for_state(self, resource: str, state: str) -> None:
-        """Until that is what is known of the kind."""
+        """Wait until this is the state of the kind."""
 
         def is_so() -> bool:
-            said = self.log("reports_state_changed", resource=resource)
-            return bool(said) and said[-1]["state"] == state
+            changes = self.log("reports_state_changed", resource=resource)
+            return bool(changes) and changes[-1]["state"] == state
 
         eventually(is_so)
 
     def wait_for_rounds(self, source: str = "trivy") -> None:
-        """Until a round that began after this call has written all that it had to write."""
+        """Wait until a round that began after this call has ended."""
         enough = self._rounds(source) + 2
         eventually(lambda: self._rounds(source) >= enough)
 
     def advance(self, secs: float, *, source: str = "trivy") -> None:
-        """Let so much time pass, and let the next round conclude from it what it will."""
+        """Let so much time pass, and wait until a round that began after that has ended."""
         self.clock.advance(secs=secs)
         self.wait_for_rounds(source)
 
     @contextmanager
     def sees(self, reports: int, *, source: str = "trivy") -> Iterator[None]:
-        """Wait at the end of the block until so many reports more than at its beginning are held; fewer where it is negative."""
+        """Wait at the end of the block until the cache has so many more reports than at its beginning; negative: fewer."""
         wanted = self._cache(source) + reports
         yield
         eventually(lambda: self._cache(source) == wanted)
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """The address that it listens on, without a slash at the end."""
         return str(self.wait_for_log("listening")["address"])
 
     @staticmethod

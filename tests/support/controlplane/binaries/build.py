@@ -1,6 +1,6 @@
 """Build etcd, kube-apiserver, kube-controller-manager and kubectl once, and keep them.
 
-In: go.mod and go.sum beside this file, or KUBEBUILDER_ASSETS.  Out: paths of the binaries.
+In: go.mod and go.sum in the folder above, or KUBEBUILDER_ASSETS.  Out: paths of the binaries.
 Owns: one folder per recipe below the user's cache folder.
 Stops: interrupted, it leaves a `.partial` folder at most, which the next build removes.
 """
@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.controlplane.compiler import ensure_go
+from tests.support.controlplane.binaries.compiler import ensure_go
+from tests.support.controlplane.binaries.recipe import GO_ENV, HERE, TOOLS, build_flags, cache_folder, cache_key, kubernetes_version
+from tests.support.controlplane.commands.say import Say, say_on_terminal
 from tests.support.controlplane.errors import BuildError
 from tests.support.controlplane.processes import spawn
-from tests.support.controlplane.recipe import GO_ENV, HERE, TOOLS, build_flags, cache_folder, cache_key, kubernetes_version
-from tests.support.controlplane.say import Say, say_on_terminal
 
 REQUIRED = ("etcd", "kube-apiserver", "kubectl")
 REPORT_EVERY_SECS = 15.0
@@ -33,21 +33,21 @@ TAIL_LINES = 25
 class Binaries:
     etcd: Path
     kube_apiserver: Path
-    # Missing from the envtest assets; without it namespaces are never deleted and nothing is garbage-collected.
+    # The envtest assets have none; without it no namespace is deleted and no object is garbage-collected.
     kube_controller_manager: Path | None
     kubectl: Path
     version: str
 
 
 def ensure_binaries(say: Say = say_on_terminal) -> Binaries:
-    """KUBEBUILDER_ASSETS, else the cache, else five minutes of building."""
+    """Return the binaries of KUBEBUILDER_ASSETS, else those of the cache, else build them in about five minutes."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets:
         return _from_assets(Path(assets), say)
     folder = cache_folder() / cache_key()
     if not folder.exists():
         with _building_alone(folder.parent, say):
-            # Whoever held the lock before us may have built it.
+            # The process that held the lock before us may have built it.
             if not folder.exists():
                 _build(folder, say)
     return _in_folder(folder, kubernetes_version())
@@ -71,8 +71,8 @@ def _from_assets(folder: Path, say: Say) -> Binaries:
             f"KUBEBUILDER_ASSETS is {folder}, but it has no executable {', '.join(missing)}. "
             "Point it to a folder with all of them, or unset it and they are built with Go."
         )
-    told = subprocess.run([folder / "kube-apiserver", "--version"], capture_output=True, text=True, check=True)
-    binaries = _in_folder(folder.resolve(), told.stdout.strip().rpartition("v")[2])
+    printed = subprocess.run([folder / "kube-apiserver", "--version"], capture_output=True, text=True, check=True)
+    binaries = _in_folder(folder.resolve(), printed.stdout.strip().rpartition("v")[2])
     say(f"Using etcd, kube-apiserver {binaries.version} and kubectl from KUBEBUILDER_ASSETS ({folder}).")
     if binaries.kube_controller_manager is None:
         say("It has no kube-controller-manager: deleted namespaces will stay Terminating.")
@@ -92,8 +92,8 @@ def _building_alone(cache: Path, say: Say) -> Iterator[None]:
 
 
 def _build(folder: Path, say: Say) -> None:
-    """Only the last step, a rename, makes the folder appear: never half a set."""
-    # We hold the lock: every partial folder is a leftover of a killed build.
+    """The folder appears with the last step, a rename, so it is never incomplete."""
+    # We hold the lock, so every partial folder is left over from a killed build.
     for leftover in folder.parent.glob("*.partial"):
         shutil.rmtree(leftover, ignore_errors=True)
     go = ensure_go(say)
@@ -112,9 +112,9 @@ def _build(folder: Path, say: Say) -> None:
 
 
 def _go_build(go: Path, into: Path, say: Say) -> None:
-    # -v writes one line per package compiled: the only sign of life go gives.
+    # -v writes one line per compiled package: the only progress that go reports.
     command: list[str | Path] = [go, "build", "-v", *build_flags(), "-o", f"{into / 'bin'}{os.sep}", *TOOLS]
-    # Its work folder goes with ours, also when it is killed.
+    # Its work folder is removed with ours, even if it is killed.
     workspace = into / "work"
     workspace.mkdir()
     began = time.monotonic()
@@ -128,7 +128,7 @@ def _go_build(go: Path, into: Path, say: Say) -> None:
                 compiled = os.pread(output.fileno(), 1 << 24, 0).count(b"\n")
                 say(f"  {duration(time.monotonic() - began)}: {compiled} packages compiled")
         finally:
-            # The whole session: go's compilers and linkers would run on without it.
+            # Kill the whole session: go's compilers and linkers would keep running without it.
             if build.poll() is None:
                 os.killpg(build.pid, signal.SIGKILL)
                 build.wait()

@@ -1,9 +1,9 @@
-"""A proxy before the API server that does to writes what a bad day does: plain HTTP in, HTTPS with the cluster's authority out.
+"""A proxy in front of the API server that lets writes fail: plain HTTP in, HTTPS with the cluster's authority out.
 
     with FaultProxy(cluster.server, cluster.ca_file, choose=some_of([Fault.CUT_AFTER], share=0.3, seed=1)) as proxy:
         kubeconfig.write_text(kubeconfig_text(identity, server=proxy.url, ca_pem=b""))
 
-Only writes of records are harmed; what is read, and watches, pass as they are.
+Only writes of records fail; reads and watches pass unchanged.
 """
 
 import asyncio
@@ -21,12 +21,14 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-# Of one connection; they must not be passed on (RFC 9110, section 7.6.1).
+# These headers belong to one connection and must not be passed on (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "content-length"}
-# So long after it was sent a late write is made.
+# A late write reaches the API server so long after it was sent.
 LATE_SECS = 3.0
 START_WITHIN_SECS = 10.0
 STOP_WITHIN_SECS = 10.0
+# The API server answers the close of a TLS connection in a round trip.
+TLS_CLOSE_SECS = 0.3
 
 
 class Fault(Enum):
@@ -44,13 +46,13 @@ Choose = Callable[[], Fault]
 
 
 def in_turn(faults: Iterable[Fault]) -> Choose:
-    """One after the other; then none."""
+    """One after the other; then no more faults."""
     left = iter(faults)
     return lambda: next(left, Fault.NONE)
 
 
 def some_of(faults: Sequence[Fault], *, share: float, seed: int) -> Choose:
-    """One of the faults for this share of the writes, the same ones for the same seed."""
+    """One of the faults for this share of the writes; the same ones for the same seed."""
     chance = random.Random(seed)  # noqa: S311  the same faults again
 
     def choose() -> Fault:
@@ -60,11 +62,10 @@ def some_of(faults: Sequence[Fault], *, share: float, seed: int) -> Choose:
 
 
 class FaultProxy:
-    """In a thread of its own. choose and is_away may be changed while it runs.
+    """Runs in a thread of its own. A test may change choose and is_away at any time.
 
-    done: how many writes met what; a late one is done when the API server has answered it.
-
-    is_away: no request is answered, as where no API server is; a watch ends with what it would tell next.
+    done: the number of writes by fault; a late write counts when the API server has answered it.
+    is_away: no request is answered, as if there was no API server; a watch ends instead of passing on its next change.
     """
 
     def __init__(self, server: str, ca_file: Path, *, choose: Choose) -> None:
@@ -92,13 +93,13 @@ class FaultProxy:
 
     async def _run(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
-        # Bodies pass as they are, packed or not.
+        # Bodies pass unchanged, compressed or not.
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, limit=0), timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
         ) as self._session:
             app = web.Application(client_max_size=64 * 1024 * 1024)
             app.router.add_route("*", "/{path:.*}", self._handle)
-            # Whoever went away is not answered: a hanging request ends with its connection.
+            # A request that hangs ends when its client closes the connection.
             runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -106,6 +107,8 @@ class FaultProxy:
             self._started.set()
             await self._ending.wait()
             await runner.cleanup()
+        # Connections that were closing already are not waited for, and their sockets would outlive the loop.
+        await asyncio.sleep(TLS_CLOSE_SECS)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         is_write = request.method in ("POST", "PATCH") and "/zenagentevents" in request.path
@@ -120,7 +123,7 @@ class FaultProxy:
             case Fault.HANG:
                 await asyncio.Event().wait()
             case Fault.LATE:
-                # A task of its own: this one ends with the client's patience.
+                # A task of its own, because this one ends when the client gives up.
                 task = asyncio.create_task(self._pass_on_late(request, body), name="late")
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)
@@ -130,7 +133,7 @@ class FaultProxy:
         try:
             return await self._pass_on(request, body, fault)
         except (aiohttp.ClientError, ConnectionError):
-            # The API server is away, or the client is: the other one sees the same.
+            # One side closed its connection: close the other one, too.
             return _cut(request)
 
     def _ask(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
@@ -149,7 +152,7 @@ class FaultProxy:
                 try:
                     return await self._stream(request, answer)
                 except asyncio.CancelledError:
-                    # The client went away. The farewell of TLS takes a round trip, and the loop may end first.
+                    # The client went away. Closing TLS takes a round trip, and the loop may end first.
                     if answer.connection and answer.connection.transport:
                         answer.connection.transport.abort()
                     raise
@@ -159,7 +162,7 @@ class FaultProxy:
             return _cut(request)
 
     async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        """Piece by piece: a watch never ends."""
+        """Pass the body on piece by piece, because a watch never ends."""
         response = web.StreamResponse(status=answer.status, headers=_passed_on(answer.headers))
         if answer.content_length is not None:
             response.content_length = answer.content_length
@@ -177,12 +180,19 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _status(code: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-    said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": "a fault was ordered", "code": code}
-    return web.json_response(said, status=code, headers=headers)
+    explanation = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "reason": reason,
+        "message": "a fault was ordered",
+        "code": code,
+    }
+    return web.json_response(explanation, status=code, headers=headers)
 
 
 def _cut(request: web.Request) -> web.Response:
-    """What is returned reaches nobody."""
+    """Break the connection. The response that is returned reaches no client."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

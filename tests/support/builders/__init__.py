@@ -1,0 +1,1 @@
+"""Build what flows through zenwatch, complete and valid: a test names only what it is about."""

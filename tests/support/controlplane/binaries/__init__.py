@@ -1,0 +1,1 @@
+"""Build the binaries of the control plane: the recipe, the compiler, the build."""

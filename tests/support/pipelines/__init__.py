@@ -1,0 +1,1 @@
+"""Pipelines from an intake to the store: all parts are real but the store and the clock."""
