@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PYTEST_ARGS ?=
 # A lock file names every package and its hashes, so pip has nothing to resolve: it never looks for newer releases. No package is
-# built from source either: what builds it would come unpinned. tests/support/controlplane/compiler.py installs with the same flags.
+# built from source either: what builds it would come unpinned. tests/support/controlplane/binaries/compiler.py installs with the same flags.
 PINNED := --require-hashes --no-deps --only-binary :all:
 # Nor does pip look for a newer pip.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

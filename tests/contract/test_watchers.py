@@ -1,4 +1,4 @@
-"""Every installed watcher passes the suite; a new one is asked for sample reports here."""
+"""Every installed watcher passes the suite. A new watcher needs samples here."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from zenwatch.sdk.watcher import SelfIdentity, Watcher
 
 EXAMPLES = ROOT / "examples" / "pushed"
 AUDIT_EVENTS = json.loads((EXAMPLES / "audit-events.json").read_text())["items"]
-# Of the audit events those that are taken: what is left out finds nothing, by intent.
+# Only the audit events that rules store: the others have no findings.
 PUSHED: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "falco": [json.loads((EXAMPLES / "falco-alert.json").read_text())],
     "audit": [event for event in AUDIT_EVENTS if AUDIT.prepare(AUDIT.settings.read({}), SelfIdentity())(event).finding],
@@ -30,5 +30,5 @@ class TestInstalledWatchers(WatcherSuite):
 
 
 def test_ours_are_installed() -> None:
-    """What pyproject.toml declares is what the process finds."""
+    """The process finds the entry points that pyproject.toml declares."""
     assert {watcher.name for watcher in installed_watchers()} >= {*SAMPLES, *PUSHED}

@@ -1,10 +1,11 @@
-"""Builders: what the API server posts; name only what a test is about."""
+"""Builders of what the API server posts. A test names only the fields that it is about."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from watchers.audit.watcher import AUDIT, AuditSettings
+from watchers.audit import AUDIT
+from watchers.audit.watcher import AuditSettings
 from zenwatch.model.finding import Finding
 from zenwatch.sdk.watcher import SelfIdentity, Verdict
 
@@ -17,16 +18,16 @@ ANYBODY = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
 
 
 def a_reference(resource: str, name: str = "web", namespace: str = "shop", subresource: str = "") -> Json:
-    """resource: as kubectl writes it, clusterroles.rbac.authorization.k8s.io."""
+    """resource: in the form of kubectl, such as clusterroles.rbac.authorization.k8s.io."""
     plural, _, group = resource.partition(".")
-    said = {"resource": plural, "namespace": namespace, "name": name, "apiGroup": group, "apiVersion": "v1", "subresource": subresource}
-    return {part: text for part, text in said.items() if text}
+    fields = {"resource": plural, "namespace": namespace, "name": name, "apiGroup": group, "apiVersion": "v1", "subresource": subresource}
+    return {part: text for part, text in fields.items() if text}
 
 
 def an_event(about: Json | str | None = "pods", **changes: Any) -> Json:
-    """alice read a pod, which nobody takes an interest in. A field set to None is left out; code stands for responseStatus."""
+    """alice read a pod, which no rule stores. A field with the value None is absent. code: the code in responseStatus."""
     code = changes.pop("code", 200)
-    said = {
+    fields = {
         "level": "Metadata",
         "auditID": "70607cf4-c644-4642-af31-0d9a173259fe",
         "stage": "ResponseComplete",
@@ -40,12 +41,12 @@ def an_event(about: Json | str | None = "pods", **changes: Any) -> Json:
         "requestReceivedTimestamp": "2026-01-01T10:00:00.946487Z",
         "stageTimestamp": "2026-01-01T10:00:01.948683Z",
     }
-    return {field: value for field, value in (said | changes).items() if value is not None}
+    return {field: value for field, value in (fields | changes).items() if value is not None}
 
 
 def a_body(*events: Any, **changes: Any) -> bytes:
-    said = {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": list(events)} | changes
-    return json.dumps({field: value for field, value in said.items() if value is not ...}).encode()
+    fields = {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": list(events)} | changes
+    return json.dumps({field: value for field, value in fields.items() if value is not ...}).encode()
 
 
 def a_role(*rules: Mapping[str, Any], kind: str = "ClusterRole", name: str = "reader") -> Json:
@@ -62,7 +63,7 @@ def a_pod(name: str = "web-x2x8k", **spec: Any) -> Json:
 
 
 def judged(event: Any, *, own_account: str = OWN_ACCOUNT, rules_file: str = "") -> Verdict:
-    """event: as a mapping, or as decode() tells it."""
+    """event: a mapping, or an event from decode()."""
     settings = AuditSettings.read({"AUDIT_RULES_FILE": rules_file}, prefix="AUDIT_")
     return AUDIT.prepare(settings, SelfIdentity(own_account=lambda: own_account))(event)
 

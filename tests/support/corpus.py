@@ -1,4 +1,4 @@
-"""Real output of the tools, read from the folder $ZENWATCH_CORPUS; it is not part of the project."""
+"""Real output of the tools from the folder $ZENWATCH_CORPUS, which is not part of the project."""
 
 import json
 import os
@@ -16,17 +16,17 @@ CORPUS = Path(os.environ.get("ZENWATCH_CORPUS") or ROOT / ".." / "shared" / "fix
 
 
 def objects_of(tool: str) -> list[Any]:
-    """Parameters of a test: the file's name and one of the Kubernetes objects in it. A skipped one where there is no corpus."""
+    """Parameters of a test: the name of a file and a Kubernetes object in it. Without a corpus, a single skipped parameter."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found = []
     for file in _files_of(tool):
         objects = list(_objects(list(yaml.load_all(file.read_bytes(), Loader=loader))))
-        found += [pytest.param(file.name, one, id=f"{file.name}-{place}") for place, one in enumerate(objects)]
+        found += [pytest.param(file.name, content, id=f"{file.name}-{index}") for index, content in enumerate(objects)]
     return found or _nothing(tool)
 
 
 def config_maps_of(tool: str) -> list[Any]:
-    """Parameters of a test: the file's name and a ConfigMap. Bare output is put into one, as `kubectl create configmap` does."""
+    """Parameters of a test: the name of a file and a ConfigMap. Bare output is wrapped as `kubectl create configmap` does."""
     found = []
     for file in _files_of(tool):
         content = json.loads(file.read_bytes())

@@ -1,4 +1,4 @@
-"""Builders: what Falco posts; name only what a test is about."""
+"""Builders of what Falco posts. A test names only the fields that it is about."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Builders: what the tools write, complete and valid but small; name only what a test is about."""
+"""Builders of what the tools write: complete, valid and small. A test names only the fields that it is about."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,17 +7,17 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def _of(said: Json, changes: Mapping[str, Any]) -> Json:
-    """A field set to None is left out."""
-    return {field: value for field, value in (said | dict(changes)).items() if value is not None}
+def _of(fields: Json, changes: Mapping[str, Any]) -> Json:
+    """A field with the value None is absent."""
+    return {field: value for field, value in (fields | dict(changes)).items() if value is not None}
 
 
 # ---------------------------------------------------------------- Trivy
 
 
 def a_check(**changes: Any) -> Json:
-    """One entry of report.checks, failed."""
-    said = {
+    """A failed entry of report.checks."""
+    fields = {
         "checkID": "KSV014",
         "title": "Root file system is not read-only",
         "severity": "LOW",
@@ -27,21 +27,21 @@ def a_check(**changes: Any) -> Json:
         "remediation": "Set 'securityContext.readOnlyRootFilesystem' to true.",
         "success": False,
     }
-    return _of(said, changes)
+    return _of(fields, changes)
 
 
 def an_assessment(
     checks: Any = (), *, kind: str = "ConfigAuditReport", about: tuple[str, str, str] = ("Pod", "nginx", "default"), **body: Any
 ) -> Json:
-    """A report of checks. about: kind, name and namespace of what was looked at."""
+    """A report of checks. about: kind, name and namespace of the scanned resource."""
     labels = {f"trivy-operator.resource.{part}": value for part, value in zip(("kind", "name", "namespace"), about, strict=True)}
     metadata = {"name": "a-report", "namespace": about[2], "labels": labels}
     return _trivys(kind, metadata, {"checks": [] if checks == () else checks} | body)
 
 
 def a_secret(**changes: Any) -> Json:
-    """One entry of report.secrets."""
-    said = {
+    """An entry of report.secrets."""
+    fields = {
         "ruleID": "github-pat",
         "title": "GitHub Personal Access Token",
         "severity": "CRITICAL",
@@ -49,7 +49,7 @@ def a_secret(**changes: Any) -> Json:
         "target": "root/github.txt",
         "match": "GITHUB_PAT=ghp_notarealtoken",
     }
-    return _of(said, changes)
+    return _of(fields, changes)
 
 
 def a_secret_report(*secrets: Any) -> Json:
@@ -66,8 +66,8 @@ def _trivys(kind: str, metadata: Json, body: Json) -> Json:
 
 
 def a_result(**changes: Any) -> Json:
-    """One entry of results, failed."""
-    said = {
+    """A failed entry of results."""
+    fields = {
         "source": "kyverno",
         "policy": "require-labels",
         "rule": "check-team",
@@ -78,7 +78,7 @@ def a_result(**changes: Any) -> Json:
         "scored": True,
         "timestamp": {"seconds": 1767261600, "nanos": 0},
     }
-    return _of(said, changes)
+    return _of(fields, changes)
 
 
 def a_policy_report(*results: Any, metadata: Mapping[str, Any] | None = None, **changes: Any) -> Json:
@@ -89,21 +89,21 @@ def a_policy_report(*results: Any, metadata: Mapping[str, Any] | None = None, **
         "labels": {"app.kubernetes.io/managed-by": "kyverno"},
         "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "nginx", "uid": "0f8f65db"}],
     }
-    said = {
+    fields = {
         "apiVersion": "wgpolicyk8s.io/v1alpha2",
         "kind": "PolicyReport",
         "metadata": _of(about, metadata or {}),
         "scope": {"apiVersion": "v1", "kind": "Pod", "name": "nginx", "namespace": "default"},
         "results": list(results),
     }
-    return _of(said, changes)
+    return _of(fields, changes)
 
 
 # ---------------------------------------------------------------- ConfigMaps
 
 
 def a_config_map(data: Mapping[str, Any] | None = None, **parts: Any) -> Json:
-    """What is no text becomes JSON."""
+    """A ConfigMap. A value that is no text becomes JSON."""
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (data or {}).items()}
     metadata = {"name": "results", "namespace": "default"} | parts.pop("metadata", {})
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": texts, **parts}
@@ -113,8 +113,8 @@ def a_config_map(data: Mapping[str, Any] | None = None, **parts: Any) -> Json:
 
 
 def a_test(**changes: Any) -> Json:
-    """One entry of results, failed."""
-    said = {
+    """A failed entry of results."""
+    fields = {
         "test_number": "4.1.1",
         "test_desc": "Ensure that the kubelet service file permissions are set to 600 (Automated)",
         "audit": "stat -c permissions=%a",
@@ -124,13 +124,13 @@ def a_test(**changes: Any) -> Json:
         "scored": True,
         "expected_result": "permissions has permissions 644, expected 600",
     }
-    return _of(said, changes)
+    return _of(fields, changes)
 
 
 def a_control(*tests: Any, **changes: Any) -> Json:
     groups = [{"section": "4.1", "desc": "Worker Node Configuration Files", "results": list(tests)}]
-    said = {"id": "4", "version": "cis-1.12", "detected_version": "1.35", "text": "Worker Nodes", "node_type": "node", "tests": groups}
-    return _of(said, changes)
+    fields = {"id": "4", "version": "cis-1.12", "detected_version": "1.35", "text": "Worker Nodes", "node_type": "node", "tests": groups}
+    return _of(fields, changes)
 
 
 def a_benchmark(*tests: Any) -> Json:
@@ -141,8 +141,8 @@ def a_benchmark(*tests: Any) -> Json:
 
 
 def a_failed_check(**changes: Any) -> Json:
-    """One entry of failed_checks. CODE is what must never be stored."""
-    said = {
+    """An entry of failed_checks. CODE is in every field that must not reach a record."""
+    fields = {
         "check_id": "CKV_K8S_22",
         "check_name": "Use read-only filesystem for containers where possible",
         "check_result": {"result": "FAILED", "entity": {"password": "CODE"}},
@@ -157,7 +157,7 @@ def a_failed_check(**changes: Any) -> Json:
         "severity": "LOW",
         "guideline": "https://example.test/ckv-k8s-22",
     }
-    return _of(said, changes)
+    return _of(fields, changes)
 
 
 def a_scan(*failed: Any, framework: str = "kubernetes") -> Json:
@@ -168,7 +168,7 @@ def a_scan(*failed: Any, framework: str = "kubernetes") -> Json:
     }
 
 
-# At least one of each form in which the tool says something.
+# For each tool, at least a sample of every form of report that has findings.
 SAMPLES: Mapping[str, Sequence[Json]] = {
     "trivy": [
         an_assessment([a_check(), a_check(checkID="KSV001", success=True)]),

@@ -1,4 +1,4 @@
-"""What becomes of findings afterwards: normalised, merged, and held against the CRD."""
+"""Make records of findings as zenwatch does, and compare them with the CRD."""
 
 import re
 from collections.abc import Collection
@@ -21,7 +21,7 @@ RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 def events_of(findings: Collection[Finding]) -> list[Event]:
-    """One for each key, as the store is asked to write it."""
+    """An event for each key, as zenwatch writes it to the store."""
     by_name: dict[str, list[Event]] = {}
     for finding in findings:
         event = normalise(finding, cluster_id="local", seen_at=SEEN_AT)
@@ -30,7 +30,7 @@ def events_of(findings: Collection[Finding]) -> list[Event]:
 
 
 def faults_of(findings: Collection[Finding]) -> list[str]:
-    """Why the API server would refuse the records; empty: it would take all of them."""
+    """The reasons why the API server would refuse the records. Empty: it would accept all."""
     faults = []
     for event in events_of(findings):
         faults += violations(spec_of(event))

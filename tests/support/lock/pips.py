@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.controlplane.compiler import PINNED
-from tests.support.controlplane.recipe import cache_folder
+from tests.support.controlplane.binaries.compiler import PINNED
+from tests.support.controlplane.binaries.recipe import cache_folder
 from tests.support.lock.lock_file import pins
 
 HERE = Path(__file__).parent

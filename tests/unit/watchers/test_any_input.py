@@ -1,4 +1,4 @@
-"""What tools might send one day: the right shape but for a few places, with anything there. hypothesis thinks of it."""
+"""Any report that a tool may write: hypothesis puts any value anywhere into a valid report, or breaks its text."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding
 from zenwatch.sdk.watcher import Watcher
 
-# A failing example is printed however long it is.
+# hypothesis warns about long examples, and a failing example is printed in any case.
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 WATCHERS = (TRIVY, KYVERNO, KUBE_BENCH, CHECKOV)
 
@@ -35,7 +35,7 @@ SHAPES: Mapping[str, Sequence[Any]] = {
 
 
 def _printed(document: Any) -> str:
-    """As Python prints JSON, so also what is none: NaN, halves of characters."""
+    """Python also prints text that is no JSON: NaN, and half characters."""
     return json.dumps(document, ensure_ascii=False)
 
 
@@ -44,7 +44,7 @@ def _report(watcher: Watcher, content: Any) -> Any:
 
 
 def _parsed(watcher: Watcher, report: Any) -> list[Finding] | None:
-    """None: BadInput."""
+    """None: parse raised BadInput."""
     try:
         return list(watcher.parse(report))
     except BadInput:
@@ -52,12 +52,12 @@ def _parsed(watcher: Watcher, report: Any) -> list[Finding] | None:
 
 
 def _check(watcher: Watcher, report: Any) -> bool:
-    """Whether something was found; what must hold in any case is asserted."""
+    """Whether the report has findings. Asserts what holds for every report."""
     before = copy.deepcopy(report)
     findings = _parsed(watcher, report)
 
     assert faults_of(findings or ()) == []
-    # As text: NaN is not itself.
+    # Compared as text, because NaN does not equal itself.
     assert repr(report) == repr(before)
     assert repr(_parsed(watcher, before)) == repr(findings)
     return bool(findings)
@@ -65,7 +65,7 @@ def _check(watcher: Watcher, report: Any) -> bool:
 
 @pytest.mark.parametrize("watcher", WATCHERS, ids=lambda watcher: watcher.name)
 def test_any_report_is_bad_input_or_can_be_stored(watcher: Watcher) -> None:
-    """No other exception, no record that the API server would refuse, nothing remembered, nothing changed."""
+    """No other exception, no record that the API server would refuse, no state, and no change of the report."""
     outcomes: Counter[bool] = Counter()
 
     @SETTINGS
@@ -74,7 +74,7 @@ def test_any_report_is_bad_input_or_can_be_stored(watcher: Watcher) -> None:
         outcomes[_check(watcher, _report(watcher, with_changes(sample, wanted)))] += 1
 
     check()
-    assert min(outcomes[True], outcomes[False]) > 30, "nearly all examples had the same outcome: they prove little"
+    assert min(outcomes[True], outcomes[False]) > 30, "nearly all examples have the same outcome, so they prove little"
 
 
 _NOISE = [
@@ -100,7 +100,7 @@ _NOISE = [
 
 @pytest.mark.parametrize("watcher", [KUBE_BENCH, CHECKOV], ids=lambda watcher: watcher.name)
 def test_any_text_in_a_config_map_is_bad_input_or_can_be_stored(watcher: Watcher) -> None:
-    """Broken, cut off, repeated, amid other text; also in binaryData."""
+    """The text may be broken, cut off, repeated, amid other text, or in binaryData."""
     outcomes: Counter[bool] = Counter()
     noise = st.lists(st.sampled_from(_NOISE), max_size=3).map("".join) | texts
     whole = st.sampled_from([_printed(shape) for shape in SHAPES[watcher.name]])
@@ -117,12 +117,12 @@ def test_any_text_in_a_config_map_is_bad_input_or_can_be_stored(watcher: Watcher
         outcomes[_check(watcher, config_map)] += 1
 
     check()
-    assert min(outcomes[True], outcomes[False]) > 30, "nearly all examples had the same outcome: they prove little"
+    assert min(outcomes[True], outcomes[False]) > 30, "nearly all examples have the same outcome, so they prove little"
 
 
 @pytest.mark.parametrize("watcher", WATCHERS, ids=lambda watcher: watcher.name)
 def test_any_object_is_bad_input_or_can_be_stored(watcher: Watcher) -> None:
-    """Whatever its fields are called."""
+    """Whatever the names of its fields."""
 
     @SETTINGS
     @given(st.dictionaries(st.sampled_from(["kind", "metadata", "report", "results", "data", "binaryData", "scope"]) | texts, values))

@@ -1,4 +1,4 @@
-"""watchers/audit/watcher.py: the declaration, and what a finding says. test_audit_rules.py has the rules."""
+"""watchers/audit/watcher.py and finding.py: the declaration and the findings. test_audit_rules.py has the rules."""
 
 import subprocess
 import sys
@@ -21,8 +21,8 @@ def title_of(*args: Any, **changes: Any) -> str:
     return found(an_event(*args, **changes)).title
 
 
-def test_a_taken_event_becomes_a_finding() -> None:
-    """records.md, the line "audit", to the letter."""
+def test_an_event_that_a_rule_takes_becomes_a_finding() -> None:
+    """Exactly the row of docs/records.md, "Details"."""
     assert found(an_event(**DELETION)) == Finding(
         type=FindingType("audit", "audit-", "resource-deletion", Category.COMPLIANCE),
         key="70607cf4-c644-4642-af31-0d9a173259fe",
@@ -46,7 +46,7 @@ def test_a_taken_event_becomes_a_finding() -> None:
 
 
 def test_the_declaration() -> None:
-    """Specification 003: where it listens and how much it buffers; the API server sends again, and an ID is one event."""
+    """docs/specification.md gives the path and the buffer. The API server posts again, and an event has a single ID."""
     settings = AuditSettings.read({}, prefix="AUDIT_")
 
     assert (AUDIT.name, AUDIT.path, AUDIT.settings) == ("audit", "/audit/webhook", AuditSettings)
@@ -55,25 +55,25 @@ def test_the_declaration() -> None:
     assert {finding_type.source for finding_type in FINDING_TYPES.values()} == {AUDIT.name}
 
 
-def test_who_gets_no_audit_events_does_not_pay_for_msgspec() -> None:
-    """3 MB and 18 ms; zenwatch loads and prepares every watcher."""
+def test_without_audit_events_msgspec_is_not_imported() -> None:
+    """It costs 3 MB and 18 ms, and zenwatch prepares every watcher."""
     code = (
         "import sys; from watchers.audit.watcher import *; prepare(AuditSettings.read({}), SelfIdentity()); print('msgspec' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert said.stdout.strip() == "False"
+    assert ended.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("audit_id", [None, "", "  "])
 def test_an_event_without_an_id_is_bad_input(audit_id: Any) -> None:
-    """The ID is the key: without one, all such events would be one record."""
+    """The ID is the key: without it, all such events would be the same record."""
     with pytest.raises(BadInput, match="auditID is missing"):
         judged(an_event(auditID=audit_id) if audit_id is not None else {"stage": "ResponseComplete"})
 
 
 def test_an_event_without_a_stage_is_bad_input() -> None:
-    """It could not be told whether it is the last one."""
+    """Nobody could know whether it is the last stage."""
     with pytest.raises(BadInput, match="stage is missing"):
         judged(an_event(stage=None))
 
@@ -104,13 +104,13 @@ def test_an_event_without_a_stage_is_bad_input() -> None:
         ),
     ],
 )
-def test_a_title_says_who_did_what_to_what(event: Any, title: str) -> None:
-    """One sentence, for whoever reads a list of them."""
+def test_a_title_states_who_did_what_to_which_resource(event: Any, title: str) -> None:
+    """In a sentence, for a reader of a list."""
     assert found(event).title == title
 
 
-def test_what_escalates_is_marked() -> None:
-    """In the title and in a detail of its own, to search for."""
+def test_an_escalation_is_in_the_title_and_in_a_detail() -> None:
+    """People search for the detail."""
     event = an_event(a_reference(f"clusterrolebindings.{RBAC}", "b", ""), verb="create", code=201, requestObject=a_binding("cluster-admin"))
 
     finding = found(event)
@@ -119,8 +119,8 @@ def test_what_escalates_is_marked() -> None:
     assert finding.details["escalation"] == "binds cluster-admin"
 
 
-def test_a_system_role_that_is_widened_is_marked_twice() -> None:
-    """What it is, and what it grants now."""
+def test_a_system_role_with_more_rights_has_two_reasons() -> None:
+    """That it is a role of Kubernetes, and the rights that it now grants."""
     role = a_role({"verbs": ["*"], "resources": ["*"]}, name="system:discovery")
     about = a_reference(f"clusterroles.{RBAC}", "system:discovery", "")
 
@@ -132,8 +132,8 @@ def test_a_system_role_that_is_widened_is_marked_twice() -> None:
 # ---------------------------------------------------------------- details
 
 
-def test_who_acts_in_whose_name_is_told() -> None:
-    """The actor is the impersonated one; who really asked is not forgotten."""
+def test_an_impersonated_request_names_both_users() -> None:
+    """The user is the impersonated user. impersonatedBy is the user who sent the request."""
     details = found(an_event(SECRET, impersonatedUser={"username": "bob", "groups": ["ops"]})).details
 
     assert (details["user"], details["groups"], details["impersonatedBy"]) == ("bob", ["ops"], ALICE["username"])
@@ -148,20 +148,20 @@ def test_who_acts_in_whose_name_is_told() -> None:
         ("/api/v1/namespaces/proxy/secrets/token", "/api/v1/namespaces/proxy/secrets/token"),
     ],
 )
-def test_of_the_uri_only_the_path_is_kept(uri: str, path: str) -> None:
-    """A query holds commands and tokens, and what is asked of a pod through a proxy is none of ours."""
+def test_only_the_path_of_the_uri_is_kept(uri: str, path: str) -> None:
+    """A query may hold commands and tokens, and so may a path that the API server passes on to a pod."""
     assert found(an_event(**DELETION | {"requestURI": uri})).details["requestURI"] == path
 
 
-def test_what_looks_like_a_credential_is_redacted() -> None:
-    """A user agent is the client's own text."""
+def test_text_that_looks_like_a_credential_is_redacted() -> None:
+    """The client chooses the text of its user agent."""
     token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLXNpZ25hdHVyZQ"  # noqa: S105  of nobody
 
     assert token not in repr(found(an_event(**DELETION | {"userAgent": f"tool/1 Bearer {token}", "user": {"username": token}})))
 
 
-def test_a_pods_name_that_the_api_server_made_up_is_found_in_its_answer() -> None:
-    """A controller's pods have only a generateName when they are created."""
+def test_a_pods_generated_name_comes_from_the_answer() -> None:
+    """A controller creates pods with only a generateName."""
     pod = a_pod(hostNetwork=True)
     event = an_event(a_reference("pods", ""), verb="create", code=201, responseObject=pod)
 
@@ -179,13 +179,13 @@ def test_a_pods_name_that_the_api_server_made_up_is_found_in_its_answer() -> Non
         ("flunders.example.com", Resource("example.com/v1", "flunders", "web", "shop")),
     ],
 )
-def test_the_resource_has_its_kind_where_that_is_known(resource: str, expected: Resource) -> None:
-    """Events name a plural; another group's plural of the same name is another kind."""
+def test_the_resource_has_its_kind_if_the_kind_is_known(resource: str, expected: Resource) -> None:
+    """Events name the plural. The same plural in another group is another kind."""
     assert found(an_event(resource, verb="delete")).resource == expected
 
 
-def test_a_request_for_no_resource_has_none() -> None:
-    """A path is all there is."""
+def test_a_request_for_a_path_has_no_resource() -> None:
+    """The event has only the path."""
     user = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
     finding = found(an_event(None, user=user, requestURI="/metrics?x=1"))
 
@@ -201,15 +201,15 @@ def test_a_request_for_no_resource_has_none() -> None:
         ({"requestReceivedTimestamp": None, "stageTimestamp": None, "timestamp": "2026-01-01T10:00:02Z"}, 2),
     ],
 )
-def test_the_time_is_that_of_the_request(times: dict[str, Any], second: int) -> None:
-    """v1beta1 had a time of its own; and the stage's is the same for all but long requests."""
+def test_the_time_is_the_time_of_the_request(times: dict[str, Any], second: int) -> None:
+    """v1beta1 had a field of its own. The time of the stage differs only for long requests."""
     moment = found(an_event(**DELETION, **times)).detected_at
 
     assert moment is not None
     assert moment.replace(microsecond=0) == datetime(2026, 1, 1, 10, 0, second, tzinfo=UTC)
 
 
-# ---------------------------------------------------------------- whose document
+# ---------------------------------------------------------------- claims
 
 
 @pytest.mark.parametrize(
@@ -230,6 +230,6 @@ def test_the_time_is_that_of_the_request(times: dict[str, Any], second: int) -> 
         (None, False),
     ],
 )
-def test_what_is_an_audit_event_and_what_is_not(document: Any, is_claimed: Any) -> None:
+def test_claims_tells_audit_events_from_other_documents(document: Any, is_claimed: Any) -> None:
     """Kubernetes has two other kinds called Event."""
     assert AUDIT.claims(document) is is_claimed

@@ -1,4 +1,4 @@
-"""What the API server might post one day: events with anything at some places, whole or broken. hypothesis thinks of it."""
+"""Any event and any body that the API server may post: hypothesis puts any value anywhere, or breaks the body."""
 
 import json
 from collections import Counter
@@ -42,7 +42,7 @@ SAMPLES: list[Json] = [
 
 
 def _outcome(event: Any) -> Verdict | None:
-    """None: BadInput."""
+    """None: the judge raised BadInput."""
     try:
         return judged(event)
     except BadInput:
@@ -56,11 +56,11 @@ def _check(event: Any) -> str:
     assert verdict.rule in NAMES
     assert faults_of([verdict.finding] if verdict.finding else []) == []
     assert _outcome(event) == verdict
-    return "left" if verdict.finding is None else "taken"
+    return "left out" if verdict.finding is None else "taken"
 
 
 def test_any_event_is_bad_input_or_a_verdict_that_can_be_stored() -> None:
-    """No other exception, no record that the API server would refuse, nothing remembered."""
+    """No other exception, no record that the API server would refuse, and no state."""
     outcomes: Counter[str] = Counter()
 
     @SETTINGS
@@ -69,12 +69,12 @@ def test_any_event_is_bad_input_or_a_verdict_that_can_be_stored() -> None:
         outcomes[_check(with_changes(sample, wanted))] += 1
 
     check()
-    assert min(outcomes.values()) > 15, f"nearly all examples had the same outcome: they prove little ({outcomes})"
+    assert min(outcomes.values()) > 15, f"nearly all examples have the same outcome, so they prove little ({outcomes})"
     assert len(outcomes) == 3
 
 
 def test_any_body_is_bad_input_or_events() -> None:
-    """Also one that was put together from pieces of others, at any byte."""
+    """Also a body that was cut or changed at any byte."""
     outcomes: Counter[str] = Counter()
     bodies = [a_body(*SAMPLES[:4]), json.dumps(SAMPLES[0]).encode(), a_body(*SAMPLES[4:6]).replace(b"alice", b"\\ud800")]
     noise = st.sampled_from([b"", b"{", b"}", b"[", b"]", b'"', b"\\", b",", b"\xff", b"\x00", b"null", b'{"a":' * 2000, b"\\ud800"])
@@ -82,8 +82,8 @@ def test_any_body_is_bad_input_or_events() -> None:
 
     @SETTINGS
     @given(st.sampled_from(bodies), st.integers(0, 10**6), noise, st.integers(0, 3), media_types)
-    def check(body: bytes, place: int, noise: bytes, left_out: int, media_type: str) -> None:
-        at = place % len(body)
+    def check(body: bytes, position: int, noise: bytes, left_out: int, media_type: str) -> None:
+        at = position % len(body)
         changed = body[:at] + noise + body[at + left_out :]
         try:
             events = list(AUDIT.decode(changed, media_type))

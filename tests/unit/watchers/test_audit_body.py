@@ -1,4 +1,4 @@
-"""watchers/audit/body.py and json_splitter.py: what is a body, and what one bad event costs the others."""
+"""watchers/audit/body.py and json_splitter.py: valid bodies, and what a bad event costs the others."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def rules_of(body: bytes, media_type: str = JSON) -> list[str]:
 
 
 def outcomes(body: bytes, media_type: str = JSON) -> Iterator[str]:
-    """The rule of each event, or what is wrong with it."""
+    """The rule of each event, or the error."""
     for event in AUDIT.decode(body, media_type):
         try:
             yield judged(event).rule
@@ -34,11 +34,11 @@ def outcomes(body: bytes, media_type: str = JSON) -> Iterator[str]:
             yield f"bad: {exc}"
 
 
-# ---------------------------------------------------------------- what is a body
+# ---------------------------------------------------------------- bodies
 
 
 @pytest.mark.parametrize(
-    "said",
+    "document",
     [
         WHOLE,
         WHOLE | {"apiVersion": "audit.k8s.io/v1beta1"},
@@ -52,9 +52,9 @@ def outcomes(body: bytes, media_type: str = JSON) -> Iterator[str]:
     ],
 )
 @pytest.mark.parametrize("media_type", AUDIT.media_types)
-def test_a_list_of_events_or_one_event(said: Any, media_type: str) -> None:
-    """v1 and older, JSON and YAML; log shippers leave out what a list says once."""
-    body = json.dumps(said) if media_type == JSON else yaml.safe_dump(said)
+def test_a_body_is_a_list_of_events_or_an_event(document: Any, media_type: str) -> None:
+    """v1 and older, JSON and YAML. Log shippers omit the fields that a list has once for all its events."""
+    body = json.dumps(document) if media_type == JSON else yaml.safe_dump(document)
 
     assert rules_of(body.encode(), media_type) == TAKEN
 
@@ -62,12 +62,12 @@ def test_a_list_of_events_or_one_event(said: Any, media_type: str) -> None:
 @pytest.mark.parametrize("items", [[], None, ...])
 @pytest.mark.parametrize("media_type", [JSON, YAML])
 def test_a_list_may_be_empty(items: Any, media_type: str) -> None:
-    """Go writes null for it."""
+    """Go writes null for an empty list."""
     assert rules_of(a_body(items=items), media_type) == []
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("document", "reason"),
     [
         (
             {"kind": "Event", "apiVersion": "v1", "auditID": "a", "stage": "Panic"},
@@ -90,27 +90,27 @@ def test_a_list_may_be_empty(items: Any, media_type: str) -> None:
     ],
 )
 @pytest.mark.parametrize("media_type", [JSON, YAML])
-def test_what_is_none_is_told_what_is_expected(said: Any, reason: str, media_type: str) -> None:
-    """Before the first event, in a sentence that is not as long as the body."""
+def test_a_wrong_body_is_bad_input_and_the_error_states_what_is_expected(document: Any, reason: str, media_type: str) -> None:
+    """Before the first event, in a short sentence."""
     with pytest.raises(BadInput, match=reason) as refused:
-        next(AUDIT.decode(json.dumps(said).encode(), media_type))
+        next(AUDIT.decode(json.dumps(document).encode(), media_type))
 
     assert len(str(refused.value)) < 300
 
 
-def test_several_documents_of_yaml_are_several_bodies() -> None:
-    """As kubectl prints them."""
+def test_several_yaml_documents_are_several_bodies() -> None:
+    """kubectl prints such documents."""
     assert rules_of(yaml.safe_dump_all([WHOLE, DELETION]).encode(), YAML) == TAKEN * 2
 
 
 def test_long_yaml_is_not_read() -> None:
-    """It takes half a second a megabyte."""
+    """A megabyte takes half a second."""
     with pytest.raises(BadInput, match=r"YAML is read up to 1048576, JSON up to AUDIT_MAX_BODY"):
         next(AUDIT.decode(b"#" * (MOST_YAML_BYTES + 1), YAML))
 
 
-def test_what_is_wrong_with_yaml_is_told_without_a_line_of_it() -> None:
-    """Libraries quote what they stumble over, and bodies carry secrets."""
+def test_an_error_about_yaml_quotes_no_line_of_it() -> None:
+    """Libraries quote the wrong line, and bodies hold secrets."""
     with pytest.raises(BadInput) as refused:
         next(AUDIT.decode(b"a: b\npassword: hunter2: !!int hunter2", YAML))
 
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_yaml_is_told_without_a_line_of_it() -> None:
     assert "YAML" in str(refused.value)
 
 
-# ---------------------------------------------------------------- what an event costs the others
+# ---------------------------------------------------------------- bad events
 
 
 BROKEN = [
@@ -129,8 +129,8 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: repr(broken[:40]))
-def test_an_event_that_cannot_be_read_costs_only_itself(broken: bytes) -> None:
-    """The others of the batch are not sent again."""
+def test_an_unreadable_event_costs_only_itself(broken: bytes) -> None:
+    """The API server does not post the other events of the batch again."""
     good = json.dumps(DELETION).encode()
     body = b'{"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [%b, %b , %b]}' % (good, broken, good)
 
@@ -145,8 +145,8 @@ def test_an_event_that_cannot_be_read_costs_only_itself(broken: bytes) -> None:
     "carried", [DEEP, b'{"a":' * 3000 + b"1" + b"}" * 3000, b'{"a": "\\ud800"}', b'["\\udfff\\u0000"]'], ids=lambda it: repr(it[:12])
 )
 @pytest.mark.parametrize("field", ["requestObject", "responseObject", "annotations"])
-def test_nobody_hides_behind_a_patch_that_decoders_refuse(carried: bytes, field: str) -> None:
-    """The API server passes patches on as they were written. Who did what to what is known all the same."""
+def test_a_patch_that_decoders_refuse_hides_no_event(carried: bytes, field: str) -> None:
+    """The API server copies a patch as its author wrote it. The user, the verb and the resource are still known."""
     hiding = json.dumps(an_event(a_reference(f"roles.{RBAC}", "reader"), verb="patch")).encode()
     event = hiding[:-1] + b', "%b": %b}' % (field.encode(), carried)
     body = b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[%b,%b]}\n' % (event, json.dumps(DELETION).encode())
@@ -160,8 +160,8 @@ def test_nobody_hides_behind_a_patch_that_decoders_refuse(carried: bytes, field:
     assert rules_of(event) == [found[0] and found[0].details["rule"]]
 
 
-def test_what_is_left_of_an_event_is_not_less_than_what_could_be_read() -> None:
-    """A patch that cannot be read, and an answer that can."""
+def test_an_unreadable_patch_does_not_hide_a_readable_answer() -> None:
+    """Each field is replaced only if it is unreadable itself."""
     role = {"kind": "Role", "rules": [{"verbs": ["escalate"]}]}
     event = json.dumps(an_event(a_reference(f"roles.{RBAC}", "r"), verb="patch", responseObject=role)).encode()
 
@@ -187,17 +187,17 @@ HOSTILE = [
 
 @pytest.mark.parametrize("body", HOSTILE, ids=lambda body: repr(body[:24]))
 def test_hostile_bodies_are_bad_input(body: bytes) -> None:
-    """No other exception, and no event before it."""
+    """No other exception, and no event before the exception."""
     for media_type in (JSON, YAML):
-        # With one comma too many it still is YAML.
+        # With an extra comma it is still YAML.
         if media_type == YAML and body.endswith(b",}"):
             continue
         with pytest.raises(BadInput):
             next(AUDIT.decode(body, media_type))
 
 
-def test_a_body_that_breaks_off_is_bad_input_wherever_it_does() -> None:
-    """Half a body is sent again as a whole: nothing of it may be taken before the end was seen."""
+def test_a_body_that_is_cut_off_at_any_byte_is_bad_input() -> None:
+    """The API server posts the whole body again, so no event may come before the end of the body is known."""
     broken = GOOD.replace(b'"alice"', b'"\\ud800"', 1)
     for body in (GOOD, broken):
         for length in range(len(body)):
@@ -206,16 +206,16 @@ def test_a_body_that_breaks_off_is_bad_input_wherever_it_does() -> None:
 
 
 @pytest.mark.parametrize("number", ["9223372036854775808", "-1", "18446744073709551616", "9" * 5000, "1e400", "200.5", "NaN", "true"])
-def test_numbers_that_are_no_status_codes(number: str) -> None:
-    """2^63 and the like: a verdict or bad input."""
+def test_a_number_that_is_no_status_code_is_harmless(number: str) -> None:
+    """Such as 2^63: the result is a verdict or bad input."""
     body = a_body(an_event("secrets", code=77)).replace(b"77", number.encode())
 
     assert [outcome.partition(":")[0] for outcome in outcomes(body)] in (["bad"], ["secret-read"], ["unimportant"])
 
 
 @pytest.mark.parametrize("text", ["x" * 5_000_000, "ä" * 500_000, "\x00" * 1000, "a/" * 500_000, "*[?" * 100_000])
-def test_the_time_for_long_texts_grows_with_their_length_and_no_faster(text: str) -> None:
-    """They are everywhere at once, in an event that becomes a finding; with the square of their length, this would take hours."""
+def test_long_texts_take_linear_time(text: str) -> None:
+    """They are in every field of an event that becomes a finding. Quadratic time would be hours."""
     about = dict.fromkeys(("namespace", "name", "apiVersion", "subresource"), text) | {"resource": "secrets"}
     user = {"username": text, "groups": [text]}
     event = an_event(about, verb="delete", user=user, userAgent=text, requestURI=f"/{text}?{text}", auditID=f"a{text}", sourceIPs=[text])
@@ -228,17 +228,17 @@ def test_the_time_for_long_texts_grows_with_their_length_and_no_faster(text: str
 @pytest.mark.parametrize(
     "event", [{1: 2}, {"auditID": "\ud800", "stage": "Panic"}, {"auditID": 2**70, "stage": "Panic"}, {"auditID": object()}, 7, None, b"{}"]
 )
-def test_what_is_handed_over_as_an_event_and_is_none(event: Any) -> None:
-    """`zenwatch preview` reads files in its own way."""
+def test_a_value_that_is_no_event_is_bad_input(event: Any) -> None:
+    """`zenwatch preview` passes any value of a file."""
     with pytest.raises(BadInput):
         judged(event)
 
 
-# ---------------------------------------------------------------- pieces
+# ---------------------------------------------------------------- json_splitter.py
 
 
 def test_brackets_in_strings_are_text() -> None:
-    """Also after a quotation mark that a string holds."""
+    """Also after a quotation mark inside a string."""
     text = rb' { "a" : "}]\"{[" , "b\"" : [ { "}" : "]" } , [ ] ] , "items" : [ 1 , {"x":[{}]} , "," ] , "c" : { } } '
 
     assert members_of(text, list_name=b"items") == (
@@ -250,8 +250,8 @@ def test_brackets_in_strings_are_text() -> None:
 
 
 @pytest.mark.parametrize("piece", [b'{"a":[', b'{"a":"\\"[{"},', b"[],", b'"a":{},', b"[[]"])
-def test_the_time_to_split_a_text_grows_with_its_length_and_no_faster(piece: bytes) -> None:
-    """Deep, flat, and with strings that look like structure; with the square of its length, this would take hours."""
+def test_splitting_takes_linear_time(piece: bytes) -> None:
+    """For deep and flat JSON, and for strings that look like JSON. Quadratic time would be hours."""
     text = b'{"x":[' + piece * (2_000_000 // len(piece))
 
     with must_end(), pytest.raises(BadInput):

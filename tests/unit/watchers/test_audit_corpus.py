@@ -1,4 +1,4 @@
-"""Real events, if there are any: what becomes of each."""
+"""Real audit events from the folder $ZENWATCH_CORPUS, with the rule of each."""
 
 import pytest
 
@@ -49,8 +49,8 @@ SECRETS = ("never-commit-this", "MY-KEY", "MY-ID", "last-applied-configuration",
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_what_becomes_of_real_events(name: str) -> None:
-    """The rule of each; what is taken can be stored and says in a sentence what happened; nothing carried along is passed on."""
+def test_real_events_have_the_expected_rules(name: str) -> None:
+    """The API server would accept every record, every title is a sentence, and no text of an object is in a record."""
     file = CORPUS / "audit" / name
     if not file.exists():
         pytest.skip(f"no corpus: set ZENWATCH_CORPUS to a folder that holds audit/{name}")
@@ -64,6 +64,6 @@ def test_what_becomes_of_real_events(name: str) -> None:
     assert not [secret for secret in SECRETS if secret in repr(judged)]
 
 
-def test_no_real_event_is_left_unread() -> None:
-    """A file more needs a line above."""
+def test_every_file_of_the_corpus_is_known() -> None:
+    """A new file needs an entry above."""
     assert {file.name for file in (CORPUS / "audit").glob("*")} <= EXPECTED.keys()

@@ -1,4 +1,4 @@
-"""watchers/audit/facts.py: what makes a pod privileged, and what in a role escalates."""
+"""watchers/audit/facts.py: which pods are privileged, and which roles let a user gain rights."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def escalation_of(event: Json) -> str:
     return str(finding.details.get("escalation", "")) if finding else ""
 
 
-def a_context(**said: Any) -> list[Json]:
-    return [{"name": "web"}, {"name": "agent", "securityContext": said}]
+def a_context(**context: Any) -> list[Json]:
+    return [{"name": "web"}, {"name": "agent", "securityContext": context}]
 
 
 @pytest.mark.parametrize(
@@ -34,18 +34,18 @@ def a_context(**said: Any) -> list[Json]:
         ({"containers": a_context(allowPrivilegeEscalation=True), "initContainers": None}, ""),
     ],
 )
-def test_pods(spec: Json, escalation: str) -> None:
-    """From the answer, or from what was said where the answer is not audited."""
+def test_a_pod_shows_its_privileges(spec: Json, escalation: str) -> None:
+    """In the answer, or in the request if the event has no answer."""
     pod = a_pod(**spec)
 
-    for said, answered in ((pod, None), (None, pod), (a_pod(), pod)):
-        event = an_event("pods", verb="create", code=201, requestObject=said, responseObject=answered)
+    for sent, answered in ((pod, None), (None, pod), (a_pod(), pod)):
+        event = an_event("pods", verb="create", code=201, requestObject=sent, responseObject=answered)
         assert escalation_of(event) == escalation
         assert judged(event).finding is None or escalation
 
 
-def test_a_pod_that_is_written_was_created_before() -> None:
-    """The nodes write the status of privileged pods all day long."""
+def test_an_update_of_a_pod_shows_nothing() -> None:
+    """The nodes write the status of privileged pods all the time."""
     pod = a_pod(hostNetwork=True)
 
     assert judged(an_event("pods", verb="patch", responseObject=pod)).rule == "unimportant"
@@ -53,8 +53,8 @@ def test_a_pod_that_is_written_was_created_before() -> None:
     assert judged(an_event(a_reference("pods", subresource="binding"), verb="create", requestObject=pod)).rule == "unimportant"
 
 
-def test_of_a_running_pod_only_the_added_containers_count() -> None:
-    """It was privileged before; who adds a container that is not changes nothing of that."""
+def test_only_added_containers_of_a_running_pod_count() -> None:
+    """Whoever adds an ordinary container to a privileged pod gains nothing."""
     running: Json = {"containers": a_context(privileged=True), "hostPID": True}
 
     added = judged(an_event(EPHEMERAL, verb="patch", responseObject=a_pod(**running, ephemeralContainers=[{"name": "debug"}])))
@@ -64,15 +64,15 @@ def test_of_a_running_pod_only_the_added_containers_count() -> None:
 
 
 @pytest.mark.parametrize("answer", [{"kind": "Status", "code": 201}, {"kind": "PartialObjectMetadata", "metadata": {"name": "x"}}, None])
-def test_an_answer_that_does_not_show_the_object_hides_nothing(answer: Any) -> None:
-    """Whoever makes a request may ask for a Table, or for metadata only."""
+def test_an_answer_without_the_object_hides_nothing(answer: Any) -> None:
+    """The user may ask for a Table, or for metadata only."""
     event = an_event("pods", verb="create", code=201, requestObject=a_pod(hostPID=True), responseObject=answer)
 
     assert judged(event).rule == "host-namespace-pod"
 
 
-def test_what_an_admission_took_back_is_not_there() -> None:
-    """The answer is what was stored."""
+def test_the_answer_counts_more_than_the_request() -> None:
+    """Admission may have changed the pod, and the answer is the stored pod."""
     event = an_event("pods", verb="create", code=201, requestObject=a_pod(hostPID=True), responseObject=a_pod())
 
     assert judged(event).rule == "unimportant"
@@ -98,8 +98,8 @@ def test_what_an_admission_took_back_is_not_there() -> None:
         ({"apiGroups": None, "resources": None, "verbs": None}, ""),
     ],
 )
-def test_roles(rule: Json, escalation: str) -> None:
-    """What gives everything, a way into pods, or the right to take more."""
+def test_a_role_shows_what_it_grants(rule: Json, escalation: str) -> None:
+    """Everything, access to pods, or the right to gain more rights."""
     role = a_role({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}, rule, kind=ROLES_KIND)
 
     for verb, carried in (
@@ -126,7 +126,7 @@ def test_roles(rule: Json, escalation: str) -> None:
     ],
 )
 def test_a_json_patch_shows_what_it_adds(operations: list[Json], escalation: str) -> None:
-    """Where answers are not audited, the patch is all there is."""
+    """Without an answer, the event has only the patch."""
     assert escalation_of(an_event(ROLE, verb="patch", requestObject=operations)) == escalation
 
 
@@ -139,23 +139,23 @@ def test_a_json_patch_shows_what_it_adds(operations: list[Json], escalation: str
         ("admin", "ClusterRole", "rbac-change"),
     ],
 )
-def test_bindings(role: str, kind: str, rule: str) -> None:
-    """A Role of a namespace may be called cluster-admin too."""
+def test_only_a_binding_to_the_cluster_role_cluster_admin_counts(role: str, kind: str, rule: str) -> None:
+    """A Role in a namespace may have the same name."""
     about = a_reference(f"clusterrolebindings.{RBAC}", "bound", "")
 
     assert judged(an_event(about, verb="create", code=201, requestObject=a_binding(role, role_kind=kind))).rule == rule
 
 
 @pytest.mark.parametrize(
-    "said", [{"rules": "*"}, {"rules": [{"verbs": "*"}]}, "text", 7, [1], [{"op": "add", "path": "/rules", "value": 1}]]
+    "sent", [{"rules": "*"}, {"rules": [{"verbs": "*"}]}, "text", 7, [1], [{"op": "add", "path": "/rules", "value": 1}]]
 )
-def test_who_hides_what_a_role_grants_is_not_let_through(said: Any) -> None:
-    """A body that the API server took and that cannot be read is no reason to call the change a small one."""
-    assert escalation_of(an_event(ROLE, verb="patch", requestObject=said)) == "its body cannot be read"
+def test_an_unreadable_role_counts_as_an_escalation(sent: Any) -> None:
+    """The API server accepted it, so it may grant anything."""
+    assert escalation_of(an_event(ROLE, verb="patch", requestObject=sent)) == "its body cannot be read"
 
 
-def test_where_bodies_are_not_audited_nothing_is_claimed() -> None:
-    """Level Metadata: a change, and no more."""
+def test_without_objects_a_change_is_only_a_change() -> None:
+    """Events of the level Metadata have no objects."""
     verdict = judged(an_event(ROLE, verb="update"))
 
     assert verdict.rule == "rbac-change"
@@ -163,8 +163,8 @@ def test_where_bodies_are_not_audited_nothing_is_claimed() -> None:
     assert "escalation" not in verdict.finding.details
 
 
-def test_an_aggregated_role_is_whose_it_was() -> None:
-    """The edit and admin roles of Kubernetes grant pods/exec; each operator that adds to them would be an alarm."""
+def test_an_aggregated_role_is_no_escalation() -> None:
+    """The roles edit and admin of Kubernetes grant pods/exec, so every operator that adds to them would raise an alarm."""
     user = {"username": "system:serviceaccount:kube-system:clusterrole-aggregation-controller"}
     about = a_reference(f"clusterroles.{RBAC}", "edit", "")
     role = a_role({"verbs": ["create"], "resources": ["pods/exec"]})

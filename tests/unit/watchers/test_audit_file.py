@@ -24,7 +24,7 @@ LIST_FIELDS = ("verbs", "resources", "subresources", "users", "groups", "namespa
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    """Rules, or any document, to a file."""
+    """Writes rules, or any document, to a file and returns its path."""
 
     def write(*rules: Any, **document: Any) -> str:
         file = tmp_path / "rules.yaml"
@@ -42,21 +42,21 @@ def built_in(*parts: Any) -> list[str]:
     return [rule.name for part in parts for rule in part]
 
 
-def test_rules_of_a_file_are_asked_before_the_built_in_ones(write: Any) -> None:
-    """extend is the default. What comes first of all stays so."""
+def test_rules_of_a_file_come_before_the_built_in_rules(write: Any) -> None:
+    """The mode extend is the default. The first three rules stay first."""
     assert names_for(write(LEAVES)) == [*built_in(FIRST_RULES), "ours", *built_in(RULES, [LAST_RULE])]
     assert names_for(write(LEAVES, mode="extend")) == names_for(write(LEAVES))
 
 
-def test_rules_of_a_file_may_stand_instead_of_the_built_in_ones(write: Any) -> None:
-    """Then they may also have their names."""
+def test_rules_of_a_file_can_replace_the_built_in_rules(write: Any) -> None:
+    """They may then have the names of the replaced rules."""
     secrets = TAKES | {"name": "secret-read"}
 
     assert names_for(write(secrets, mode="replace")) == [*built_in(FIRST_RULES), "secret-read", *built_in([LAST_RULE])]
 
 
 def test_the_first_rule_that_matches_decides(write: Any) -> None:
-    """So a file may leave what is taken and take what is left."""
+    """So a file can leave out what zenwatch stores, and store what zenwatch leaves out."""
     path = write(LEAVES | {"verbs": ["delete"]}, TAKES | {"name": "reads", "verbs": ["get"], "when": ["system-component"]})
 
     assert judged(an_event("secrets", verb="delete"), rules_file=path).rule == "ours"
@@ -93,22 +93,22 @@ def test_the_first_rule_that_matches_decides(write: Any) -> None:
     ],
 )
 def test_a_condition_holds_or_does_not(write: Any, condition: str, values: Any, yes: Any, no: Any) -> None:
-    """Exact words, or as a shell matches them."""
+    """Exact words, or patterns of a shell."""
     path = write(LEAVES | {condition: values}, mode="replace")
 
     assert judged(an_event(**yes), rules_file=path).rule == "ours"
     assert judged(an_event(**no), rules_file=path).rule == "unimportant"
 
 
-def test_every_condition_of_a_rule_may_stand_in_a_file() -> None:
-    """By the name that it has in the table, as Kubernetes spells names."""
+def test_a_file_can_have_every_condition_of_a_rule() -> None:
+    """By the same name, spelled as in Kubernetes."""
     words = {"event_type": "eventType"}
 
     assert [words.get(field.name, field.name) for field in fields(Rule)] == list(_FIELDS)
 
 
 def test_all_conditions_must_hold(write: Any) -> None:
-    """And an empty list is none."""
+    """An empty list always holds."""
     path = write(LEAVES | {"verbs": ["get"], "namespaces": ["shop"], "users": [], "groups": None}, mode="replace")
 
     assert judged(an_event("pods"), rules_file=path).rule == "ours"
@@ -116,12 +116,12 @@ def test_all_conditions_must_hold(write: Any) -> None:
 
 
 @pytest.mark.parametrize("event", [an_event("pods", stage="RequestReceived"), an_event("pods", verb="patch", requestURI="/x?dryRun=All")])
-def test_no_file_changes_what_comes_first(write: Any, event: Any) -> None:
-    """One event per ID, and nothing that did not happen."""
+def test_no_file_changes_the_first_rules(write: Any, event: Any) -> None:
+    """Each request has a single record, and a dry run has none."""
     assert judged(event, rules_file=write(TAKES, mode="replace")).rule in built_in(FIRST_RULES)
 
 
-# ---------------------------------------------------------------- what is wrong
+# ---------------------------------------------------------------- wrong files
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_no_file_changes_what_comes_first(write: Any, event: Any) -> None:
         (LEAVES | {"name": "dry-run"}, r"rule 1 \(dry-run\): a built-in rule has that name"),
     ],
 )
-def test_a_wrong_rule_is_named_with_what_is_accepted(write: Any, rule: Any, reason: str) -> None:
-    """At the start, not when the first event comes."""
+def test_an_error_names_the_wrong_rule_and_what_is_accepted(write: Any, rule: Any, reason: str) -> None:
+    """At the start, not at the first event."""
     path = write(rule)
 
     with pytest.raises(ConfigError, match=reason) as refused:
@@ -163,19 +163,19 @@ def test_a_wrong_rule_is_named_with_what_is_accepted(write: Any, rule: Any, reas
 
 @pytest.mark.parametrize("field", LIST_FIELDS)
 def test_every_list_is_checked(write: Any, field: str) -> None:
-    """A text where a list belongs would be taken letter by letter."""
+    """A text instead of a list would count as a list of letters."""
     with pytest.raises(ConfigError, match=f"{field} is 'x'; expected a list of texts"):
         names_for(write(LEAVES | {field: "x"}))
 
 
-def test_a_name_is_given_once(write: Any) -> None:
+def test_two_rules_cannot_have_the_same_name(write: Any) -> None:
     """Records and metrics name the rule."""
     with pytest.raises(ConfigError, match=r"rule 2 \(ours\): another rule has that name"):
         names_for(write(LEAVES, dict(LEAVES)))
 
 
-def test_a_rule_that_always_stays_cannot_be_replaced(write: Any) -> None:
-    """Two of that name would be asked."""
+def test_a_file_cannot_use_the_name_of_a_first_or_last_rule(write: Any) -> None:
+    """These rules always stay, so two rules would have the name."""
     for name in ("not-final-stage", "unimportant"):
         with pytest.raises(ConfigError, match=rf"rule 1 \({name}\): a built-in rule"):
             names_for(write(LEAVES | {"name": name}, mode="replace"))
@@ -195,8 +195,8 @@ def test_a_rule_that_always_stays_cannot_be_replaced(write: Any) -> None:
         ("#" * 1_100_000, "it has more than 1048576 bytes"),
     ],
 )
-def test_a_wrong_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
-    """With the variable that names it."""
+def test_an_error_names_the_wrong_file(tmp_path: Path, text: str, reason: str) -> None:
+    """Together with the environment variable."""
     file = tmp_path / "rules.yaml"
     file.write_text(text)
 
@@ -205,8 +205,8 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing.yaml", ".", "\x00"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str) -> None:
-    """No rules are not the user's rules."""
+def test_an_error_names_the_unreadable_file(tmp_path: Path, path: str) -> None:
+    """zenwatch must not start without the user's rules."""
     with pytest.raises(ConfigError, match=r"AUDIT_RULES_FILE is .*: it cannot be read"):
         names_for(f"{tmp_path}/{path}")
 
@@ -215,7 +215,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str) -> None:
 
 
 def test_the_example_is_a_valid_file() -> None:
-    """It names all that it explains, and does what it says."""
+    """Its rules do what their sentences state."""
     path = str(PUSHED / "audit-rules.yaml")
 
     assert len(names_for(path)) == len(built_in(FIRST_RULES, RULES, [LAST_RULE])) + 4
@@ -225,7 +225,7 @@ def test_the_example_is_a_valid_file() -> None:
 
 
 def test_the_example_events_show_every_severity() -> None:
-    """Ten events; three are left out."""
+    """Ten events, three of which are left out."""
     judged_examples = verdicts((PUSHED / "audit-events.json").read_bytes())
 
     assert [verdict.finding.severity.value if verdict.finding else verdict.rule for verdict in judged_examples] == [

@@ -1,4 +1,4 @@
-"""The table in watchers/audit/watcher.py: what is taken, as what, and what is left."""
+"""watchers/audit/default_rules.py: the requests that become records, their severities, and the requests that are left out."""
 
 import itertools
 from typing import Any
@@ -23,11 +23,11 @@ AGGREGATOR = {"username": "system:serviceaccount:kube-system:clusterrole-aggrega
 EVERYTHING = a_role({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})
 
 
-def a_write(about: Any, said: Any = None, **changes: Any) -> Json:
-    return an_event(about, **{"verb": "create", "code": 201, "requestObject": said} | changes)
+def a_write(reference: Any, sent: Any = None, **changes: Any) -> Json:
+    return an_event(reference, **{"verb": "create", "code": 201, "requestObject": sent} | changes)
 
 
-# Of every rule an event that it decides; of those that take, how it is stored.
+# For every rule: how zenwatch stores the event (empty: not at all), and an event that the rule decides.
 TABLE: list[tuple[str, str, Json]] = [
     ("not-final-stage", "", an_event(SECRET, verb="delete", stage="RequestReceived", code=None)),
     ("dry-run", "", an_event(SECRET, verb="patch", requestURI="/api/v1/namespaces/shop/secrets/token?dryRun=All")),
@@ -75,8 +75,8 @@ def rule_of(event: Any, **self_identity: Any) -> str:
 
 
 @pytest.mark.parametrize(("rule", "stored", "event"), TABLE, ids=[rule for rule, _, _ in TABLE])
-def test_every_rule_decides(rule: str, stored: str, event: Json) -> None:
-    """Which one, and what is stored: severity and eventType."""
+def test_every_rule_decides_its_example(rule: str, stored: str, event: Json) -> None:
+    """And gives it the expected severity and eventType."""
     verdict = judged(event)
 
     assert verdict.rule == rule
@@ -86,21 +86,21 @@ def test_every_rule_decides(rule: str, stored: str, event: Json) -> None:
     assert finding is None or finding.details["rule"] == rule
 
 
-def test_no_rule_is_without_an_example() -> None:
-    """The table above holds them in the order in which they are asked."""
+def test_every_rule_has_an_example() -> None:
+    """The table above has the order of the rules."""
     assert [rule for rule, _, _ in TABLE] == [rule.name for rule in ALL_RULES]
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.name)
 def test_a_rule_is_a_sentence_and_conditions(rule: Rule) -> None:
-    """--explain shows the sentence; a misspelt condition would never hold."""
+    """--explain prints the sentence. A misspelt condition would never hold."""
     assert rule.sentence.endswith(".")
     assert set(rule.when) <= QUESTIONS.keys()
     assert (rule.event_type in FINDING_TYPES) is rule.take
 
 
-def test_the_worst_comes_first() -> None:
-    """Where several match, the first one wins. An aggregated role is what else would be taken for an escalation."""
+def test_rules_with_worse_severities_come_first() -> None:
+    """If several rules match, the first decides. role-aggregation is the exception: it must precede role-escalation."""
     ranks = [rule.severity.rank for rule in RULES if rule.take and rule.name != "role-aggregation"]
 
     assert ranks == sorted(ranks)
@@ -126,22 +126,22 @@ def test_the_worst_comes_first() -> None:
     ],
     ids=["complete", "watch", "stream", "panic", "unauthenticated"],
 )
-def test_of_the_stages_of_a_request_one_is_taken_in_whichever_order_they_come(final: Json, others: list[Json]) -> None:
-    """The API server posts batches concurrently. Who is not authenticated gets no further than ResponseStarted."""
+def test_a_single_stage_of_a_request_is_stored_in_any_order(final: Json, others: list[Json]) -> None:
+    """The API server posts batches concurrently. A request without authentication ends with ResponseStarted."""
     for stages in itertools.permutations([final, *others]):
         taken = [stage for stage in stages if judged(stage).finding is not None]
         assert taken == [final]
 
 
-def test_a_stream_that_ends_is_the_same_event() -> None:
-    """ResponseComplete follows when the session is over, with the same ID, and so for the same record."""
+def test_the_end_of_a_stream_is_the_same_event() -> None:
+    """ResponseComplete follows at the end of the session with the same ID, so it is the same record."""
     start, end = judged(an_event(EXEC, stage="ResponseStarted", code=101)), judged(an_event(EXEC, code=101))
 
     assert start == end
 
 
 def test_a_refused_exec_is_no_exec() -> None:
-    """It comes as ResponseStarted and ResponseComplete, both with a 400."""
+    """It has the stages ResponseStarted and ResponseComplete, both with the code 400."""
     assert [rule_of(an_event(EXEC, stage=stage, code=400)) for stage in ("ResponseStarted", "ResponseComplete")] == [
         "not-final-stage",
         "unimportant",
@@ -149,19 +149,19 @@ def test_a_refused_exec_is_no_exec() -> None:
 
 
 @pytest.mark.parametrize("event", [an_event(SECRET, verb="delete", code=None), an_event(SECRET, verb="delete", stage="Panic", code=500)])
-def test_what_has_no_outcome_counts_as_done(event: Json) -> None:
+def test_a_request_without_an_outcome_counts_as_a_success(event: Json) -> None:
     """Unknown is not harmless."""
     assert rule_of(event) == "secret-deletion"
 
 
 @pytest.mark.parametrize("code", [400, 404, 409, 422, 500, 503])
 @pytest.mark.parametrize("verb", ["delete", "create", "get"])
-def test_an_attempt_is_nothing_that_was_done(code: int, verb: str) -> None:
-    """A 404 deleted nothing, a 409 created nothing. (401 and 403 are access-denied.)"""
+def test_a_failed_request_is_not_stored(code: int, verb: str) -> None:
+    """With 404 nothing was deleted, with 409 nothing was created. (401 and 403 are access-denied.)"""
     assert rule_of(an_event(SECRET, verb=verb, code=code)) == "unimportant"
 
 
-# ---------------------------------------------------------------- who
+# ---------------------------------------------------------------- users
 
 
 COMPONENTS = (
@@ -177,7 +177,7 @@ COMPONENTS = (
 @pytest.mark.parametrize("name", COMPONENTS)
 @pytest.mark.parametrize("verb", ["get", "list", "watch"])
 def test_reads_of_the_control_plane_are_left_out(name: str, verb: str) -> None:
-    """Also of all secrets, also where it is refused some."""
+    """Also reads of all secrets, and refused reads."""
     groups = ["system:nodes"] if ":node:" in name else ["system:authenticated"]
 
     assert rule_of(an_event(SECRETS, verb=verb, user={"username": name, "groups": groups})) == "control-plane-read"
@@ -196,19 +196,19 @@ def test_reads_of_the_control_plane_are_left_out(name: str, verb: str) -> None:
         None,
     ],
 )
-def test_reads_of_others_are_not(user: Any) -> None:
-    """A name like a component's is not enough; nor is being an administrator."""
+def test_reads_of_other_users_are_stored(user: Any) -> None:
+    """A name that resembles that of a component is not enough; nor is the role of an administrator."""
     assert rule_of(an_event(SECRET, user=user)) == "secret-read"
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_who_acts_as_a_component_is_none(name: str) -> None:
-    """kubectl --as=system:apiserver get secrets"""
+def test_a_user_who_impersonates_a_component_is_no_component(name: str) -> None:
+    """As with kubectl --as=system:apiserver get secrets."""
     assert rule_of(an_event(SECRETS, verb="list", impersonatedUser={"username": name})) == "secrets-of-all-namespaces"
 
 
-def test_a_component_that_acts_as_somebody_is_that_somebody() -> None:
-    """An aggregating proxy does so for its users."""
+def test_a_component_that_impersonates_a_user_counts_as_that_user() -> None:
+    """An aggregating proxy does this for its users."""
     verdict = judged(an_event(SECRET, user=KUBELET, impersonatedUser={"username": "bob"}))
 
     assert verdict.rule == "secret-read"
@@ -216,16 +216,16 @@ def test_a_component_that_acts_as_somebody_is_that_somebody() -> None:
     assert (verdict.finding.details["user"], verdict.finding.details["impersonatedBy"]) == ("bob", KUBELET["username"])
 
 
-def test_writes_and_streams_of_the_control_plane_are_taken() -> None:
-    """Only its reads are noise; kubectl's exec is a GET too."""
+def test_writes_and_streams_of_the_control_plane_are_stored() -> None:
+    """Only its reads are noise. An exec of kubectl is also a GET."""
     component = {"username": "system:serviceaccount:kube-system:x"}
 
     assert rule_of(an_event(SECRET, verb="update", user=component)) == "secret-write"
     assert rule_of(an_event(EXEC, verb="get", code=101, stage="ResponseStarted", user=component)) == "pod-stream"
 
 
-def test_the_api_servers_own_roles_are_left_out_unless_it_is_not_the_api_server() -> None:
-    """It writes them at each start."""
+def test_writes_of_default_roles_are_left_out_only_for_the_api_server() -> None:
+    """It writes them at every start."""
     role = a_reference(f"clusterroles.{RBAC}", "system:node", "")
 
     assert rule_of(an_event(role, verb="create", user={"username": "system:apiserver"})) == "rbac-bootstrap"
@@ -250,8 +250,8 @@ def test_the_api_servers_own_roles_are_left_out_unless_it_is_not_the_api_server(
         (an_event(SECRET, verb="delete", user={"username": OWN_ACCOUNT}), OWN_ACCOUNT, "secret-deletion"),
     ],
 )
-def test_own_writes_are_left_out_and_no_others(event: Json, own_account: str, rule: str) -> None:
-    """Who deletes our records is of interest. Until the API server told our name, the user agent has to do."""
+def test_only_zenwatchs_own_writes_of_records_are_left_out(event: Json, own_account: str, rule: str) -> None:
+    """Deletions of records by others matter. Until the API server has answered with our user name, the user agent decides."""
     assert rule_of(event, own_account=own_account) == rule
 
 
@@ -278,13 +278,13 @@ def test_own_writes_are_left_out_and_no_others(event: Json, own_account: str, ru
         ({"username": "bob"}, "/metrics", "unimportant"),
     ],
 )
-def test_anonymous_requests(user: Json, path: str, rule: str) -> None:
-    """Health, version and discovery are open to everybody by default; nothing else is."""
+def test_anonymous_requests_outside_the_open_paths_are_stored(user: Json, path: str, rule: str) -> None:
+    """By default only health, version and discovery are open to everybody."""
     assert rule_of(an_event(None, user=user, requestURI=path)) == rule
 
 
-def test_an_anonymous_request_is_noticed_wherever_it_goes() -> None:
-    """Also amid what is noise else; a refused one found nothing."""
+def test_an_anonymous_request_is_stored_whatever_its_resource() -> None:
+    """Also for Kubernetes Events, which are noise from other users. A refused request is not stored."""
     assert rule_of(an_event("events", verb="list", user=ANYBODY)) == "anonymous-access"
     assert rule_of(an_event("pods", user=ANYBODY, requestURI="/healthz")) == "anonymous-access"
     assert rule_of(an_event("pods", user=ANYBODY, code=403)) == "unimportant"
@@ -301,8 +301,8 @@ def test_an_anonymous_request_is_noticed_wherever_it_goes() -> None:
         (a_write(TOKEN, code=403), "unimportant"),
     ],
 )
-def test_tokens(event: Json, rule: str) -> None:
-    """An account may ask for its own, and the kubelet does for its pods."""
+def test_a_token_for_another_account_is_stored(event: Json, rule: str) -> None:
+    """An account may ask for its own token, and the kubelet asks for the tokens of its pods."""
     assert rule_of(event) == rule
 
 
@@ -318,7 +318,7 @@ DRY = "/api/v1/namespaces/shop/secrets/token?dryRun=All"
         (an_event(SECRET, verb="create", requestURI=f"{DRY}&fieldManager=x"), "dry-run"),
         (an_event(SECRET, verb="deletecollection", requestURI="/x?a=b&dryRun=%41ll"), "dry-run"),
         (an_event(SECRET, verb="delete", requestObject={"kind": "DeleteOptions", "dryRun": ["All"]}), "dry-run"),
-        # The API server looks at the options where there are some, not at the URI.
+        # If there are options, the API server ignores the URI.
         (an_event(SECRET, verb="delete", requestURI=DRY, requestObject={"kind": "DeleteOptions"}), "secret-deletion"),
         (an_event(SECRET, verb="patch", requestURI="/x?fieldManager=dryRun=All"), "secret-write"),
         (an_event(SECRET, verb="patch", requestURI="/x?dryRun="), "secret-write"),
@@ -328,16 +328,16 @@ DRY = "/api/v1/namespaces/shop/secrets/token?dryRun=All"
         (a_write(TOKEN, requestURI="/x?dryRun=All"), "token-for-another"),
     ],
 )
-def test_a_dry_run_is_one_that_the_api_server_honours(event: Json, rule: str) -> None:
-    """Nobody hides behind five letters in a query."""
+def test_only_a_dry_run_that_the_api_server_obeys_is_left_out(event: Json, rule: str) -> None:
+    """A query must not hide a request."""
     assert rule_of(event) == rule
 
 
-# ---------------------------------------------------------------- how often it is asked
+# ---------------------------------------------------------------- sorts of requests
 
 
-def test_what_is_remembered_of_sorts_is_bounded() -> None:
-    """A sender may make up as many as it likes; the verdicts stay the same."""
+def test_the_number_of_remembered_sorts_is_bounded() -> None:
+    """A sender can make up any number. The verdicts stay the same."""
     import watchers.audit.rules as module  # noqa: PLC0415
     from watchers.audit.body import request_of  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Audit events carry the values of secrets. None of them leaves the watcher, whatever becomes of the event."""
+"""Audit events hold the values of secrets. No value leaves the watcher, whatever happens to the event."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from tests.support.audit_events import RBAC, Json, a_body, a_pod, a_reference, a
 from watchers.audit import AUDIT
 from zenwatch.errors import BadInput
 
-# So that a hit cannot be chance; of a form that nothing recognises as a credential.
+# Too long to occur by chance, and in no form that redaction recognises.
 PLANTED = [f"planted-{number:02}-value" for number in range(20)]
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.cGxhbnRlZC1zaWduYXR1cmU"
 
@@ -63,8 +63,8 @@ EVENTS = [
 ]
 
 
-def test_twenty_planted_values_stay_where_they_are() -> None:
-    """In what requests carry, annotations, messages, URIs and user agents; every one of these events is taken."""
+def test_twenty_planted_values_are_in_no_finding() -> None:
+    """They are in objects, annotations, messages, URIs and user agents. Every one of these events becomes a finding."""
     body = a_body(*EVENTS)
     assert [value for value in PLANTED if value not in body.decode()] == []
 
@@ -74,8 +74,8 @@ def test_twenty_planted_values_stay_where_they_are() -> None:
     assert [value for value in PLANTED if value in repr(judged)] == []
 
 
-def test_what_looks_like_a_credential_is_hidden_where_text_is_kept() -> None:
-    """A token used as a user name, in a path, in a user agent."""
+def test_text_that_looks_like_a_credential_is_redacted_in_every_field() -> None:
+    """A token as a user name, in a path, and in a user agent."""
     user = {"username": JWT, "groups": [JWT]}
     event = an_event(
         "secrets", verb="delete", user=user, impersonatedUser=user, userAgent=f"x Bearer {JWT}", requestURI=f"/api/{JWT}/x?a={JWT}"
@@ -85,8 +85,8 @@ def test_what_looks_like_a_credential_is_hidden_where_text_is_kept() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: f"{event['verb']}-{event['objectRef']['resource']}")
-def test_an_error_does_not_quote_what_it_stumbled_over(event: Json) -> None:
-    """What is wrong goes to the log, and to the sender."""
+def test_an_error_about_an_event_quotes_no_value(event: Json) -> None:
+    """Errors go to the log and to the sender."""
     wrong: list[Any] = [
         {"verb": [PLANTED]},
         {"user": PLANTED[0]},
@@ -101,8 +101,8 @@ def test_an_error_does_not_quote_what_it_stumbled_over(event: Json) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/yaml"])
-def test_nor_does_one_about_the_body(media_type: str) -> None:
-    """Cut off at any place: libraries like to show where they were."""
+def test_an_error_about_a_body_quotes_no_value(media_type: str) -> None:
+    """The body is cut off at any byte: libraries quote the text around an error."""
     body = json.dumps({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": EVENTS[:2]}).encode()
     for length in range(0, len(body) - 1, 7):
         with pytest.raises(BadInput) as refused:

@@ -1,4 +1,4 @@
-"""watchers/checkov.py: what the scanner's output says. The payloads are made up; test_corpus.py reads real ones."""
+"""watchers/checkov.py: findings in the scanner's output. The payloads are invented; test_corpus.py reads real ones."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ def found(document: Any) -> list[Finding]:
     return list(parse(a_config_map({"results.json": document})))
 
 
-def of(*, framework: str = "kubernetes", **changes: Any) -> Finding:
-    """The one finding of an output with this check."""
+def finding_with(*, framework: str = "kubernetes", **changes: Any) -> Finding:
+    """The only finding of an output with this check."""
     [finding] = found(a_scan(a_failed_check(**changes), framework=framework))
     return finding
 
 
 def test_a_failed_check_becomes_a_finding() -> None:
-    """records.md, the line "checkov", to the letter."""
-    assert of() == Finding(
+    """Exactly the row of docs/records.md, "Details"."""
+    assert finding_with() == Finding(
         type=FAILED_CHECK,
         key="CKV_K8S_22/Deployment.shop.catalog",
         severity=Severity.LOW,
@@ -51,11 +51,11 @@ def test_a_failed_check_becomes_a_finding() -> None:
 
 
 @pytest.mark.parametrize("missing", [None, "check_name", "file_path", "file_line_range", "resource", "severity", "guideline"])
-def test_the_code_is_nowhere(missing: str | None) -> None:
-    """It may hold a secret."""
+def test_no_code_is_in_a_finding(missing: str | None) -> None:
+    """Code may hold a secret."""
     changes: dict[str, Any] = {missing: None} if missing else {}
 
-    assert b"CODE" not in orjson.dumps(of(**changes))
+    assert b"CODE" not in orjson.dumps(finding_with(**changes))
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_the_code_is_nowhere(missing: str | None) -> None:
     ids=["one-framework", "several", "quiet", "nothing", "nothing-in-a-list", "all-passed"],
 )
 def test_every_form_of_output_is_read_and_claimed(document: Any, keys: list[str]) -> None:
-    """It differs with the number of frameworks, with --quiet, and where there was nothing to scan."""
+    """The form depends on the number of frameworks, on --quiet, and on whether there was anything to scan."""
     assert [finding.key for finding in found(document)] == keys
     assert claims(document)
 
 
 @pytest.mark.parametrize("document", [{}, [], [1], None, "text", {"results": {}}, a_benchmark(), [a_control()]])
-def test_what_is_not_its_output_is_not_claimed(document: Any) -> None:
-    """`zenwatch preview` asks every watcher."""
+def test_other_documents_are_not_claimed(document: Any) -> None:
+    """`zenwatch preview` asks every watcher about every document."""
     assert not claims(document)
 
 
 @pytest.mark.parametrize(
-    ("check_id", "said", "severity", "inferred"),
+    ("check_id", "raw", "severity", "inferred"),
     [
         ("CKV_K8S_22", "CRITICAL", Severity.CRITICAL, False),
         ("CKV_K8S_22", "high", Severity.HIGH, False),
@@ -101,9 +101,9 @@ def test_what_is_not_its_output_is_not_claimed(document: Any) -> None:
         ("CKV_K8S_23", None, Severity.HIGH, True),
     ],
 )
-def test_a_severity_that_is_not_given_is_inferred_and_says_so(check_id: str, said: Any, severity: Severity, *, inferred: bool) -> None:
-    """Checkov gives none without a platform key."""
-    finding = of(check_id=check_id, severity=said)
+def test_a_missing_severity_is_inferred_and_the_record_is_marked(check_id: str, raw: Any, severity: Severity, *, inferred: bool) -> None:
+    """Checkov gives no severity without a platform key."""
+    finding = finding_with(check_id=check_id, severity=raw)
 
     assert (finding.severity, finding.details.get("severityInferred", False)) == (severity, inferred)
 
@@ -134,23 +134,23 @@ def test_a_severity_that_is_not_given_is_inferred_and_says_so(check_id: str, sai
         ("github_actions", "jobs(build)", Resource(kind="File", name="/deployment.yaml")),
     ],
 )
-def test_the_printed_resource_is_taken_apart(framework: str, printed: str, resource: Resource) -> None:
-    """The key keeps it as it was printed."""
-    finding = of(framework=framework, resource=printed)
+def test_the_printed_resource_is_parsed(framework: str, printed: str, resource: Resource) -> None:
+    """The key keeps the printed text."""
+    finding = finding_with(framework=framework, resource=printed)
 
     assert (finding.resource, finding.key) == (resource, f"CKV_K8S_22/{printed}")
 
 
-def test_without_a_resource_and_a_file_there_is_none() -> None:
-    """The key's part stays empty and keeps its slash."""
-    finding = of(resource=None, file_path=None)
+def test_without_a_printed_resource_and_a_file_the_finding_has_no_resource() -> None:
+    """The part of the key stays empty and keeps its slash."""
+    finding = finding_with(resource=None, file_path=None)
 
     assert (finding.resource, finding.key) == (Resource(), "CKV_K8S_22/")
     assert "locations" not in finding.details
 
 
 @pytest.mark.parametrize(
-    ("said", "lines"),
+    ("raw", "lines"),
     [
         ([5, 13], "5-13"),
         ([4, 4], "4"),
@@ -165,9 +165,9 @@ def test_without_a_resource_and_a_file_there_is_none() -> None:
         (None, None),
     ],
 )
-def test_lines_are_two_numbers(said: Any, lines: str | None) -> None:
-    """Without them the location is the file."""
-    check = a_failed_check() | {"file_line_range": said}
+def test_lines_are_two_numbers(raw: Any, lines: str | None) -> None:
+    """Otherwise the location is only the file."""
+    check = a_failed_check() | {"file_line_range": raw}
 
     [finding] = found(a_scan(check))
 
@@ -177,8 +177,8 @@ def test_lines_are_two_numbers(said: Any, lines: str | None) -> None:
 
 @pytest.mark.parametrize("guideline", [None, "See the wiki", "https://example.test/a b"])
 def test_only_an_address_is_a_reference(guideline: str | None) -> None:
-    """Custom policies may say anything."""
-    assert of(guideline=guideline).references == []
+    """Custom policies may have any text."""
+    assert finding_with(guideline=guideline).references == []
 
 
 @pytest.mark.parametrize(
@@ -195,14 +195,14 @@ def test_only_an_address_is_a_reference(guideline: str | None) -> None:
         ([a_scan(), a_scan(a_failed_check(check_id=""))], r"results\.json\[1\]: results\.failed_checks\[0\]\.check_id"),
     ],
 )
-def test_what_cannot_be_understood_is_bad_input_and_says_where(document: Any, where: str) -> None:
+def test_an_invalid_output_is_bad_input_and_the_error_states_where(document: Any, where: str) -> None:
     """Half an output would resolve the findings of the other half."""
     with pytest.raises(BadInput, match=where):
         found(document)
 
 
-def test_only_config_maps_with_its_label_are_asked_for() -> None:
-    """There are thousands of others."""
+def test_only_config_maps_with_its_label_are_read() -> None:
+    """A cluster has thousands of other ConfigMaps."""
     [resource] = CHECKOV.reads
 
     assert (resource.full_name, resource.label_selector) == ("configmaps", "app=checkov")

@@ -1,4 +1,4 @@
-"""Real output of all four tools that are read, from the folder $ZENWATCH_CORPUS: what is found in it is counted another way."""
+"""Real output of the four tools that zenwatch reads, from the folder $ZENWATCH_CORPUS. The tests count its findings independently."""
 
 import base64
 import gzip
@@ -21,7 +21,7 @@ from zenwatch.model.finding import Finding
 from zenwatch.sdk.embedded_json import documents_of
 from zenwatch.sdk.watcher import Watcher
 
-# Files that are known by name: what a person counted in them. C, H, M, L, I: the severities.
+# The findings that a person counted in some files. C, H, M, L, I: the severities.
 TRIVY_COUNTS = {
     "clusterrbacassessmentreport_cluster_dump.yaml": "CCHHM",
     "clustervulnerabilityreport_kbom.yaml": "HHHH" + 9 * "M" + "LL",
@@ -84,7 +84,7 @@ FOREIGN_SOURCES = ("trivy", "falco", "kube-bench")
 
 
 def found(watcher: Watcher, report: Mapping[str, Any], name: str) -> list[Finding]:
-    """What is in it, after the checks that hold for every report of every tool."""
+    """The findings, after the checks that hold for every report of every tool."""
     findings = list(watcher.parse(report))
     assert faults_of(findings) == []
     known = COUNTS.get(watcher.name, {}).get(name)
@@ -99,8 +99,8 @@ def texts_of(config_map: Mapping[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("name", "report"), objects_of("trivy"))
-def test_reports_of_trivy(name: str, report: dict[str, Any]) -> None:
-    """Every vulnerability, secret and failed check is a finding; keys are of what was looked at."""
+def test_every_finding_in_reports_of_trivy_is_found(name: str, report: dict[str, Any]) -> None:
+    """Every vulnerability, secret and failed check is a finding, and its key begins with the scanned resource."""
     if report["kind"] not in TRIVYS:
         with pytest.raises(BadInput, match=report["kind"]):
             list(TRIVY.parse(report))
@@ -113,15 +113,15 @@ def test_reports_of_trivy(name: str, report: dict[str, Any]) -> None:
 
     assert len(findings) == len(entries)
     for finding, entry in zip(findings, entries, strict=True):
-        said = entry.get("vulnerabilityID") or entry.get("ruleID") or entry["checkID"]
-        assert re.fullmatch(rf"[^/]*/{finding.resource.kind}/[^/]+/{re.escape(said)}", finding.key)
+        entry_id = entry.get("vulnerabilityID") or entry.get("ruleID") or entry["checkID"]
+        assert re.fullmatch(rf"[^/]*/{finding.resource.kind}/[^/]+/{re.escape(entry_id)}", finding.key)
         assert finding.severity == {"UNKNOWN": "INFO"}.get(entry["severity"], entry["severity"])
         assert "match" not in entry or entry["match"] not in repr(finding)
 
 
 @pytest.mark.parametrize(("name", "report"), objects_of("kyverno"))
-def test_reports_of_kyverno(name: str, report: dict[str, Any]) -> None:
-    """Every failure of Kyverno's is a finding; nobody else's is."""
+def test_every_failure_in_reports_of_kyverno_is_found(name: str, report: dict[str, Any]) -> None:
+    """Every failed result of Kyverno is a finding. Results of other programs are not."""
     failed = [result for result in report["results"] if "fail" in (result.get("result"), result.get("status"))]
     foreign = {result["policy"] for result in report["results"] if result.get("source", "").lower().startswith(FOREIGN_SOURCES)}
 
@@ -133,8 +133,8 @@ def test_reports_of_kyverno(name: str, report: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("file", KYVERNO_KEYS)
-def test_what_is_known_of_kyvernos_reports(file: str) -> None:
-    """All objects of a file together."""
+def test_known_reports_of_kyverno_have_the_counted_findings(file: str) -> None:
+    """The count is for all objects of a file together."""
     reports = [parameter.values[1] for parameter in objects_of("kyverno") if parameter.values[0] == file]
     if not reports:
         pytest.skip(f"no corpus: set ZENWATCH_CORPUS to a folder that holds kyverno/{file}")
@@ -143,8 +143,8 @@ def test_what_is_known_of_kyvernos_reports(file: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "config_map"), config_maps_of("kube-bench"))
-def test_outputs_of_kube_bench(name: str, config_map: dict[str, Any]) -> None:
-    """Every FAIL is a finding, whatever form the output has, also with a log line before it."""
+def test_every_failure_in_outputs_of_kube_bench_is_found(name: str, config_map: dict[str, Any]) -> None:
+    """Every FAIL is a finding, in every form of output, also after a log line."""
     text = texts_of(config_map)
 
     findings = found(KUBE_BENCH, config_map, name)
@@ -157,10 +157,10 @@ def test_outputs_of_kube_bench(name: str, config_map: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "config_map"), config_maps_of("checkov"))
-def test_outputs_of_checkov(name: str, config_map: dict[str, Any]) -> None:
-    """Every failed check is a finding, whatever form the output has, also with other output before it."""
+def test_every_failure_in_outputs_of_checkov_is_found(name: str, config_map: dict[str, Any]) -> None:
+    """Every failed check is a finding, in every form of output, also after other text."""
     text = texts_of(config_map)
-    # The one text that is not JSON as a whole says where its JSON begins.
+    # In the only text that is not JSON as a whole, the JSON begins at the first such bracket.
     documents = json.loads(text.rpartition("--- OUTPUT DELIMITER ---")[2])
     outputs = documents if isinstance(documents, list) else [documents]
     failed = [check for output in outputs for check in output.get("results", {}).get("failed_checks", ())]
@@ -175,8 +175,8 @@ def test_outputs_of_checkov(name: str, config_map: dict[str, Any]) -> None:
         assert not code or code not in repr(finding)
 
 
-def test_what_two_nodes_say_alike_is_one_record_that_names_both() -> None:
-    """records.md: one record per test number for the whole cluster."""
+def test_the_same_failure_on_two_nodes_is_a_single_record_that_names_both() -> None:
+    """docs/records.md, "Keys": a test number has a single record for the whole cluster."""
     nodes = [parameter.values for parameter in config_maps_of("kube-bench") if "per_node_worker" in parameter.values[0]]
     if len(nodes) != 2:
         pytest.skip("no corpus: set ZENWATCH_CORPUS to a folder that holds kube-bench/configmap_per_node_worker-1.json and -2.json")
@@ -189,7 +189,7 @@ def test_what_two_nodes_say_alike_is_one_record_that_names_both() -> None:
 
 @pytest.mark.parametrize(("name", "config_map"), [*config_maps_of("kube-bench"), *config_maps_of("checkov")])
 def test_each_output_is_claimed_by_its_own_tool(name: str, config_map: dict[str, Any]) -> None:
-    """`zenwatch preview` has only the text to go by."""
+    """`zenwatch preview` recognises an output only by its text."""
     owner, other = (KUBE_BENCH, CHECKOV) if '"test_number"' in texts_of(config_map) else (CHECKOV, KUBE_BENCH)
 
     documents = [document.value for document in documents_of(config_map, claims=owner.claims)]

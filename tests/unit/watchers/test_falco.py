@@ -1,4 +1,4 @@
-"""watchers/falco.py: bodies, which alerts are left out, keys, severities, titles. test_falco_forms.py has the rest."""
+"""watchers/falco: bodies, excluded alerts, keys, severities and titles. test_falco_forms.py has the rest."""
 
 import json
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ from zenwatch.sdk.watcher import SelfIdentity, Verdict
 # ---------------------------------------------------------------- a body
 
 
-def test_falco_posts_one_alert_and_several_are_taken_too() -> None:
-    """Whoever collects alerts sends lists of them."""
+def test_a_body_is_an_alert_or_a_list_of_alerts() -> None:
+    """Falco posts a single alert. Programs that collect alerts post lists."""
     assert alerts_in(json.dumps(an_alert())) == [an_alert()]
     assert alerts_in(json.dumps([an_alert(), an_alert(rule="other")])) == [an_alert(), an_alert(rule="other")]
     assert alerts_in("[]") == []
@@ -49,8 +49,8 @@ def test_falco_posts_one_alert_and_several_are_taken_too() -> None:
         (b'[[{"rule": "a"}]]', "entry 0 of the list is a list"),
     ],
 )
-def test_what_is_no_alert_is_bad_input_and_says_what_was_expected(body: bytes, wrong: str) -> None:
-    """On one line, and before the first alert: a body is taken whole or not at all."""
+def test_a_wrong_body_is_bad_input_and_the_error_states_what_was_expected(body: bytes, wrong: str) -> None:
+    """In a single line, and before the first alert: zenwatch accepts a whole body or nothing of it."""
     with pytest.raises(BadInput, match=wrong) as raised:
         next(decode(body, "application/json"))
 
@@ -59,8 +59,8 @@ def test_what_is_no_alert_is_bad_input_and_says_what_was_expected(body: bytes, w
 
 
 @pytest.mark.parametrize("number", ["9223372036854775808", "18446744073709551616", "1e400", "-0.0", "1" * 500])
-def test_numbers_may_be_of_any_size(number: str) -> None:
-    """evt.time exceeds what a double holds; what exceeds 64 bits is no time."""
+def test_numbers_of_any_size_are_harmless(number: str) -> None:
+    """evt.time has more digits than a double. A number of more than 64 bits is no time."""
     try:
         [alert] = alerts_in(f'{{"rule": "x", "output_fields": {{"evt.time": {number}}}}}')
     except BadInput:
@@ -72,7 +72,7 @@ def test_numbers_may_be_of_any_size(number: str) -> None:
 
 
 def test_without_json_output_each_line_is_an_alert() -> None:
-    """json_output: false posts text/plain."""
+    """With json_output: false Falco posts text/plain."""
     text = "10:00:00.1: Notice A (user=root)\r\n\n2026-01-01T10:00:00.123456789+0000: Warning B\n"
 
     [first, second] = (judged(alert).finding for alert in alerts_in(text, "text/plain"))
@@ -88,27 +88,27 @@ def test_without_json_output_each_line_is_an_alert() -> None:
     assert second.details == {"priority": "Warning", "output": "B", "samples": ["2026-01-01T10:00:00.123456789+0000: Warning B"]}
 
 
-def test_a_line_without_a_time_belongs_to_the_one_before() -> None:
-    """Command lines hold whole scripts. Lines before the first time are alerts of their own."""
+def test_a_line_without_a_time_belongs_to_the_alert_before_it() -> None:
+    """A command line may be a whole script. Each line before the first time is an alert."""
     texts = [alert["output"] for alert in alerts_in("one\ntwo\n10:00:00.1: Notice A (command=sh -c id\nls)\n10:00:00.2: B", "text/plain")]
 
     assert [text.strip() for text in texts] == ["one", "two", "10:00:00.1: Notice A (command=sh -c id\nls)", "10:00:00.2: B"]
 
 
-def test_text_may_hold_what_is_no_text() -> None:
-    """A program may be called with any bytes."""
+def test_text_may_hold_any_bytes() -> None:
+    """The arguments of a program may be any bytes."""
     assert alerts_in(b"\xef\xbb\xbf10:00:00.1: Notice \xff\x00 x", "text/plain") == [{"output": "10:00:00.1: Notice \ufffd\x00 x"}]
     with pytest.raises(BadInput, match="empty"):
         alerts_in(b" \n ", "text/plain")
 
 
-def test_json_that_is_declared_as_text_is_json() -> None:
-    """A proxy may change the type."""
+def test_json_with_the_media_type_of_text_is_read_as_json() -> None:
+    """A proxy may change the media type."""
     assert alerts_in(" " + json.dumps(an_alert()), "text/plain") == [an_alert()]
 
 
-def test_a_long_text_takes_no_time() -> None:
-    """Nothing is looked for twice."""
+def test_a_long_text_is_split_completely() -> None:
+    """With quadratic time this test would take minutes."""
     assert len(alerts_in("x\n" * 200_000, "text/plain")) == 200_000
     assert len(alerts_in(" \n" * 500_000 + "x", "text/plain")) == 1
     assert len(alerts_in("10:00:00.1: x\n" * 50_000, "text/plain")) == 50_000
@@ -131,16 +131,16 @@ def test_a_long_text_takes_no_time() -> None:
         (None, False),
     ],
 )
-def test_its_documents_are_told_from_others(document: Any, *, claimed: bool) -> None:
-    """zenwatch preview reads files of all tools."""
+def test_claims_tells_falcos_documents_from_others(document: Any, *, claimed: bool) -> None:
+    """`zenwatch preview` reads files of all tools."""
     assert FALCO.claims(document) is claimed
 
 
-# ---------------------------------------------------------------- which alerts
+# ---------------------------------------------------------------- excluded alerts
 
 
 def test_an_alert_becomes_a_finding() -> None:
-    """records.md, the line "falco", to the letter."""
+    """Exactly the row of docs/records.md, "Details"."""
     assert judged(an_alert()) == Verdict(
         rule="alert",
         why="A rule of Falco's fired.",
@@ -182,7 +182,7 @@ def test_an_alert_becomes_a_finding() -> None:
     ],
 )
 def test_telemetry_is_left_out(changes: dict[str, Any]) -> None:
-    """Falco posts it like an alert."""
+    """Falco posts its telemetry in the form of an alert."""
     verdict = judged(an_alert(**changes))
 
     assert (verdict.rule, verdict.finding) == ("telemetry", None)
@@ -203,13 +203,13 @@ def test_telemetry_is_left_out(changes: dict[str, Any]) -> None:
         ("critical", "Strange", "alert"),
     ],
 )
-def test_alerts_of_low_priority_can_be_left_out(least: str, priority: str, rule: str) -> None:
-    """An unknown priority is not a low one."""
+def test_alerts_below_a_priority_can_be_left_out(least: str, priority: str, rule: str) -> None:
+    """An unknown priority does not count as low."""
     assert judged(an_alert(priority=priority), FALCO_MIN_PRIORITY=least).rule == rule
 
 
-def test_a_wrong_priority_ends_the_start() -> None:
-    """The line says what is accepted."""
+def test_a_wrong_priority_is_a_config_error() -> None:
+    """The error states what is accepted."""
     with pytest.raises(ConfigError, match="FALCO_MIN_PRIORITY is 'high'; expected one of emergency, alert, critical, error"):
         FalcoSettings.read({"FALCO_MIN_PRIORITY": "high"}, prefix="FALCO_")
 
@@ -231,18 +231,18 @@ OURS = {"k8s.ns.name": OWN.own_namespace, "k8s.pod.name": OWN.own_pod}
         ({"k8s.ns.name": "zenwatch", "k8s.pod.name": ""}, CONTACT, SelfIdentity(own_namespace="zenwatch"), "alert"),
     ],
 )
-def test_only_that_we_talk_to_the_api_server_is_left_out_of_what_we_do(
+def test_only_the_contact_of_our_own_pod_to_the_api_server_is_left_out(
     fields: dict[str, Any], changes: dict[str, Any], own: SelfIdentity, rule: str
 ) -> None:
-    """Who breaks into zenwatch must not become invisible by it."""
+    """An attacker inside zenwatch's pod must stay visible."""
     assert judged(an_alert(fields, **changes), own=own).rule == rule
 
 
 @pytest.mark.parametrize(
     "event", [{}, {"rule": None, "output": 7, "priority": "Notice"}, {"rule": " ", "message": ""}, [], "text", None, 7]
 )
-def test_what_names_neither_rule_nor_output_is_bad_input(event: Any) -> None:
-    """There is nothing to make a key of."""
+def test_an_alert_without_rule_and_output_is_bad_input(event: Any) -> None:
+    """It would have an empty key."""
     with pytest.raises(BadInput, match="expected one Falco alert"):
         judged(event)
 
@@ -251,7 +251,7 @@ def test_what_names_neither_rule_nor_output_is_bad_input(event: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "said"),
+    ("output", "text"),
     [
         ("10:00:00.123456789: Notice A  b", "A  b"),
         ("2022-02-15T14:03:12.123639040+0000: Notice A", "A"),
@@ -268,9 +268,9 @@ def test_what_names_neither_rule_nor_output_is_bad_input(event: Any) -> None:
         ("Ä" * 60, "Ä" * 60),
     ],
 )
-def test_the_key_is_without_time_and_priority(output: str, said: str) -> None:
-    """Otherwise every alert would be a new one. Nothing else is changed."""
-    assert found(output=output).key == f"Terminal shell in container/catalog-0/{said[:50]}"
+def test_the_key_has_neither_time_nor_priority(output: str, text: str) -> None:
+    """Otherwise every alert would be a new record. The rest of the output stays as it is."""
+    assert found(output=output).key == f"Terminal shell in container/catalog-0/{text[:50]}"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_the_key_is_without_time_and_priority(output: str, said: str) -> None:
     ],
 )
 def test_an_empty_part_of_the_key_keeps_its_slash(fields: dict[str, Any], changes: dict[str, Any], key: str) -> None:
-    """json_include_output_property and its like can turn each of them off; a newer Falco sends the message instead."""
+    """Settings such as json_include_output_property remove each of them. Newer versions of Falco can post only the message."""
     finding = found(fields, **{"output": SENTENCE} | changes)
 
     assert finding.key == key
@@ -314,8 +314,8 @@ def test_an_empty_part_of_the_key_keeps_its_slash(fields: dict[str, Any], change
         (KeyError, "x", Severity.MEDIUM, None),
     ],
 )
-def test_the_priority_is_the_severity(priority: Any, output: str, severity: Severity, kept: str | None) -> None:
-    """facts.md. Where it is missing the output may tell; what is unknown is not harmless."""
+def test_the_priority_decides_the_severity(priority: Any, output: str, severity: Severity, kept: str | None) -> None:
+    """As in docs/severity.md, "Falco". If it is missing, the output may have it. An unknown priority is not harmless."""
     finding = found(priority=priority, output=output)
 
     assert (finding.severity, finding.details.get("priority")) == (severity, kept)

@@ -1,4 +1,4 @@
-"""watchers/falco.py: details, resources and times in all the forms that Falco posts; real alerts, any JSON, and planted credentials."""
+"""watchers/falco: details, resources and times in every form that Falco posts; real alerts, any JSON, and planted credentials."""
 
 import base64
 import copy
@@ -20,14 +20,14 @@ from zenwatch.errors import BadInput
 from zenwatch.model.finding import Resource
 from zenwatch.sdk.watcher import Verdict
 
-# A failing example is printed however long it is.
+# hypothesis warns about long examples, and a failing example is printed in any case.
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 
 # ---------------------------------------------------------------- details
 
 
 @pytest.mark.parametrize(
-    ("fields", "alert", "detail", "said"),
+    ("fields", "alert", "detail", "expected"),
     [
         ({"container.image.tag": None}, {}, "image", "docker.io/library/nginx"),
         ({"container.image.tag": "<NA>"}, {}, "image", "docker.io/library/nginx"),
@@ -57,14 +57,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWar
         ({}, {"output": "10:00:00.1: Notice x token=hunter2"}, "samples", ["10:00:00.1: Notice x token=[redacted]"]),
     ],
 )
-def test_details_are_what_was_said(fields: dict[str, Any], alert: dict[str, Any], detail: str, said: Any) -> None:
-    """What is absent, null, <NA> or of another type is left out."""
-    assert found(fields, **alert).details.get(detail) == said
+def test_details_have_the_known_fields(fields: dict[str, Any], alert: dict[str, Any], detail: str, expected: Any) -> None:
+    """A field that is absent, null, <NA> or of a wrong type is left out."""
+    assert found(fields, **alert).details.get(detail) == expected
 
 
 @pytest.mark.parametrize("fields", [None, KeyError, [], "text", 7])
 def test_output_fields_may_be_missing(fields: Any) -> None:
-    """json_include_output_fields_property: false."""
+    """Falco omits them with json_include_output_fields_property: false."""
     finding = found(output_fields=fields)
 
     assert list(finding.details) == ["rule", "priority", "output", "node", "falcoSource", "tags", "samples"]
@@ -112,8 +112,8 @@ def _target(**parts: str) -> dict[str, Any]:
         (_target(name="<NA>", resource="<NA>", namespace="<NA>"), {"source": "k8s_audit"}, Resource()),
     ],
 )
-def test_the_resource_is_what_the_alert_is_about(fields: dict[str, Any], alert: dict[str, Any], resource: Resource) -> None:
-    """A pod; what a request was about; the node where no container had a part in it. Otherwise it is unknown."""
+def test_the_resource_is_a_pod_an_object_or_a_node(fields: dict[str, Any], alert: dict[str, Any], resource: Resource) -> None:
+    """The pod; else the object of a request; else the node if no container took part. Otherwise it is unknown."""
     assert found(fields, **alert).resource == resource
 
 
@@ -143,8 +143,8 @@ ISO = "2026-01-01T10:00:00.123456789+0000: Notice x"
         ("0001-01-01T00:00:00Z", 0, "2026-13-01T10:00:00Z: x", None),
     ],
 )
-def test_the_time_is_falcos(time: Any, evt_time: Any, output: str, at: datetime | None) -> None:
-    """In nanoseconds. A time of day alone is none."""
+def test_the_time_is_that_of_falco(time: Any, evt_time: Any, output: str, at: datetime | None) -> None:
+    """evt.time is in nanoseconds. A time of day without a date does not count."""
     assert found({"evt.time": evt_time}, time=time, output=output).detected_at == at
 
 
@@ -152,7 +152,7 @@ def test_the_time_is_falcos(time: Any, evt_time: Any, output: str, at: datetime 
 
 SHELL = "Terminal shell in container/{}/A shell was spawned in a container with an attache"
 SENSITIVE = "Read sensitive file untrusted/hellofalco/Sensitive file opened for reading by non-trusted p"
-# Files that are known by name: key, severity and resource as a person read them off; None: left out.
+# The key, severity and resource that a person read in some files. None: the alert is excluded.
 KNOWN: dict[str, tuple[str, str, tuple[str, str, str]] | None] = {
     "cloud_gcp_bucket_public.json": (
         "GCP Bucket configured to be public//project=********** A GCP bucket access granted to ",
@@ -200,20 +200,20 @@ NO_CORPUS = [pytest.param(None, marks=pytest.mark.skip(reason="no corpus: set ZE
 
 @pytest.mark.parametrize("file", REAL or NO_CORPUS, ids=lambda file: file.name if file else "")
 def test_real_alerts_are_understood(file: Any) -> None:
-    """All can be stored; the known ones say what a person read in them, and nothing in them is taken for a credential."""
+    """The API server would accept every record, known files have the expected finding, and nothing is redacted."""
     [alert] = alerts_in(file.read_bytes())
     finding = judged(alert).finding
 
     if file.name in KNOWN:
         resource = finding.resource if finding else Resource()
-        said = finding and (finding.key, finding.severity, (resource.namespace, resource.kind, resource.name))
-        assert said == KNOWN[file.name]
+        actual = finding and (finding.key, finding.severity, (resource.namespace, resource.kind, resource.name))
+        assert actual == KNOWN[file.name]
     assert "[redacted]" not in repr(finding)
     assert faults_of([finding] if finding else []) == []
 
 
-def test_one_rule_and_pod_is_one_record_however_often_it_fires() -> None:
-    """The specification's key: times, and what a command was called with later, are not in it."""
+def test_repeated_alerts_of_a_rule_and_a_pod_have_the_same_key() -> None:
+    """docs/specification.md, "Deduplication keys": the key has only the beginning of the output."""
     first = found(output="13:22:11.153390386: Warning Sensitive file opened for reading by non-trusted program | file=/etc/shadow")
     later = found(output="13:23:47.646127337: Warning Sensitive file opened for reading by non-trusted program | file=/etc/sudoers")
 
@@ -221,7 +221,7 @@ def test_one_rule_and_pod_is_one_record_however_often_it_fires() -> None:
 
 
 def test_our_example_is_an_alert() -> None:
-    """It shows what is stored of a password in a command line."""
+    """Its command line has a password, which is redacted."""
     [alert] = alerts_in((ROOT / "examples" / "pushed" / "falco-alert.json").read_bytes())
     finding = judged(alert).finding
 
@@ -250,7 +250,7 @@ HIDDEN = [
 
 @pytest.mark.parametrize("hidden", HIDDEN)
 def test_no_credential_reaches_a_finding(hidden: str) -> None:
-    """Wherever it stands in an alert: also in the key, which is a label of nothing but is stored."""
+    """From any field of an alert, also not into the key."""
     everywhere = an_alert(
         {name: hidden for name in an_alert()["output_fields"] if name != "evt.time"},
         rule=hidden,
@@ -279,8 +279,8 @@ def of_target(hidden: str) -> dict[str, Any]:
     return an_alert(_target(resource=hidden, name=hidden, namespace=hidden) | {"ka.user.name": hidden})
 
 
-def test_a_very_long_output_is_not_cut_within_a_credential() -> None:
-    """Half a credential cannot be told any more; what stands before it is enough for a record."""
+def test_a_very_long_output_is_cut_between_words() -> None:
+    """Half a credential does not look like a credential, so redaction would miss it."""
     by_name = found(output=f"A shell password={'x' * 9000} more")
     by_form = found(output=f"A shell {'y ' * 2042}ghp_{'x' * 40}")
     of_one_word = found(output=f"token={'x' * 9000}")
@@ -290,11 +290,11 @@ def test_a_very_long_output_is_not_cut_within_a_credential() -> None:
     assert not any("xxxx" in repr(finding) for finding in (by_name, by_form, of_one_word))
 
 
-# ---------------------------------------------------------------- anything
+# ---------------------------------------------------------------- any JSON
 
 
 def _verdict(event: Any) -> Verdict | None:
-    """None: BadInput."""
+    """None: the judge raised BadInput."""
     try:
         return judged(event)
     except BadInput:
@@ -310,14 +310,14 @@ def _check(event: Any) -> bool:
     assert (finding is not None) == (verdict is not None and verdict.rule == "alert")
     assert faults_of([finding] if finding else []) == []
     assert all(finding.details.values()) if finding else True
-    # As text: NaN is not itself.
+    # Compared as text, because NaN does not equal itself.
     assert repr(event) == repr(before)
     assert repr(_verdict(before)) == repr(verdict)
     return finding is not None
 
 
 def test_any_alert_is_bad_input_or_can_be_stored() -> None:
-    """No other exception, no record that the API server would refuse, nothing remembered, nothing changed."""
+    """No other exception, no record that the API server would refuse, no state, and no change of the alert."""
     outcomes: Counter[bool] = Counter()
     samples = [an_alert(), of_target("pods"), an_alert(output=None, message="x"), {"output": ISO}]
 
@@ -327,7 +327,7 @@ def test_any_alert_is_bad_input_or_can_be_stored() -> None:
         outcomes[_check(with_changes(sample, wanted))] += 1
 
     check()
-    assert min(outcomes[True], outcomes[False]) > 10, "nearly all examples had the same outcome: they prove little"
+    assert min(outcomes[True], outcomes[False]) > 10, "nearly all examples have the same outcome, so they prove little"
 
 
 @SETTINGS
@@ -335,7 +335,7 @@ def test_any_alert_is_bad_input_or_can_be_stored() -> None:
     st.dictionaries(st.sampled_from(["rule", "output", "message", "priority", "output_fields", "tags", "time"]) | texts, values) | values
 )
 def test_any_event_is_bad_input_or_can_be_stored(event: Any) -> None:
-    """Whatever its fields are called, and whatever it is."""
+    """Whatever its type and the names of its fields."""
     _check(event)
 
 
@@ -345,7 +345,7 @@ def test_any_event_is_bad_input_or_can_be_stored(event: Any) -> None:
     st.sampled_from(["application/json", "text/plain"]),
 )
 def test_any_body_is_bad_input_or_holds_alerts(body: bytes, media_type: str) -> None:
-    """Cut, mangled, or no JSON at all."""
+    """The body may be cut off, broken, or no JSON at all."""
     try:
         alerts = alerts_in(body, media_type)
     except BadInput:

@@ -1,4 +1,4 @@
-"""watchers/kube_bench.py: what the benchmark's output says. The payloads are made up; test_corpus.py reads real ones."""
+"""watchers/kube_bench.py: findings in the benchmark's output. The payloads are invented; test_corpus.py reads real ones."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ def found(document: Any, **parts: Any) -> list[Finding]:
     return list(parse(a_config_map({"results.json": document}, **parts)))
 
 
-def of(**changes: Any) -> Finding:
-    """The one finding of an output with this test."""
+def finding_with(**changes: Any) -> Finding:
+    """The only finding of an output with this test."""
     [finding] = found(a_benchmark(a_test(**changes)))
     return finding
 
 
 def test_a_failed_test_becomes_a_finding() -> None:
-    """records.md, the line "kube-bench", to the letter. It is about the cluster, so there is no resource."""
+    """Exactly the row of docs/records.md, "Details". It is about the cluster, so it has no resource."""
     assert found(a_benchmark(a_test()), metadata=ON_WORKER_1) == [
         Finding(
             type=FAILED_TEST,
@@ -65,27 +65,27 @@ def test_a_failed_test_becomes_a_finding() -> None:
     ids=["with-totals", "without-totals", "list", "one-control", "list-of-nodes"],
 )
 def test_every_form_of_output_is_read_and_claimed(document: Any) -> None:
-    """It differs with the version, with --nototals, and with who put several together."""
+    """The form depends on the version and on --nototals, and people may join several outputs."""
     assert [finding.key for finding in found(document)] == ["4.1.1"]
     assert claims(document)
 
 
-def test_several_outputs_one_after_the_other_are_read() -> None:
-    """Old versions printed each control by itself."""
+def test_several_outputs_in_a_text_are_read() -> None:
+    """Old versions printed each control as a separate document."""
     text = "\n".join(orjson.dumps(a_control(a_test(test_number=number))).decode() for number in ("1.1.1", "4.1.1"))
 
     assert [finding.key for finding in found(text)] == ["1.1.1", "4.1.1"]
 
 
 @pytest.mark.parametrize("document", [{}, [], [1], None, "text", {"Totals": {}}, {"tests": []}, a_scan(), [a_scan()]])
-def test_what_is_not_its_output_is_not_claimed(document: Any) -> None:
-    """`zenwatch preview` asks every watcher."""
+def test_other_documents_are_not_claimed(document: Any) -> None:
+    """`zenwatch preview` asks every watcher about every document."""
     assert not claims(document)
 
 
 @pytest.mark.parametrize("status", ["PASS", "WARN", "INFO", "MANU"])
 def test_only_failures_are_findings(status: str) -> None:
-    """WARN means that somebody has to look."""
+    """WARN means that a person must check it."""
     assert found(a_benchmark(a_test(status=status, test_number=None))) == []
 
 
@@ -99,9 +99,9 @@ def test_only_failures_are_findings(status: str) -> None:
         (None, Severity.HIGH, True),
     ],
 )
-def test_what_is_scored_is_high(scored: Any, severity: Severity, *, says: bool) -> None:
-    """A test that is not scored warns rather than fails: where it is not said, it was scored."""
-    finding = of(scored=scored)
+def test_a_scored_test_is_high(scored: Any, severity: Severity, *, says: bool) -> None:
+    """A test that is not scored warns and does not fail, so a test without the field counts as scored."""
+    finding = finding_with(scored=scored)
 
     assert (finding.severity, finding.details["scored"]) == (severity, says)
 
@@ -116,8 +116,8 @@ def test_what_is_scored_is_high(scored: Any, severity: Severity, *, says: bool) 
         ({"labels": None, "annotations": "text"}, None),
     ],
 )
-def test_the_node_is_what_the_config_map_says(metadata: dict[str, Any], nodes: list[str] | None) -> None:
-    """The output has none; a name is no more than a guess."""
+def test_the_node_comes_from_the_config_map(metadata: dict[str, Any], nodes: list[str] | None) -> None:
+    """The output does not name it, and the name of the ConfigMap would be a guess."""
     [finding] = found(a_benchmark(a_test()), metadata=metadata)
 
     assert finding.details.get("nodes") == nodes
@@ -132,8 +132,8 @@ def test_the_node_is_what_the_config_map_says(metadata: dict[str, Any], nodes: l
         ({"version": None}, None),
     ],
 )
-def test_the_version_is_the_benchmarks(changes: dict[str, Any], versions: list[str] | None) -> None:
-    """Old outputs do not tell Kubernetes'."""
+def test_the_version_is_that_of_the_benchmark(changes: dict[str, Any], versions: list[str] | None) -> None:
+    """Old outputs do not have the version of Kubernetes."""
     [finding] = found([a_control(a_test(), **changes)])
 
     assert finding.details.get("versions") == versions
@@ -149,9 +149,9 @@ def test_the_version_is_the_benchmarks(changes: dict[str, Any], versions: list[s
         "kubelet --bootstrap-kubeconfig=x --token=abcdef.0123",
     ],
 )
-def test_a_value_with_a_credential_in_it_is_left_out(actual: str) -> None:
-    """Some tests print whole files, such as the kubelet's kubeconfig."""
-    assert "actualValue" not in of(actual_value=actual).details
+def test_a_value_with_a_credential_is_left_out(actual: str) -> None:
+    """Some tests print whole files, such as the kubeconfig of a kubelet."""
+    assert "actualValue" not in finding_with(actual_value=actual).details
 
 
 @pytest.mark.parametrize(
@@ -159,18 +159,18 @@ def test_a_value_with_a_credential_in_it_is_left_out(actual: str) -> None:
 )
 def test_other_values_are_kept(actual: str) -> None:
     """The name of a file is no secret."""
-    assert of(actual_value=actual).details["actualValue"] == actual
+    assert finding_with(actual_value=actual).details["actualValue"] == actual
 
 
-def test_what_is_not_said_is_absent() -> None:
-    """No empty strings in details."""
+def test_missing_fields_are_absent() -> None:
+    """Details have no empty texts."""
     [finding] = found({"tests": [{"results": [{"test_number": "4.1.1", "status": "FAIL"}]}]})
 
     assert (finding.title, finding.remediation, finding.details) == ("4.1.1", "", {"testNumber": "4.1.1", "scored": True})
 
 
 @pytest.mark.parametrize("document", [{"Controls": []}, {"Controls": None}, [], [a_control(tests=[])], {"tests": None}])
-def test_an_output_without_tests_says_nothing(document: Any) -> None:
+def test_an_output_without_tests_has_no_findings(document: Any) -> None:
     """Go writes null for an empty list."""
     assert found(document) == []
 
@@ -190,20 +190,20 @@ def test_an_output_without_tests_says_nothing(document: Any) -> None:
         ([a_control(a_test()), a_control(tests="text")], r"results\.json\[1\]\.tests is not a list"),
     ],
 )
-def test_what_cannot_be_understood_is_bad_input_and_says_where(document: Any, where: str) -> None:
+def test_an_invalid_output_is_bad_input_and_the_error_states_where(document: Any, where: str) -> None:
     """Half an output would resolve the findings of the other half."""
     with pytest.raises(BadInput, match=where):
         found(document)
 
 
-def test_one_key_that_cannot_be_read_spoils_the_whole() -> None:
+def test_one_unreadable_key_makes_the_whole_config_map_bad_input() -> None:
     """Unknown is never empty."""
     with pytest.raises(BadInput, match=r"worse\.json"):
         list(parse(a_config_map({"better.json": a_benchmark(a_test()), "worse.json": "Killed"})))
 
 
-def test_only_config_maps_with_its_label_are_asked_for() -> None:
-    """There are thousands of others."""
+def test_only_config_maps_with_its_label_are_read() -> None:
+    """A cluster has thousands of other ConfigMaps."""
     [resource] = KUBE_BENCH.reads
 
     assert (resource.full_name, resource.label_selector) == ("configmaps", "app=kube-bench")

@@ -1,4 +1,4 @@
-"""watchers/kyverno.py: what policy reports say, and which of it is Kyverno's. test_corpus.py reads real ones."""
+"""watchers/kyverno.py: findings in policy reports, and which results are Kyverno's. test_corpus.py reads real reports."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,17 +14,17 @@ from zenwatch.model.finding import Finding, Resource, Severity
 UNLABELLED: dict[str, Any] = {"labels": {}}
 
 
-def of(report: dict[str, Any] | None = None, **changes: Any) -> Finding:
-    """The one finding of a report with this result."""
+def finding_with(report: dict[str, Any] | None = None, **changes: Any) -> Finding:
+    """The only finding of a report with this result."""
     [finding] = parse(a_policy_report(a_result(**changes), **report or {}))
     return finding
 
 
 def test_a_failed_result_becomes_a_finding() -> None:
-    """records.md, the line "kyverno", to the letter."""
+    """Exactly the row of docs/records.md, "Details"."""
     message = a_result()["message"]
 
-    assert of() == Finding(
+    assert finding_with() == Finding(
         type=VIOLATION,
         key="default/Pod/nginx/require-labels/check-team",
         severity=Severity.HIGH,
@@ -48,7 +48,7 @@ def test_a_failed_result_becomes_a_finding() -> None:
 
 
 def test_both_forms_of_reports_are_read_and_ephemeral_ones_are_not() -> None:
-    """Kyverno's reports-controller merges the ephemeral ones into these."""
+    """Kyverno's reports-controller merges the ephemeral reports into these."""
     assert {resource.full_name for resource in KYVERNO.reads} == {
         "policyreports.wgpolicyk8s.io",
         "clusterpolicyreports.wgpolicyk8s.io",
@@ -57,24 +57,24 @@ def test_both_forms_of_reports_are_read_and_ephemeral_ones_are_not() -> None:
     }
 
 
-def test_cluster_reports_lie_in_no_namespace() -> None:
-    """Where zenwatch is confined to namespaces, they are not asked for."""
+def test_cluster_reports_have_no_namespace() -> None:
+    """zenwatch does not read them if WATCH_NAMESPACE is set."""
     assert {resource.kind for resource in KYVERNO.reads if not resource.namespaced} == {"ClusterPolicyReport", "ClusterReport"}
 
 
 @pytest.mark.parametrize("outcome", ["pass", "warn", "error", "skip", None, "FAILED", 7])
 def test_only_failures_are_findings(outcome: Any) -> None:
-    """Specification 003: the fail results."""
+    """docs/severity.md, "What is stored by default": every fail result."""
     assert list(parse(a_policy_report(a_result(result=outcome)))) == []
 
 
-def test_the_first_version_called_the_outcome_status() -> None:
+def test_the_field_status_of_the_first_version_is_read() -> None:
     """Kyverno's command line still writes wgpolicyk8s.io/v1alpha1."""
-    assert of(result=None, status="fail").key == "default/Pod/nginx/require-labels/check-team"
+    assert finding_with(result=None, status="fail").key == "default/Pod/nginx/require-labels/check-team"
 
 
 @pytest.mark.parametrize(
-    ("said", "severity"),
+    ("word", "severity"),
     [
         ("critical", Severity.CRITICAL),
         ("high", Severity.HIGH),
@@ -86,12 +86,12 @@ def test_the_first_version_called_the_outcome_status() -> None:
         (3, Severity.MEDIUM),
     ],
 )
-def test_a_failure_without_a_severity_is_medium(said: Any, severity: Severity) -> None:
-    """Info, as others have it, would hide real failures."""
-    assert of(severity=said).severity is severity
+def test_a_failure_without_a_severity_is_medium(word: Any, severity: Severity) -> None:
+    """INFO would hide real failures."""
+    assert finding_with(severity=word).severity is severity
 
 
-# ---------------------------------------------------------------- whose
+# ---------------------------------------------------------------- results of Kyverno
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_a_failure_without_a_severity_is_medium(said: Any, severity: Severity) -
         "KyvernoMutatingPolicy",
     ],
 )
-def test_kyvernos_results_are_kept_in_any_report(source: str) -> None:
-    """Its command line and its report server write no label."""
-    assert of({"metadata": UNLABELLED}, source=source).details["policy"] == "require-labels"
+def test_results_with_kyvernos_name_are_kept_in_any_report(source: str) -> None:
+    """Kyverno's command line and its report server write no label."""
+    assert finding_with({"metadata": UNLABELLED}, source=source).details["policy"] == "require-labels"
 
 
 @pytest.mark.parametrize("source", ["Trivy Vulnerability", "Falco", "kube-bench", "Trivy ConfigAudit", "not-kyverno", "image-scanner"])
-def test_others_results_are_left_out_of_any_report(source: str) -> None:
-    """They are read where they come from, or not at all; else they would be counted twice."""
+def test_results_of_other_programs_are_left_out_of_any_report(source: str) -> None:
+    """zenwatch reads such findings from the program itself, or not at all. Otherwise it would count them twice."""
     assert list(parse(a_policy_report(a_result(source=source)))) == []
     assert list(parse(a_policy_report(a_result(source=source), metadata=UNLABELLED))) == []
 
@@ -134,15 +134,15 @@ def test_others_results_are_left_out_of_any_report(source: str) -> None:
         ({"labels": {"policy.kubernetes.io/engine": "falco-agent"}}, False),
     ],
 )
-def test_results_without_a_name_of_their_own_are_kyvernos_in_its_reports(
+def test_results_without_kyvernos_name_are_kept_in_reports_that_kyverno_wrote(
     source: str | None, metadata: dict[str, Any], *, kept: bool
 ) -> None:
-    """Also of admission policies, which are Kubernetes' own: Kyverno tells what they would refuse."""
+    """Also results for Kubernetes' own admission policies: Kyverno reports what they would refuse."""
     assert bool(list(parse(a_policy_report(a_result(source=source), metadata=metadata)))) is kept
 
 
-def test_openreports_name_the_source_once_for_the_report() -> None:
-    """The result's own comes first."""
+def test_the_source_of_the_report_holds_for_results_without_a_source() -> None:
+    """OpenReports has the source once for a report. The result's own source comes first."""
     openreport: dict[str, Any] = {"apiVersion": "openreports.io/v1alpha1", "kind": "Report", "metadata": UNLABELLED}
 
     assert len(list(parse(a_policy_report(a_result(source=None), **openreport, source="kyverno")))) == 1
@@ -150,21 +150,21 @@ def test_openreports_name_the_source_once_for_the_report() -> None:
     assert list(parse(a_policy_report(a_result(source="trivy"), **openreport, source="kyverno"))) == []
 
 
-# ---------------------------------------------------------------- about what
+# ---------------------------------------------------------------- the resource
 
 
-def test_the_resource_is_the_scope_not_where_the_report_lies() -> None:
-    """records.md: namespaces, kinds and names are the reported resource's."""
+def test_the_resource_is_the_scope_of_the_report() -> None:
+    """docs/records.md, "Keys": namespace, kind and name are those of the resource, not those of the report."""
     scope = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": "shop"}
 
-    finding = of({"scope": scope}, resources=[{"kind": "Pod", "name": "other"}])
+    finding = finding_with({"scope": scope}, resources=[{"kind": "Pod", "name": "other"}])
 
     assert finding.resource == Resource("apps/v1", "Deployment", "web", "shop")
     assert finding.key == "shop/Deployment/web/require-labels/check-team"
 
 
 def test_a_result_about_several_resources_is_a_finding_for_each() -> None:
-    """Up to 1.10: one report per policy and namespace, and no scope."""
+    """Up to 1.10 a report is for a policy and a namespace, and has no scope."""
     resources = [{"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": "shop"} for name in ("a", "b")]
 
     found = list(parse(a_policy_report(a_result(resources=resources), scope=None)))
@@ -173,19 +173,19 @@ def test_a_result_about_several_resources_is_a_finding_for_each() -> None:
 
 
 @pytest.mark.parametrize("scope", [None, {}, "text", {"name": "nginx"}])
-def test_else_the_owner_is_the_resource(scope: Any) -> None:
-    """Reports are owned by what they are about."""
+def test_without_a_scope_the_owner_is_the_resource(scope: Any) -> None:
+    """The owner of a report is the resource that it is about."""
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
 
-    finding = of({"scope": scope, "metadata": {"ownerReferences": [owner]}})
+    finding = finding_with({"scope": scope, "metadata": {"ownerReferences": [owner]}})
 
     assert finding.resource == Resource("apps/v1", "Deployment", "web", "default")
 
 
 @pytest.mark.parametrize("owners", [None, [], "text", [{"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "name": "require-labels"}]])
-def test_else_only_the_namespace_is_known(owners: Any) -> None:
-    """A policy may own its report and is not what breaks itself. Empty parts keep their slashes."""
-    finding = of({"scope": None, "metadata": {"ownerReferences": owners}})
+def test_without_scope_and_owner_only_the_namespace_is_known(owners: Any) -> None:
+    """A policy may own its report, but the policy does not break itself. Empty parts keep their slashes."""
+    finding = finding_with({"scope": None, "metadata": {"ownerReferences": owners}})
 
     assert (finding.key, finding.resource) == ("default///require-labels/check-team", Resource(namespace="default"))
 
@@ -198,19 +198,19 @@ def test_else_only_the_namespace_is_known(owners: Any) -> None:
         ({"kind": "ClusterRole", "name": "admin", "namespace": ""}, "/ClusterRole/admin/require-labels/check-team"),
     ],
 )
-def test_a_resource_is_in_the_reports_namespace_unless_it_is_in_none(scope: dict[str, str], key: str) -> None:
+def test_a_namespaced_resource_is_in_the_reports_namespace(scope: dict[str, str], key: str) -> None:
     """A reference need not repeat the namespace."""
-    assert of({"scope": scope}).key == key
+    assert finding_with({"scope": scope}).key == key
 
 
-def test_the_policy_is_named_as_the_result_names_it() -> None:
-    """records.md: with its namespace where it has one."""
-    assert of(policy="shop/require-labels").key == "default/Pod/nginx/shop/require-labels/check-team"
+def test_the_policy_has_the_name_in_the_result() -> None:
+    """docs/records.md, "Keys": the name of a namespaced policy contains its namespace."""
+    assert finding_with(policy="shop/require-labels").key == "default/Pod/nginx/shop/require-labels/check-team"
 
 
 def test_policies_of_the_new_kinds_have_no_rule() -> None:
-    """records.md: an empty last part."""
-    finding = of(rule=None)
+    """docs/records.md, "Keys": the last part is then empty."""
+    finding = finding_with(rule=None)
 
     assert finding.key == "default/Pod/nginx/require-labels/"
     assert finding.title == "require-labels: Every Pod has a team."
@@ -239,34 +239,34 @@ def test_policies_of_the_new_kinds_have_no_rule() -> None:
         (" ", "failed"),
     ],
 )
-def test_the_title_is_what_the_policy_says(message: str | None, title: str) -> None:
-    """Without Kyverno's words around it; the whole message stands in the details."""
+def test_the_title_is_the_text_of_the_policy(message: str | None, title: str) -> None:
+    """Without Kyverno's own words. The details have the whole message."""
     separator = " " if title == "failed" else ": "
 
-    assert of(message=message).title == f"require-labels/check-team{separator}{title}"
+    assert finding_with(message=message).title == f"require-labels/check-team{separator}{title}"
 
 
-def test_the_time_for_a_message_grows_with_its_length_and_no_faster() -> None:
-    """A policy may put half the resource into it; with the square of its length, this would take an hour."""
+def test_a_very_long_message_takes_linear_time() -> None:
+    """A policy may put half a resource into it. Quadratic time would be an hour."""
     with must_end():
-        assert of(message="No root" + 5_000_000 * " " + "at all").details["message"]
+        assert finding_with(message="No root" + 5_000_000 * " " + "at all").details["message"]
 
 
 @pytest.mark.parametrize(
     "timestamp",
     [None, {}, "text", {"seconds": "1"}, {"seconds": True}, {"seconds": 10**30}, {"seconds": -(10**30)}, {"seconds": 0, "nanos": 0}, 7],
 )
-def test_a_time_that_cannot_be_is_none(timestamp: Any) -> None:
-    """Then it is when we first saw it."""
-    assert of(timestamp=timestamp).detected_at is None
+def test_an_impossible_time_is_none(timestamp: Any) -> None:
+    """The record then has the time when zenwatch first saw the finding."""
+    assert finding_with(timestamp=timestamp).detected_at is None
 
 
-# ---------------------------------------------------------------- what cannot be read
+# ---------------------------------------------------------------- invalid reports
 
 
 @pytest.mark.parametrize("results", [[], None])
-def test_a_report_without_results_says_nothing(results: Any) -> None:
-    """Go leaves an empty list out."""
+def test_a_report_without_results_has_no_findings(results: Any) -> None:
+    """Go omits an empty list."""
     assert list(parse(a_policy_report() | {"results": results})) == []
 
 
@@ -282,7 +282,7 @@ def test_a_report_without_results_says_nothing(results: Any) -> None:
         (a_policy_report(a_result(resources=["text"])), r"results\[0\]\.resources\[0\]"),
     ],
 )
-def test_what_cannot_be_understood_is_bad_input_and_says_where(broken: dict[str, Any], where: str) -> None:
+def test_an_invalid_report_is_bad_input_and_the_error_states_where(broken: dict[str, Any], where: str) -> None:
     """Half a report would resolve the findings of the other half."""
     with pytest.raises(BadInput, match=where):
         list(parse(broken))

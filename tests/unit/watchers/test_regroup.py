@@ -1,4 +1,4 @@
-"""Watcher.regroup of Trivy and Kyverno, and sdk.fields.reassigned_to: a finding as it is said of the controller."""
+"""Watcher.regroup of Trivy and Kyverno, and sdk.fields.reassigned_to: findings about replicas become findings about controllers."""
 
 import copy
 from dataclasses import replace
@@ -31,7 +31,7 @@ def regrouped(watcher: Watcher, finding: Finding, owner: Resource) -> Finding:
 
 
 def violation(resource: Resource = REPLICAS[1], **changes: Any) -> Finding:
-    """Kyverno's one finding of a result about the resource."""
+    """Kyverno's only finding of a result about the resource."""
     scope = {"apiVersion": resource.api_version, "kind": resource.kind, "name": resource.name, "namespace": resource.namespace}
     [finding] = KYVERNO.parse(a_policy_report(a_result(**changes), scope=scope))
     return finding
@@ -40,37 +40,37 @@ def violation(resource: Resource = REPLICAS[1], **changes: Any) -> Finding:
 # ---------------------------------------------------------------- reassigned_to
 
 
-def test_a_finding_moves_with_its_key_and_says_where_it_was() -> None:
+def test_a_reassigned_finding_has_a_new_key_and_lists_the_former_resource() -> None:
     """The next Pod of the Deployment has the same key, and so the same record."""
-    said = a_finding(resource=REPLICAS[1])
+    reported = a_finding(resource=REPLICAS[1])
 
-    assert reassigned_to(said, DEPLOYMENT) == replace(
-        said,
+    assert reassigned_to(reported, DEPLOYMENT) == replace(
+        reported,
         key="shop/Deployment/web/CVE-2026-1",
         resource=DEPLOYMENT,
-        details={**said.details, "resources": ["Pod/web-5f4d8-x2x7q"]},
+        details={**reported.details, "resources": ["Pod/web-5f4d8-x2x7q"]},
     )
 
 
-def test_what_is_its_own_controller_does_not_move() -> None:
-    """Its record says nothing of replicas."""
-    said = a_finding(resource=DEPLOYMENT)
+def test_a_finding_about_the_controller_itself_does_not_change() -> None:
+    """Its record lists no replicas."""
+    reported = a_finding(resource=DEPLOYMENT)
 
-    assert reassigned_to(said, DEPLOYMENT) is said
+    assert reassigned_to(reported, DEPLOYMENT) is reported
 
 
 @pytest.mark.parametrize("key", ["policy/default/Pod/nginx/x", "default/Pod/nginx", "default/Pod/nginx-2/x", ""])
-def test_a_key_that_does_not_begin_with_the_resource_stays(key: str) -> None:
-    """What it is made of, only its watcher knows."""
-    said = a_finding(key=key)
+def test_a_finding_whose_key_does_not_begin_with_the_resource_does_not_change(key: str) -> None:
+    """Only its watcher knows the parts of such a key."""
+    reported = a_finding(key=key)
 
-    assert reassigned_to(said, DEPLOYMENT) is said
+    assert reassigned_to(reported, DEPLOYMENT) is reported
 
 
 @SETTINGS
 @given(resources, resources, st.lists(texts, min_size=1, max_size=3))
-def test_moving_changes_the_resource_in_the_key_and_nothing_behind_it(reported: Resource, owner: Resource, parts: list[str]) -> None:
-    """Whatever stands in names and parts, slashes too."""
+def test_reassigning_changes_only_the_resource_in_the_key(reported: Resource, owner: Resource, parts: list[str]) -> None:
+    """For any names and parts, also with slashes."""
     assume(reported != owner)
 
     found = reassigned_to(a_finding(resource=reported, key=key_of(reported, *parts)), owner)
@@ -82,8 +82,8 @@ def test_moving_changes_the_resource_in_the_key_and_nothing_behind_it(reported: 
 
 
 @pytest.mark.parametrize("watcher", [TRIVY, KYVERNO], ids=lambda watcher: watcher.name)
-def test_regrouping_is_pure_and_idle_where_there_is_nothing_to_do(watcher: Watcher) -> None:
-    """It is called for every finding, also where the resource is its own controller."""
+def test_regrouping_is_pure_and_changes_nothing_without_a_controller(watcher: Watcher) -> None:
+    """zenwatch calls it for every finding, also with the resource itself."""
     for report in SAMPLES[watcher.name]:
         for finding in watcher.parse(report):
             before = copy.deepcopy(finding)
@@ -93,8 +93,8 @@ def test_regrouping_is_pure_and_idle_where_there_is_nothing_to_do(watcher: Watch
             assert finding == before
 
 
-def test_a_rollout_is_not_news_of_trivy() -> None:
-    """Old and new ReplicaSet have a report each while the rollout goes on."""
+def test_a_rollout_makes_no_new_findings_of_trivy() -> None:
+    """During the rollout the old and the new ReplicaSet have a report each."""
     labels = {"trivy-operator.resource.kind": "ReplicaSet", "trivy-operator.resource.namespace": "shop"}
     reports = [
         a_report([a_vulnerability()], labels={**labels, "trivy-operator.resource.name": name}) for name in ("web-5f4d8", "web-7c9b6")
@@ -106,11 +106,12 @@ def test_a_rollout_is_not_news_of_trivy() -> None:
     assert [finding.details["resources"] for finding in found] == [["ReplicaSet/web-5f4d8"], ["ReplicaSet/web-7c9b6"]]
 
 
-def test_a_deployment_and_its_replicas_break_one_rule() -> None:
-    """Kyverno reports the Pod by the rule as written, and what makes Pods by rules that it made of it."""
-    said = [violation(REPLICAS[1]), violation(REPLICAS[0], rule="autogen-check-team"), violation(DEPLOYMENT, rule="autogen-check-team")]
+def test_a_deployment_and_its_replicas_break_the_same_rule() -> None:
+    """Kyverno names the written rule for a Pod, and derived rules for the controllers of Pods."""
+    derived = "autogen-check-team"
+    violations = [violation(REPLICAS[1]), violation(REPLICAS[0], rule=derived), violation(DEPLOYMENT, rule=derived)]
 
-    found = [regrouped(KYVERNO, finding, DEPLOYMENT) for finding in said]
+    found = [regrouped(KYVERNO, finding, DEPLOYMENT) for finding in violations]
 
     assert {(finding.key, finding.title, finding.resource, finding.details["rule"]) for finding in found} == {
         ("shop/Deployment/web/require-labels/check-team", "require-labels/check-team: Every Pod has a team.", DEPLOYMENT, "check-team")
@@ -131,16 +132,16 @@ def test_a_deployment_and_its_replicas_break_one_rule() -> None:
     ],
 )
 @pytest.mark.parametrize("policy", ["require-labels", "shop/require-labels", "autogen-x/autogen-x"])
-def test_the_rule_is_the_one_that_somebody_wrote(policy: str, rule: str, written: str) -> None:
-    """Also where the resource stays; and whatever the policy is called: that of a namespace has a slash."""
+def test_the_rule_is_the_rule_of_the_policys_author(policy: str, rule: str, written: str) -> None:
+    """Also if the resource does not change, and for any name of the policy: a namespaced policy has a slash."""
     found = regrouped(KYVERNO, violation(DEPLOYMENT, policy=policy, rule=rule, message=""), DEPLOYMENT)
 
     assert (found.key, found.title) == (f"shop/Deployment/web/{policy}/{written}", f"{policy}/{written} failed")
     assert (found.details["policy"], found.details["rule"]) == (policy, written)
 
 
-def test_a_policy_without_rules_only_moves() -> None:
-    """Those of the CEL kinds have none."""
+def test_a_finding_without_a_rule_changes_only_its_resource() -> None:
+    """Policies of the CEL kinds have no rules."""
     found = regrouped(KYVERNO, violation(rule=None, message=""), DEPLOYMENT)
 
     assert (found.key, found.title) == ("shop/Deployment/web/require-labels/", "require-labels failed")
@@ -153,8 +154,8 @@ def test_a_policy_without_rules_only_moves() -> None:
     st.text("ab/-:", min_size=1, max_size=8),
     st.sampled_from(["", "autogen-", "autogen-cronjob-"]),
 )
-def test_the_three_names_of_a_rule_lead_to_one_key(policy: str, rule: str, prefix: str) -> None:
-    """One record, whichever of them Kyverno reports by."""
+def test_the_three_names_of_a_rule_lead_to_the_same_key(policy: str, rule: str, prefix: str) -> None:
+    """So there is a single record, whichever name Kyverno reports."""
     written, made = violation(policy=policy, rule=rule), violation(policy=policy, rule=prefix + rule)
 
     assert regrouped(KYVERNO, made, DEPLOYMENT) == regrouped(KYVERNO, written, DEPLOYMENT)

@@ -1,4 +1,4 @@
-"""watchers/trivy.py: what Trivy Operator's reports say. The payloads are made up; test_trivy_corpus.py reads real ones."""
+"""watchers/trivy.py: findings in Trivy Operator's reports. The payloads are invented; test_trivy_corpus.py reads real ones."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,19 +12,19 @@ from zenwatch.model.finding import Finding, Resource, Severity
 
 
 def only(*args: Any, **kwargs: Any) -> Finding:
-    """The one finding of a_report(...)."""
+    """The only finding of a_report(...)."""
     [finding] = parse(a_report(*args, **kwargs))
     return finding
 
 
-def of(**changes: Any) -> Finding:
-    """The one finding of a report with this vulnerability."""
+def finding_with(**changes: Any) -> Finding:
+    """The only finding of a report with this vulnerability."""
     return only([a_vulnerability(**changes)])
 
 
 def test_a_vulnerability_becomes_a_finding() -> None:
-    """records.md, the line "trivy vulnerability", to the letter."""
-    assert of() == Finding(
+    """Exactly the row of docs/records.md, "Details"."""
+    assert finding_with() == Finding(
         type=VULNERABILITY,
         key="default/Pod/nginx/CVE-2026-1",
         severity=Severity.HIGH,
@@ -59,7 +59,7 @@ def test_a_vulnerability_becomes_a_finding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "severity"),
+    ("word", "severity"),
     [
         ("CRITICAL", Severity.CRITICAL),
         ("HIGH", Severity.HIGH),
@@ -75,13 +75,13 @@ def test_a_vulnerability_becomes_a_finding() -> None:
         ("_RANK", Severity.INFO),
     ],
 )
-def test_severities_are_the_same_words_and_unknown_ranks_as_info(said: Any, severity: Severity) -> None:
-    """A severity that the tool does not know is no reason to lose the finding."""
-    assert of(severity=said).severity is severity
+def test_severities_keep_their_words_and_unknown_becomes_info(word: Any, severity: Severity) -> None:
+    """An unknown severity is no reason to lose the finding."""
+    assert finding_with(severity=word).severity is severity
 
 
 @pytest.mark.parametrize(
-    ("said", "tool_score"),
+    ("raw", "tool_score"),
     [
         (7.5, 7.5),
         (9, 9.0),
@@ -95,15 +95,15 @@ def test_severities_are_the_same_words_and_unknown_ranks_as_info(said: Any, seve
         ([7.5], None),
     ],
 )
-def test_a_score_is_a_number_from_0_to_10(said: Any, tool_score: float | None) -> None:
-    """What is not is left out of the record and of our own score."""
-    finding = of(score=said)
+def test_a_score_is_a_number_from_0_to_10(raw: Any, tool_score: float | None) -> None:
+    """Any other value is neither in the record nor in the record's score."""
+    finding = finding_with(score=raw)
 
     assert finding.tool_score == tool_score
-    assert finding.details.get("cvss") == (said if tool_score is not None else None)
+    assert finding.details.get("cvss") == (raw if tool_score is not None else None)
 
 
-# ---------------------------------------------------------------- what to do
+# ---------------------------------------------------------------- remediation and title
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_score_is_a_number_from_0_to_10(said: Any, tool_score: float | None) -
     ],
 )
 def test_the_remediation_names_the_fixed_versions(fixed_version: str | None, remediation: str) -> None:
-    """Where there is none, nothing is made up, and the score does not promise that it can be mended."""
-    finding = of(fixedVersion=fixed_version)
+    """Without a fixed version the record has no remediation, and its score counts no fix."""
+    finding = finding_with(fixedVersion=fixed_version)
 
     assert finding.remediation == remediation
     assert finding.has_fix is bool(remediation)
@@ -132,24 +132,27 @@ def test_the_remediation_names_the_fixed_versions(fixed_version: str | None, rem
         ({"installedVersion": None, "resource": None}, "CVE-2026-1", None),
     ],
 )
-def test_the_title_says_where_as_far_as_it_is_known(changes: dict[str, Any], title: str, packages: list[str] | None) -> None:
-    """No "in" without a package behind it."""
-    finding = of(**changes)
+def test_the_title_names_the_package_if_it_is_known(changes: dict[str, Any], title: str, packages: list[str] | None) -> None:
+    """The title has no "in" without a package."""
+    finding = finding_with(**changes)
 
     assert (finding.title, finding.details.get("packages")) == (title, packages)
 
 
 def test_links_follow_the_primary_one() -> None:
-    """The most useful first; what is no text is no link."""
-    assert of(links=["https://example.test/2", 7, None]).references == ["https://example.test/CVE-2026-1", "https://example.test/2"]
-    assert of(primaryLink=None).references == []
+    """The most useful link comes first. A value that is no text is no link."""
+    assert finding_with(links=["https://example.test/2", 7, None]).references == [
+        "https://example.test/CVE-2026-1",
+        "https://example.test/2",
+    ]
+    assert finding_with(primaryLink=None).references == []
 
 
-# ---------------------------------------------------------------- what was scanned
+# ---------------------------------------------------------------- the resource
 
 
-def test_the_resource_is_the_reported_one_not_the_report() -> None:
-    """records.md: namespaces, kinds and names are the resource's."""
+def test_the_resource_is_the_scanned_resource() -> None:
+    """docs/records.md, "Keys": namespace, kind and name are those of the resource, not those of the report."""
     finding = only([a_vulnerability()], name="report-name", namespace="other")
 
     assert finding.key == "other/Pod/nginx/CVE-2026-1"
@@ -157,9 +160,9 @@ def test_the_resource_is_the_reported_one_not_the_report() -> None:
 
 @pytest.mark.parametrize("prefix", ["trivy-operator", "starboard", "imgvuln"])
 def test_starboards_labels_are_read_too(prefix: str) -> None:
-    """Its reports are of the same group and kind."""
-    said = {"kind": "ReplicaSet", "name": "web-1", "namespace": "prod"}
-    labels = {f"{prefix}.resource.{part}": value for part, value in said.items()} | {f"{prefix}.container.name": "c"}
+    """Starboard's reports have the same group and kind."""
+    about = {"kind": "ReplicaSet", "name": "web-1", "namespace": "prod"}
+    labels = {f"{prefix}.resource.{part}": value for part, value in about.items()} | {f"{prefix}.container.name": "c"}
 
     finding = only([a_vulnerability()], labels=labels)
 
@@ -167,8 +170,8 @@ def test_starboards_labels_are_read_too(prefix: str) -> None:
     assert finding.details["container"] == "c"
 
 
-def test_a_name_too_long_for_a_label_stands_in_an_annotation() -> None:
-    """The label holds a hash of it instead."""
+def test_a_name_that_is_too_long_for_a_label_comes_from_an_annotation() -> None:
+    """The label then has a hash of the name."""
     long_name = "x" * 100
     labels = {
         "trivy-operator.resource.kind": "ReplicaSet",
@@ -182,7 +185,7 @@ def test_a_name_too_long_for_a_label_stands_in_an_annotation() -> None:
 
 
 def test_without_labels_the_owner_is_the_resource() -> None:
-    """The controlling one of several; the namespace is the report's."""
+    """Of several owners it is the controller. The namespace is that of the report."""
     owners = [
         {"apiVersion": "v1", "kind": "ConfigMap", "name": "other"},
         {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "controller": True},
@@ -193,8 +196,8 @@ def test_without_labels_the_owner_is_the_resource() -> None:
     assert finding.resource == Resource("apps/v1", "ReplicaSet", "web-1", "prod")
 
 
-def test_the_api_version_is_the_owners_where_it_is_the_owner() -> None:
-    """A kind of another group keeps its group; a kind that nobody tells has none."""
+def test_the_api_version_comes_from_the_owner_if_the_resource_is_the_owner() -> None:
+    """A kind of a custom group keeps its group. A kind without a known group has none."""
     labels = {"trivy-operator.resource.kind": "Rollout", "trivy-operator.resource.name": "web"}
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web"}
 
@@ -203,7 +206,7 @@ def test_the_api_version_is_the_owners_where_it_is_the_owner() -> None:
 
 
 def test_a_resource_without_a_namespace_keeps_the_slash() -> None:
-    """records.md: an empty part of a key stays empty."""
+    """docs/records.md, "Keys": an empty part of a key stays empty."""
     labels = {"trivy-operator.resource.kind": "Node", "trivy-operator.resource.name": "n1"}
 
     assert only([a_vulnerability()], labels=labels, namespace="").key == "/Node/n1/CVE-2026-1"
@@ -219,13 +222,13 @@ def test_a_resource_without_a_namespace_keeps_the_slash() -> None:
         ({"registry": {}, "artifact": {"tag": "1"}}, None),
     ],
 )
-def test_the_image_is_named_as_far_as_it_is_known(report: dict[str, Any], image: str | None) -> None:
-    """A tag without an image is nothing."""
+def test_the_image_has_the_known_parts_of_its_name(report: dict[str, Any], image: str | None) -> None:
+    """A tag without a repository is no image."""
     assert only([a_vulnerability()], report=report).details.get("image") == image
 
 
 @pytest.mark.parametrize(
-    ("said", "detected_at"),
+    ("raw", "detected_at"),
     [
         ("2026-01-01T10:00:00Z", datetime(2026, 1, 1, 10, tzinfo=UTC)),
         ("2026-01-01T12:00:00+02:00", datetime(2026, 1, 1, 10, tzinfo=UTC)),
@@ -234,22 +237,22 @@ def test_the_image_is_named_as_far_as_it_is_known(report: dict[str, Any], image:
         (1767261600, None),
     ],
 )
-def test_the_time_of_the_scan_is_the_time_of_detection(said: Any, detected_at: datetime | None) -> None:
-    """None: when we first saw it."""
-    assert only([a_vulnerability()], report={"updateTimestamp": said}).detected_at == detected_at
+def test_the_time_of_the_scan_is_the_time_of_detection(raw: Any, detected_at: datetime | None) -> None:
+    """None: the record has the time when zenwatch first saw the finding."""
+    assert only([a_vulnerability()], report={"updateTimestamp": raw}).detected_at == detected_at
 
 
 # ---------------------------------------------------------------- the report as a whole
 
 
 @pytest.mark.parametrize("vulnerabilities", [[], None])
-def test_a_report_without_vulnerabilities_says_nothing(vulnerabilities: Any) -> None:
+def test_a_report_without_vulnerabilities_has_no_findings(vulnerabilities: Any) -> None:
     """Go writes null for an empty list."""
     assert list(parse(a_report(report={"vulnerabilities": vulnerabilities}))) == []
 
 
-def test_entries_that_occur_twice_are_two_findings_of_one_key() -> None:
-    """They are received, and merged later: the ledger counts what the tool said."""
+def test_repeated_entries_are_two_findings_with_the_same_key() -> None:
+    """zenwatch merges them later, and the ledger counts both."""
     first, second, other = parse(a_report([a_vulnerability(), a_vulnerability(), a_vulnerability(resource="openssl")]))
 
     assert first == second
@@ -257,10 +260,10 @@ def test_entries_that_occur_twice_are_two_findings_of_one_key() -> None:
 
 
 def test_every_severity_is_yielded() -> None:
-    """What is kept is the user's choice and made later."""
-    said = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN"]
+    """zenwatch filters later, by the user's settings."""
+    words = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN"]
 
-    assert len(list(parse(a_report([a_vulnerability(severity=severity) for severity in said])))) == 5
+    assert len(list(parse(a_report([a_vulnerability(severity=severity) for severity in words])))) == 5
 
 
 @pytest.mark.parametrize(
@@ -282,7 +285,7 @@ def test_every_severity_is_yielded() -> None:
         (a_report(labels={"trivy-operator.resource.kind": "Pod"}), r"ownerReference"),
     ],
 )
-def test_what_cannot_be_understood_is_bad_input_and_says_where(broken: dict[str, Any], where: str) -> None:
-    """Somebody has to find it in a cluster of thousands of reports."""
+def test_an_invalid_report_is_bad_input_and_the_error_states_where(broken: dict[str, Any], where: str) -> None:
+    """A person must find the field in a cluster with thousands of reports."""
     with pytest.raises(BadInput, match=where):
         list(parse(broken))

@@ -20,7 +20,7 @@ def only(report: dict[str, Any]) -> Finding:
 
 
 def test_a_failed_check_becomes_a_finding() -> None:
-    """records.md, the line "trivy config audit", to the letter."""
+    """Exactly the row of docs/records.md, "Details"."""
     message = "Container 'web' should set 'securityContext.readOnlyRootFilesystem' to true"
 
     assert only(an_assessment([a_check()])) == Finding(
@@ -46,15 +46,15 @@ def test_a_failed_check_becomes_a_finding() -> None:
         ("ClusterInfraAssessmentReport", "trivy-infra-", "infra-assessment-report", Category.COMPLIANCE),
     ],
 )
-def test_the_kind_of_report_is_the_type_of_its_findings(kind: str, name_prefix: str, event_type: str, category: Category) -> None:
-    """records.md, by source."""
+def test_the_kind_of_a_report_decides_the_type_of_its_findings(kind: str, name_prefix: str, event_type: str, category: Category) -> None:
+    """As in docs/records.md, "By source"."""
     finding = only(an_assessment([a_check()], kind=kind))
 
     assert astuple(finding.type) == ("trivy", name_prefix, event_type, category)
 
 
 def test_every_kind_but_the_summary_is_read() -> None:
-    """The ClusterComplianceReport counts what stands in the others."""
+    """The ClusterComplianceReport only counts the findings of the other reports."""
     assert {resource.full_name for resource in TRIVY.reads} == {
         f"{kind}.aquasecurity.github.io"
         for kind in (
@@ -70,8 +70,8 @@ def test_every_kind_but_the_summary_is_read() -> None:
     }
 
 
-def test_cluster_reports_lie_in_no_namespace() -> None:
-    """Where zenwatch is confined to namespaces, they are not asked for."""
+def test_cluster_reports_have_no_namespace() -> None:
+    """zenwatch does not read them if WATCH_NAMESPACE is set."""
     assert {resource.plural for resource in TRIVY.reads if not resource.namespaced} == {
         "clustervulnerabilityreports",
         "clusterrbacassessmentreports",
@@ -91,8 +91,8 @@ def test_the_clusters_own_components_have_vulnerabilities() -> None:
     assert finding.type.event_type == "vulnerability-report"
 
 
-def test_what_passed_is_no_finding() -> None:
-    """Whatever is missing in it."""
+def test_a_passed_check_is_no_finding() -> None:
+    """Whatever fields it lacks."""
     passed = [a_check(success=True), {"success": True}]
 
     assert list(parse(an_assessment(passed))) == []
@@ -108,15 +108,15 @@ def test_what_passed_is_no_finding() -> None:
         (("Rollout", "web", "shop"), "shop/Rollout/web/KSV041", ""),
     ],
 )
-def test_the_key_is_of_what_was_looked_at(about: tuple[str, str, str], key: str, api_version: str) -> None:
-    """An empty part keeps its slash; the group of a kind that everybody knows is filled in."""
+def test_the_key_begins_with_the_scanned_resource(about: tuple[str, str, str], key: str, api_version: str) -> None:
+    """An empty part keeps its slash. The group of a well-known kind is filled in."""
     finding = only(an_assessment([a_check(checkID="KSV041")], about=about))
 
     assert (finding.key, finding.resource.api_version) == (key, api_version)
 
 
-def test_a_node_has_no_namespace_wherever_its_report_lies() -> None:
-    """The operator puts reports of nodes next to itself."""
+def test_a_node_has_no_namespace_although_its_report_has_one() -> None:
+    """The operator puts reports about nodes into its own namespace."""
     report = an_assessment([a_check(checkID="KCV0077")], kind="InfraAssessmentReport", about=("Node", "worker-1", ""))
     report["metadata"]["namespace"] = "trivy-system"
 
@@ -134,20 +134,20 @@ def test_a_node_has_no_namespace_wherever_its_report_lies() -> None:
         ({"messages": None, "message": "a"}, {"message": "a", "messages": ["a"]}),
     ],
 )
-def test_messages_say_where(changes: dict[str, Any], details: dict[str, Any]) -> None:
-    """The first as a scalar, all as a list; Trivy writes an empty one for what has none."""
+def test_messages_are_a_detail_and_a_list(changes: dict[str, Any], details: dict[str, Any]) -> None:
+    """The first message is a scalar, all are a list. Trivy writes an empty message for a check without messages."""
     assert only(an_assessment([a_check(**changes)])).details == {"checkID": "KSV014"} | details
 
 
-def test_a_check_without_a_title_is_called_by_its_id() -> None:
-    """Older scanners have only ids that speak for themselves."""
+def test_a_check_without_a_title_has_its_id_as_the_title() -> None:
+    """The ids of older scanners are words."""
     finding = only(an_assessment([a_check(checkID="hostPIDSet", title=None, remediation=None)]))
 
     assert (finding.title, finding.remediation, finding.has_fix) == ("hostPIDSet", "", False)
 
 
 @pytest.mark.parametrize("checks", [[], None])
-def test_a_report_without_checks_says_nothing(checks: Any) -> None:
+def test_a_report_without_checks_has_no_findings(checks: Any) -> None:
     """Go writes null for an empty list."""
     assert list(parse(an_assessment(checks=checks))) == []
 
@@ -156,7 +156,7 @@ def test_a_report_without_checks_says_nothing(checks: Any) -> None:
 
 
 def test_starboards_first_form_is_read() -> None:
-    """Checks of the pod and of each container apart, one message each, two severities."""
+    """It has lists of checks for the pod and for each container, a single message per check, and two severities."""
     body: dict[str, Any] = {
         "podChecks": [{"checkID": "hostPIDSet", "message": "Host PID is set", "severity": "DANGER", "success": False}],
         "containerChecks": {
@@ -172,8 +172,8 @@ def test_starboards_first_form_is_read() -> None:
     assert container.details["messages"] == ["No tag"]
 
 
-def test_what_starboard_says_in_both_forms_is_said_once() -> None:
-    """For a time it wrote both, with the same content."""
+def test_checks_that_starboard_wrote_in_both_forms_are_read_once() -> None:
+    """For a time Starboard wrote both forms with the same content."""
     old = {"checkID": "hostPIDSet", "message": "Host PID is set", "severity": "DANGER", "success": False}
 
     [finding] = parse(an_assessment([a_check()], podChecks=[old], containerChecks={"web": [old]}))
@@ -185,7 +185,7 @@ def test_what_starboard_says_in_both_forms_is_said_once() -> None:
 
 
 def test_an_exposed_secret_becomes_a_finding() -> None:
-    """records.md, the line "trivy exposed secret", to the letter."""
+    """Exactly the row of docs/records.md, "Details"."""
     assert only(a_secret_report(a_secret())) == Finding(
         type=EXPOSED_SECRET,
         key="default/Pod/nginx/github-pat",
@@ -198,15 +198,15 @@ def test_an_exposed_secret_becomes_a_finding() -> None:
 
 
 @pytest.mark.parametrize("missing", ["title", "target", "severity", "category", None])
-def test_the_match_is_nowhere(missing: str | None) -> None:
-    """It holds the line with the secret, which Trivy masks only as well as it can."""
+def test_the_match_is_in_no_finding(missing: str | None) -> None:
+    """It is the line with the secret, and Trivy cannot mask every secret."""
     changes = {missing: None} if missing else {}
     finding = only(a_secret_report(a_secret(match="A_MATCH", **changes)))
 
     assert b"MATCH" not in orjson.dumps(finding)
 
 
-# ---------------------------------------------------------------- what cannot be read
+# ---------------------------------------------------------------- invalid reports
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_the_match_is_nowhere(missing: str | None) -> None:
         (a_secret_report("text"), r"report\.secrets\[0\]"),
     ],
 )
-def test_what_cannot_be_understood_is_bad_input_and_says_where(broken: dict[str, Any], where: str) -> None:
+def test_an_invalid_report_is_bad_input_and_the_error_states_where(broken: dict[str, Any], where: str) -> None:
     """Half a report would resolve the findings of the other half."""
     with pytest.raises(BadInput, match=where):
         list(parse(broken))

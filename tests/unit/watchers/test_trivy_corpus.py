@@ -1,4 +1,4 @@
-"""Real reports of Trivy Operator and Starboard, read from the folder $ZENWATCH_CORPUS; they are not part of the project."""
+"""Real reports of Trivy Operator and Starboard from the folder $ZENWATCH_CORPUS, which is not part of the project."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def _reports() -> list[Any]:
         if file.suffix in (".json", ".yaml"):
             objects = _objects(list(yaml.load_all(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
             reports = [report for report in objects if report.get("kind") == "VulnerabilityReport"]
-            found += [pytest.param(report, id=f"{file.name}-{place}") for place, report in enumerate(reports)]
+            found += [pytest.param(report, id=f"{file.name}-{index}") for index, report in enumerate(reports)]
     reason = "no corpus: set ZENWATCH_CORPUS to a folder that holds trivy/*.json or *.yaml"
     return found or [pytest.param({}, marks=pytest.mark.skip(reason=reason))]
 
@@ -54,11 +54,11 @@ def _reports() -> list[Any]:
 @pytest.mark.parametrize("report", _reports())
 class TestRealReports:
     def test_every_entry_is_a_finding(self, report: dict[str, Any]) -> None:
-        """None is lost, none is made up."""
+        """No finding is lost, and none is invented."""
         assert len(list(parse(report))) == len(report["report"]["vulnerabilities"] or ())
 
     def test_severities_are_counted_as_the_tool_counts_them(self, report: dict[str, Any]) -> None:
-        """The tool's own summary, where it counts all of its entries."""
+        """In the tool's own summary, if it counts all entries."""
         summary = report["report"]["summary"]
         if sum(summary.values()) != len(report["report"]["vulnerabilities"] or ()):
             pytest.skip("this report's summary does not count its entries")
@@ -66,8 +66,8 @@ class TestRealReports:
 
         assert {count: found.count(severity) for count, severity in SUMMARISED} == {count: summary[count] for count, _ in SUMMARISED}
 
-    def test_keys_are_of_the_reported_resource(self, report: dict[str, Any]) -> None:
-        """namespace/kind/name/vulnID, as the labels have it."""
+    def test_keys_begin_with_the_scanned_resource(self, report: dict[str, Any]) -> None:
+        """namespace/kind/name/vulnID, as in the labels."""
         labels = {label.partition(".")[2]: value for label, value in report["metadata"]["labels"].items()}
         for finding, entry in zip(parse(report), report["report"]["vulnerabilities"] or (), strict=True):
             assert finding.key == "/".join(
@@ -77,7 +77,7 @@ class TestRealReports:
             assert finding.details["container"] == labels["container.name"]
 
     def test_every_event_is_within_the_limits_of_the_crd(self, report: dict[str, Any]) -> None:
-        """Alone, and merged with the others of its key."""
+        """Alone, and merged with the other events of its key."""
         by_name: dict[str, list[Event]] = {}
         for finding in parse(report):
             event = normalise(finding, cluster_id="local", seen_at=SEEN_AT)
