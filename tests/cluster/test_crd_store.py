@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.contract.store_suite import StoreSuite
+from tests.contract.store_suite import NamespacedStoreSuite, StoreSuite
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from zenwatch.kube import access
@@ -32,7 +32,7 @@ class CrdHarness:
     cluster_id: str = field(default_factory=lambda: f"suite-{uuid4().hex[:8]}")
 
     def __post_init__(self) -> None:
-        self.store = CrdStore(self.client, cluster_id=self.cluster_id, own_namespace=self.own_namespace)
+        self.store = CrdStore(self.client, cluster_ids=[self.cluster_id], own_namespace=self.own_namespace)
 
     async def terminating_namespace(self) -> str:
         """Create a namespace that stays Terminating, because no controller removes the finalizer of an object in it."""
@@ -59,7 +59,7 @@ class CrdHarness:
         return await asyncio.to_thread(self.cluster.kubectl, *arguments, stdin=stdin)
 
 
-class TestCrdStore(StoreSuite):
+class TestCrdStore(StoreSuite, NamespacedStoreSuite):
     @pytest.fixture
     async def harness(self, cluster: ControlPlane, account: Identity, namespace: str) -> AsyncIterator[CrdHarness]:
         client = KubeClient(access.from_kubeconfig(str(cluster.kubeconfig(account)), None), timeout_secs=10, connections=8)

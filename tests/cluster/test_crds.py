@@ -17,7 +17,7 @@ from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.errors import KubectlError
 from tests.support.controlplane.identity import Identity
 from tests.support.paths import ROOT
-from zenwatch.model.record import object_of
+from zenwatch.kube.records import object_of
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]

@@ -20,8 +20,8 @@ from tests.support.live.install import TOOL_CRDS, zenwatch_crds
 from tests.support.live.objects import apply, records_of_source
 from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from zenwatch.doctor import vantage
 from zenwatch.doctor.check import Level
+from zenwatch.doctor.cluster.api_server import check_api_server
 from zenwatch.kube import access
 from zenwatch.kube.client import KubeClient
 from zenwatch.runtime.clock import SystemClock
@@ -288,9 +288,9 @@ async def test_a_clock_that_is_off_is_seen_until_it_is_set(cluster: ControlPlane
     client = KubeClient(found, timeout_secs=10, connections=2)
     clock = MovedClock(off_secs)
     try:
-        wrong = (await vantage.look(client, clock, found.server)).checks[1]
+        wrong = (await check_api_server(client, clock, found.server)).checks[1]
         clock.off_secs = 2
-        right = (await vantage.look(client, clock, found.server)).checks[1]
+        right = (await check_api_server(client, clock, found.server)).checks[1]
     finally:
         await client.close()
 

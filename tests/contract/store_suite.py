@@ -18,6 +18,7 @@ from zenwatch.errors import Conflict, Invalid, NotFound
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource, Severity
 from zenwatch.model.record import Phase, Reason, Status, Stored, spec_hash
+from zenwatch.model.refs import Origin, ReportRef
 
 # Later than any record is made.
 SEEN_AT = datetime(2096, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -32,20 +33,12 @@ class StoreHarness(Protocol):
     """One empty store, and the hands that reach behind it.
 
     cluster_id: the store's; no other test uses it, so that what it follows is this test's alone.
-    own_namespace: exists, and takes the records that have no place of their own.
-    namespace: another one that exists and takes records.
-    missing_namespace: a name that no namespace has.
+    namespace: where the resources of the test's findings are.
     """
 
     store: Store
     cluster_id: str
-    own_namespace: str
     namespace: str
-    missing_namespace: str
-
-    async def terminating_namespace(self) -> str:
-        """Make a namespace, begin to delete it, and see to it that it does not get further than that. Return its name."""
-        ...
 
     async def remove(self, stored: Stored) -> None:
         """Delete the record as a person would; return when it is gone."""
@@ -57,6 +50,17 @@ class StoreHarness(Protocol):
 
     async def status_of(self, stored: Stored) -> dict[str, Any]:
         """The status as a reader sees it now, defaults included."""
+        ...
+
+
+class NamespacedStoreHarness(StoreHarness, Protocol):
+    """own_namespace: exists, and takes the records that belong to no namespace. missing_namespace: a name that no namespace has."""
+
+    own_namespace: str
+    missing_namespace: str
+
+    async def terminating_namespace(self) -> str:
+        """Make a namespace, begin to delete it, and see to it that it does not get further than that. Return its name."""
         ...
 
 
@@ -121,7 +125,7 @@ class StoreSuite:
         assert stored == Stored(
             name=event.name,
             namespace=harness.namespace,
-            source="trivy",
+            origin=Origin(harness.cluster_id, "trivy"),
             spec_hash=spec_hash(event),
             severity="HIGH",
             phase=Phase.OPEN,
@@ -182,32 +186,6 @@ class StoreSuite:
 
         _, is_new = await store.create(_event(harness), spec_hash="a")
         assert is_new
-
-    # ------------------------------------------------------------ namespaces
-
-    async def test_a_finding_without_a_namespace_goes_to_the_own_one(self, store: Store, harness: StoreHarness) -> None:
-        """Every record has a namespace, also that of a node or a cluster role."""
-        stored, is_new = await store.create(_event(harness, resource=Resource(kind="ClusterRole", name="admin")), spec_hash="a")
-
-        assert (stored.namespace, is_new) == (harness.own_namespace, True)
-
-    async def test_a_missing_namespace_falls_back_to_the_own_one(self, store: Store, harness: StoreHarness) -> None:
-        """The resource is gone with its namespace; that it was found still counts, and is stored once."""
-        event = _event(harness, resource=Resource("v1", "Pod", "nginx", harness.missing_namespace))
-
-        first, is_new = await store.create(event, spec_hash="a")
-        again, is_new_again = await store.create(event, spec_hash="a")
-
-        assert (first.namespace, is_new) == (harness.own_namespace, True)
-        assert (again, is_new_again) == (first, False)
-
-    async def test_a_namespace_that_goes_away_falls_back_to_the_own_one(self, store: Store, harness: StoreHarness) -> None:
-        """Such a namespace refuses what is new although it can still be seen."""
-        going = await harness.terminating_namespace()
-
-        stored, is_new = await store.create(_event(harness, resource=Resource("v1", "Pod", "nginx", going)), spec_hash="a")
-
-        assert (stored.namespace, is_new) == (harness.own_namespace, True)
 
     # ------------------------------------------------------------ update
 
@@ -304,10 +282,10 @@ class StoreSuite:
 
     async def test_a_record_tells_which_report_said_it(self, store: Store, event: Event, harness: StoreHarness) -> None:
         """The last one that had it written; an update that knows none leaves it."""
-        stored, _ = await store.create(event, spec_hash="a", report="reports.example.com/default/one")
+        stored, _ = await store.create(event, spec_hash="a", report=ReportRef("reports.example.com", "default", "one"))
         assert stored.report == "reports.example.com/default/one"
 
-        updated = await store.update(event, spec_hash="b", stored=stored, report="reports.example.com/default/two")
+        updated = await store.update(event, spec_hash="b", stored=stored, report=ReportRef("reports.example.com", "default", "two"))
         assert updated.report == "reports.example.com/default/two"
         assert (await store.update(event, spec_hash="c", stored=updated)).report == updated.report
 
@@ -426,6 +404,38 @@ class StoreSuite:
 
             await one.until_put(stored)
             await other.until_put(stored)
+
+
+class NamespacedStoreSuite:
+    """What a store promises besides, if its records lie in namespaces that come and go."""
+
+    @pytest.fixture
+    def store(self, harness: NamespacedStoreHarness) -> Store:
+        return harness.store
+
+    async def test_a_finding_without_a_namespace_goes_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
+        """Every record has a namespace, also that of a node or a cluster role."""
+        stored, is_new = await store.create(_event(harness, resource=Resource(kind="ClusterRole", name="admin")), spec_hash="a")
+
+        assert (stored.namespace, is_new) == (harness.own_namespace, True)
+
+    async def test_a_missing_namespace_falls_back_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
+        """The resource is gone with its namespace; that it was found still counts, and is stored once."""
+        event = _event(harness, resource=Resource("v1", "Pod", "nginx", harness.missing_namespace))
+
+        first, is_new = await store.create(event, spec_hash="a")
+        again, is_new_again = await store.create(event, spec_hash="a")
+
+        assert (first.namespace, is_new) == (harness.own_namespace, True)
+        assert (again, is_new_again) == (first, False)
+
+    async def test_a_namespace_that_goes_away_falls_back_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
+        """Such a namespace refuses what is new although it can still be seen."""
+        going = await harness.terminating_namespace()
+
+        stored, is_new = await store.create(_event(harness, resource=Resource("v1", "Pod", "nginx", going)), spec_hash="a")
+
+        assert (stored.namespace, is_new) == (harness.own_namespace, True)
 
 
 def _event(harness: StoreHarness, number: int = 1, **changes: Any) -> Event:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.store_suite import StoreSuite
+from tests.contract.store_suite import NamespacedStoreSuite, StoreSuite
 from tests.support.fakes.store import MemoryStore
 from zenwatch.model.record import Stored
 
@@ -21,7 +21,7 @@ class MemoryHarness:
     store: MemoryStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = MemoryStore(cluster_id=self.cluster_id, own_namespace=self.own_namespace)
+        self.store = MemoryStore(cluster_ids=[self.cluster_id], own_namespace=self.own_namespace)
         self.store.missing_namespaces.add(self.missing_namespace)
 
     async def terminating_namespace(self) -> str:
@@ -38,7 +38,7 @@ class MemoryHarness:
         return dict(self.store.objects[stored.name]["status"])
 
 
-class TestMemoryStore(StoreSuite):
+class TestMemoryStore(StoreSuite, NamespacedStoreSuite):
     @pytest.fixture
     def harness(self) -> MemoryHarness:
         return MemoryHarness()

@@ -38,9 +38,11 @@ from tests.support.fakes.crd import violations
 from tests.support.paths import EXAMPLES, ROOT
 from zenwatch.cli.settings import rows as settings_rows
 from zenwatch.deliver.kube_events import REASON
+from zenwatch.kube.records import TTL_ANNOTATION, object_of
 from zenwatch.model.event import Event, record_name
 from zenwatch.model.finding import Category, FindingType, Severity
-from zenwatch.model.record import TTL_ANNOTATION, Phase, Reason, object_of, spec_hash
+from zenwatch.model.record import Phase, Reason, spec_hash
+from zenwatch.model.refs import ReportRef
 from zenwatch.processing import rollup
 from zenwatch.processing.event import merge, normalise
 from zenwatch.processing.event.score import score
@@ -144,7 +146,7 @@ def test_the_example_is_what_zenwatch_writes() -> None:
 
 def test_labels_and_annotations_are_those_of_a_record() -> None:
     """Users select by them."""
-    metadata = object_of(example_event(), namespace="default", hash_of_spec="0", report="a/b/c")["metadata"]
+    metadata = object_of(example_event(), namespace="default", hash_of_spec="0", report=ReportRef("a", "b", "c"))["metadata"]
 
     assert [name(row["label"]) for row in table(RECORDS, "Labels")] == list(metadata["labels"])
     assert [name(row["annotation"]) for row in table(RECORDS, "Annotations")] == [*metadata["annotations"], TTL_ANNOTATION]

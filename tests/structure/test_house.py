@@ -13,6 +13,10 @@ from prometheus_client.metrics_core import Metric
 
 from tests.support.paths import ROOT
 from zenwatch import log, metrics
+from zenwatch.model.refs import Origin
+from zenwatch.processing.accounts import Ledger
+from zenwatch.processing.outcome_log import OutcomeLog
+from zenwatch.runtime.clock import SystemClock
 
 CODE = sorted([*(ROOT / "zenwatch").rglob("*.py"), *(ROOT / "watchers").rglob("*.py")])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -225,7 +229,7 @@ def test_loggers_carry_keys_of_that_list(file: Path) -> None:
 
 def test_the_ledgers_lines_are_log_keys() -> None:
     """A round logs its page unchanged."""
-    assert set(metrics.Ledger().page("trivy")) <= log.KEYS
+    assert set(Ledger(OutcomeLog(SystemClock())).page(Origin("local", "trivy"))) <= log.KEYS
 
 
 # ---------------------------------------------------------------- metrics

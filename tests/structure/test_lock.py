@@ -12,7 +12,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from tests.support.controlplane import compiler
+from tests.support.controlplane.binaries import compiler
 from tests.support.lock.lock_file import CONSTRAINTS, Pin, pins
 from tests.support.lock.pips import LOCK_FILES
 from tests.support.paths import ROOT

@@ -12,7 +12,7 @@ a clock that the test moves                             fakes/clock.py
 a store, a writer, an intake, an API server in memory   fakes/, one file per promise of zenwatch/contract
 a pipeline over a store in memory                       pipelines/pull.py, pipelines/push.py
 tasks beside the test, and a wait for what they do      tasks.py
-a web server of zenwatch and requests to it             web_server.py
+a web server of zenwatch and requests to it             web/server.py
 what a command printed                                  terminal.py
 a cluster for `zenwatch doctor` without an API server   doctor_cluster.py
 a real API server                                       controlplane/ (also behind `make run` and `make cluster`)

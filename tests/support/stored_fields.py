@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import orjson
 
 from tests.support.fakes.crd import violations
+from zenwatch.kube.records import object_of
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Finding
-from zenwatch.model.record import object_of, spec_hash, spec_of
+from zenwatch.model.record import spec_hash, spec_of
 from zenwatch.processing.event.merge import merge
 from zenwatch.processing.event.normalise import normalise
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 
-from zenwatch.contract import Records
+from zenwatch.contract import RecordCounts
 from zenwatch.metrics import RECORD_WRITE_RETRIES
 from zenwatch.model.queue import Fill
 from zenwatch.model.refs import Origin
@@ -37,7 +37,7 @@ class ProcessReport:
     is_failing: bool
 
 
-async def status(records: Records, report: Callable[[], ProcessReport], started_at: datetime) -> ProcessStatus:
+async def status(records: RecordCounts, report: Callable[[], ProcessReport], started_at: datetime) -> ProcessStatus:
     open_counts, now = await records.open_counts(), report()
     return ProcessStatus(
         version=version("zenwatch"),

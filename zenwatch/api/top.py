@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from zenwatch.contract import Records
+from zenwatch.contract import RecordCounts
 from zenwatch.errors import BadInput
 from zenwatch.model.record import DIMENSIONS
 
@@ -11,7 +11,7 @@ from zenwatch.model.record import DIMENSIONS
 MOST_LINES = 1000
 
 
-async def top(records: Records, query: Mapping[str, str]) -> dict[str, Any]:
+async def top(records: RecordCounts, query: Mapping[str, str]) -> dict[str, Any]:
     """?by= is one of DIMENSIONS, ?limit= a number of lines."""
     dimension, limit = query.get("by", "cve"), query.get("limit", "20")
     if dimension not in DIMENSIONS:

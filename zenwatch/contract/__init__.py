@@ -12,7 +12,7 @@ from zenwatch.contract.clock import Clock
 from zenwatch.contract.component import Component, Group
 from zenwatch.contract.destination import Destination
 from zenwatch.contract.intake import Hook, HookResponse, Intake, OwnerResolver, PushIntake
-from zenwatch.contract.store import Capacity, Gone, Put, RecordCache, Records, RecordWriter, Store, Synced
+from zenwatch.contract.store import Capacity, Gone, Put, RecordCache, RecordCounts, Records, RecordWriter, Store, Synced
 
 __all__ = [
     "Accounts",
@@ -34,6 +34,7 @@ __all__ = [
     "Put",
     "RecordCache",
     "RecordChange",
+    "RecordCounts",
     "RecordWriter",
     "Records",
     "Store",

@@ -85,7 +85,27 @@ class Store(Protocol):
         ...
 
 
-class Records(Protocol):
+class RecordCounts(Protocol):
+    """How many records are stored, and of what."""
+
+    async def open_counts(self) -> Mapping[Origin, int]:
+        """How many open records each origin has."""
+        ...
+
+    async def top(self, dimension: str, limit: int) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """At most `limit` groups of open records, the worst first; and how many groups there are. dimension: of model.record.DIMENSIONS."""
+        ...
+
+    @property
+    def total_records(self) -> int: ...
+
+    @property
+    def total_bytes(self) -> int:
+        """About the size of all records as JSON."""
+        ...
+
+
+class Records(RecordCounts, Protocol):
     """Answers questions about what is stored. The CRD store answers from its mirror in memory, a SQL store by query."""
 
     async def wait_until_synced(self) -> None:
@@ -116,22 +136,6 @@ class Records(Protocol):
 
     async def oldest_resolved(self, limit: int) -> Sequence[Stored]:
         """Resolved records, the longest unseen first."""
-        ...
-
-    async def open_counts(self) -> Mapping[Origin, int]:
-        """How many open records each origin has."""
-        ...
-
-    async def top(self, dimension: str, limit: int) -> tuple[Sequence[Mapping[str, Any]], int]:
-        """Groups of open records, the worst first, at most `limit`; and how many groups there are. dimension: one of model.record.DIMENSIONS."""
-        ...
-
-    @property
-    def total_records(self) -> int: ...
-
-    @property
-    def total_bytes(self) -> int:
-        """About the size of all records as JSON."""
         ...
 
     def call_when_gone(self, origin: Origin, call: Callable[[str], None] | None) -> None:

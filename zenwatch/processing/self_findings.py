@@ -78,8 +78,12 @@ class SelfReporter:
         """This is not true, or not any more."""
         self._set(topic, about, None)
 
+    def keep(self, topic: str, about: str) -> None:
+        """Whether this is true is not known: what an earlier process reported stays as it is."""
+        self._intake.cannot_read(_report(topic, about))
+
     def _set(self, topic: str, about: str, finding: SelfFinding | None) -> None:
-        report = ReportRef(SCOPE.kind, "", f"{topic}-{about}")
+        report = _report(topic, about)
         if report in self._reported and self._reported[report] == finding:
             return
         self._reported[report] = finding
@@ -99,3 +103,7 @@ class SelfReporter:
                 log.debug("self_findings_not_stored", error=first_line(exc), attempt=attempt)
                 await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
                 self._news.set()
+
+
+def _report(topic: str, about: str) -> ReportRef:
+    return ReportRef(SCOPE.kind, "", f"{topic}-{about}")

@@ -117,7 +117,11 @@ class Housekeeping:
             SOURCE_LAST_DATA.labels(*origin).set(detector.last_data_at.timestamp())
         self._silent[origin] = since
         if since is None:
-            self._reporter.withdraw("source-silent", self._about(origin))
+            if is_installed and detector.last_data_at is None:
+                # This process has seen nothing of the source yet: an earlier one may have reported its silence, and that may go on.
+                self._reporter.keep("source-silent", self._about(origin))
+            else:
+                self._reporter.withdraw("source-silent", self._about(origin))
             if before is not None:
                 log.info("source_speaks_again", cluster_id=origin.cluster_id, source=origin.source)
             return

@@ -1,26 +1,23 @@
-"""contract.Destination, kept in a bounded list."""
+"""contract.Destination, kept in a list."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from zenwatch.errors import Permanent
+from zenwatch.contract import RecordChange
 
 
 class ListDestination:
-    """delivered: every record, in order. What exceeds the capacity is refused with Permanent."""
+    """delivered: every change, in order."""
 
-    def __init__(self, *, capacity_records: int) -> None:
-        self.delivered: list[Mapping[str, Any]] = []
-        self._capacity_records = capacity_records
+    def __init__(self) -> None:
+        self.delivered: list[RecordChange] = []
         self._faults: deque[Exception] = deque()
 
-    def fail_next(self, error: Exception) -> None:
-        self._faults.append(error)
+    def fail_next(self, *errors: Exception) -> None:
+        """The next deliveries raise these."""
+        self._faults.extend(errors)
 
-    async def deliver(self, records: Sequence[Mapping[str, Any]]) -> None:
+    async def deliver(self, changes: Sequence[RecordChange]) -> None:
         if self._faults:
             raise self._faults.popleft()
-        if len(self.delivered) + len(records) > self._capacity_records:
-            raise Permanent(f"more than {self._capacity_records} records")
-        self.delivered.extend(records)
+        self.delivered.extend(changes)

@@ -1,46 +1,52 @@
-"""contract.Intake that only remembers what it was told."""
+"""contract.Intake that only remembers what it was given."""
 
 from collections.abc import Collection, Sequence
 
 from zenwatch.model.finding import Finding, Resource
+from zenwatch.model.refs import ReportRef, Scope
 
 
 class NotedIntake:
-    """held: per report its version and its findings. kept: the arguments of every keep_only. settled: how often settle() was called."""
+    """Reports and scopes by their text. held: per report its version and findings. kept: the arguments of every replace_all.
+
+    fresh: scopes. settled: how often settle() was called. failures: what the next calls of settle() raise.
+    """
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[str, list[Finding]]] = {}
         self.kept: list[tuple[str, set[str]]] = []
         self.subjects: dict[str, Resource | None] = {}
         self.unreadable: set[str] = set()
-        self.in_sight: set[str] = set()
+        self.fresh: set[str] = set()
         self.settled = 0
         self.failures: list[Exception] = []
 
-    def version_of(self, report: str) -> str | None:
-        return self.held[report][0] if report in self.held else None
+    def version_of(self, report: ReportRef) -> str | None:
+        version, _ = self.held.get(str(report), (None, ()))
+        return version
 
-    def take(self, report: str, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
-        self.held[report] = (version, list(findings))
-        self.subjects[report] = subject
-        self.unreadable.discard(report)
+    def take(self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
+        self.held[str(report)] = (version, list(findings))
+        self.subjects[str(report)] = subject
+        self.unreadable.discard(str(report))
 
-    def cannot_read(self, report: str) -> None:
-        self.unreadable.add(report)
+    def cannot_read(self, report: ReportRef) -> None:
+        self.unreadable.add(str(report))
 
-    def forget(self, report: str) -> None:
-        self.held.pop(report, None)
+    def forget(self, report: ReportRef) -> None:
+        self.held.pop(str(report), None)
 
-    def mark_stale(self, place: str) -> None:
-        self.in_sight.discard(place)
+    def mark_stale(self, scope: Scope) -> None:
+        self.fresh.discard(str(scope))
 
-    def mark_fresh(self, place: str) -> None:
-        self.in_sight.add(place)
+    def mark_fresh(self, scope: Scope) -> None:
+        self.fresh.add(str(scope))
 
-    def replace_all(self, place: str, reports: Collection[str]) -> None:
-        self.kept.append((place, set(reports)))
-        self.in_sight.add(place)
-        for report in [held for held in self.held if held not in reports]:
+    def replace_all(self, scope: Scope, reports: Collection[ReportRef]) -> None:
+        kept = set(map(str, reports))
+        self.kept.append((str(scope), kept))
+        self.fresh.add(str(scope))
+        for report in [held for held in self.held if held not in kept]:
             del self.held[report]
 
     async def settle(self) -> None:

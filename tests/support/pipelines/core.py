@@ -8,6 +8,8 @@ from zenwatch.changes.feed import MemoryFeed
 from zenwatch.contract import DeadLetters
 from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
+from zenwatch.runtime.pipelines import Services
+from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
@@ -48,3 +50,20 @@ def a_core(
     writer = Writer(store, services, supervisor, clock=clock, concurrency=concurrency)
     budget = Budget(mirror, records=budget_records, size_bytes=1 << 40)
     return Core(store, mirror, ledger, changes, clock, writer, budget, supervisor)
+
+
+def services_of(core: Core, settings: Settings) -> Services:
+    """The same, as the wiring of the process hands it on."""
+    return Services(
+        settings=settings,
+        store=core.store,
+        records=core.mirror,
+        cache=core.mirror,
+        writer=core.writer,
+        changes=core.changes,
+        ledger=core.ledger,
+        budget=core.budget,
+        spool=None,
+        supervisor=core.supervisor,
+        clock=core.clock,
+    )

@@ -5,7 +5,7 @@ import pytest
 from tests.support.web.records import FakeRecords
 from zenwatch.api.top import MOST_LINES, top
 from zenwatch.errors import BadInput
-from zenwatch.store.crd.top import DIMENSIONS
+from zenwatch.model.record import DIMENSIONS
 
 
 async def test_the_answer_counts_the_groups_that_are_cut_off() -> None:

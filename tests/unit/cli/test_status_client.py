@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.doctor_cluster import FixedClock
-from tests.support.web_server import TOKEN, serving
+from tests.support.web.server import TOKEN, serving
 from zenwatch.cli.shared.status_client import StatusClient, add_process_options
 from zenwatch.doctor.process.checks import process_checks
 from zenwatch.doctor.process.report import ask_process

@@ -13,8 +13,8 @@ from tests.support.builders.findings import an_event
 from tests.support.builders.records import a_stored
 from tests.support.fakes.api_server import FakeApiServer, body, watch
 from tests.support.terminal import Zenwatch
-from zenwatch.model.record import object_of
-from zenwatch.store.crd.top import Groups
+from zenwatch.kube.records import object_of
+from zenwatch.store.crd.top import TopGroups
 
 RECORDS = "/apis/zen.kube-zen.io/v1/zenagentevents"
 NO_PROCESS = "http://127.0.0.1:9"
@@ -22,7 +22,7 @@ NO_PROCESS = "http://127.0.0.1:9"
 
 def a_process(*cves: str) -> FakeApiServer:
     """Answers /top as a running zenwatch does."""
-    groups = Groups()
+    groups = TopGroups()
     for number, cve in enumerate(cves):
         groups.replace(None, a_stored(name=f"r{number}", cve=cve, severity="CRITICAL" if number == 0 else "HIGH"))
     server = FakeApiServer()

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support.builders.findings import an_event
+from zenwatch.kube.records import object_of
 from zenwatch.model.finding import Category, Resource, Severity
-from zenwatch.model.record import object_of, spec_hash, spec_of
+from zenwatch.model.record import spec_hash, spec_of
 
 
 def test_the_object_is_the_one_of_the_specification() -> None:

@@ -36,7 +36,7 @@ def said(store: MemoryStore) -> dict[str, Any]:
     return counts
 
 
-async def settle(pipeline: Pipeline, reports: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
+async def settle(pipeline: Pipeline, reports: Mapping[ReportRef, Sequence[Finding]]) -> dict[str, Any]:
     for report, what in reports.items():
         pipeline.intake.take(report, str(len(what)), what)
     pipeline.intake.replace_all(SCOPE, set(reports))

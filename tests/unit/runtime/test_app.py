@@ -16,7 +16,7 @@ from zenwatch.cli import main
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.runtime.in_cluster import InClusterApp
-from zenwatch.runtime.plugins import installed_watchers, settings_of
+from zenwatch.runtime.plugins import configured_watchers, installed_watchers, settings_of
 from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource, Watcher
 
@@ -124,7 +124,13 @@ async def running(*watchers: Watcher, environment: Mapping[str, str] | None = No
         for watcher in watchers:
             for resource in watcher.reads:
                 server.answers("GET", f"/apis/{resource.group}/v1/{resource.plural}", page(), watch())
-        app = InClusterApp(Settings.read(environment or {}), server.access(), environment=environment, clock=FakeClock(), watchers=watchers)
+        app = InClusterApp(
+            Settings.read(environment or {}),
+            server.access(),
+            environment=environment,
+            clock=FakeClock(),
+            watchers=configured_watchers(environment or {}, watchers),
+        )
         await app.start()
         try:
             yield server

@@ -1,64 +1,53 @@
-"""zenwatch/runtime/housekeeping.py and processing/self_findings.py: what zenwatch says of itself and of its tools."""
+"""zenwatch/runtime/housekeeping.py and processing/self_findings.py: what zenwatch reports about itself and its tools."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
-from zenwatch.processing.pull.dedup import Dedup
 
 from tests.support.builders.records import a_stored
-from tests.support.fakes.clock import FakeClock
-from tests.support.fakes.store import MemoryStore
-from tests.support.tasks import background, until
+from tests.support.pipelines.core import a_core, services_of
+from tests.support.tasks import background, patience, until
 from zenwatch.errors import Transient
-from zenwatch.kube.client import KubeClient
-from zenwatch.kube.cluster import Cluster
-from zenwatch.metrics import Ledger
 from zenwatch.model.queue import Fill
 from zenwatch.model.refs import Origin
-from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.runtime.housekeeping import Housekeeping
-from zenwatch.runtime.pipelines import MonitoredSource, Services
+from zenwatch.runtime.housekeeping import Housekeeping, self_reporter
+from zenwatch.runtime.pipelines import MonitoredSource
 from zenwatch.runtime.settings import Settings
-from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sources.monitor.source import SourceMonitor
-from zenwatch.store.budget import Budget
-from zenwatch.store.crd.mirror import StoredIndex
-from zenwatch.store.crd.store import CrdStore
-from zenwatch.store.writer import Writer
 
+TRIVY, FALCO = Origin("local", "trivy"), Origin("local", "falco")
 HOUR_SECS = 3600.0
 
 
 class House:
-    """Upkeep over a store in memory; is_installed: what the detectors of its two sources say."""
+    """Housekeeping over a store in memory. is_installed: what the detector of trivy finds."""
 
     def __init__(self) -> None:
-        self.store, self.clock, self.is_installed = MemoryStore(), FakeClock(skips_waits=True), True
-        self.store.now = self.clock.now
-        index = StoredIndex(self.store)
-        self.writer = Writer(self.store, queue_writes=4, clock=self.clock)
-        self.budget = Budget(index, records=10, size_bytes=1 << 40)
-        cluster, store = Cluster("local", cast("KubeClient", None)), cast("CrdStore", self.store)
-        outcome_log = OutcomeLog(self.clock)
-        self.services = Services(
-            Settings.read({}), cluster, store, index, Dedup(index), self.writer, None, Ledger(), outcome_log, self.clock, self.budget
-        )
-        self.housekeeping = Housekeeping(self.services, pushed=["falco"])
-        self.trivy = SourceMonitor(Origin("local", "trivy"), self.clock, silence_secs=26 * HOUR_SECS)
-        self.falco = SourceMonitor(Origin("local", "falco"), self.clock, silence_secs=26 * HOUR_SECS, needs_habit=True)
-        self.housekeeping.monitored = [
-            MonitoredSource(self.trivy, lambda: self.is_installed),
-            MonitoredSource(self.falco, lambda: True, lambda: Fill(3, 100)),
+        self.core = a_core(budget_records=10)
+        self.store, self.clock, self.mirror, self.budget = self.core.store, self.core.clock, self.core.mirror, self.core.budget
+        self.is_installed = True
+        self.trivy = SourceMonitor(TRIVY, self.clock, silence_secs=26 * HOUR_SECS)
+        self.falco = SourceMonitor(FALCO, self.clock, silence_secs=26 * HOUR_SECS, needs_habit=True)
+        services = services_of(self.core, Settings.read({}))
+        sources = [
+            MonitoredSource(TRIVY, self.trivy, self._is_trivy_installed),
+            MonitoredSource(FALCO, self.falco, _is_falco_installed, lambda: Fill(3, 100)),
         ]
+        self.reporter = self_reporter(services)
+        self.housekeeping = Housekeeping(services, sources, self.reporter)
 
-    async def look(self) -> dict[str, str]:
-        """Look once; what the records of zenwatch say, by type."""
-        self.housekeeping.look()
-        await self.housekeeping._self_reporter._intake.settle()
+    async def _is_trivy_installed(self) -> bool:
+        return self.is_installed
+
+    async def check(self) -> dict[str, str]:
+        """Check once; return the phases of zenwatch's own records by type."""
+        await self.housekeeping.check()
+        await self.reporter.start()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await self.reporter.stop()
         return {record["spec"]["eventType"]: record["status"]["phase"] for record in self.store.objects.values()}
 
     def title(self) -> str:
@@ -66,10 +55,14 @@ class House:
         return str(record["spec"]["title"])
 
 
+async def _is_falco_installed() -> bool:
+    return True
+
+
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
     house = House()
-    async with background(house.services.index.follow, house.writer.work):
+    async with background(house.mirror.follow, house.core.writer.work):
         yield house
 
 
@@ -80,17 +73,17 @@ async def test_a_silent_tool_is_one_record_until_it_speaks(house: House) -> None
     """From the time when it spoke last."""
     house.trivy.observe({"metadata": {"name": "r", "creationTimestamp": "2026-01-01T00:00:00Z"}})
     house.clock.advance(secs=26 * HOUR_SECS)
-    assert await house.look() == {}
+    assert await house.check() == {}
     with capture_logs() as lines:
         house.clock.advance(secs=1)
-        assert await house.look() == {"source-silent": "Open"}
+        assert await house.check() == {"source-silent": "Open"}
         house.clock.advance(secs=HOUR_SECS)
-        await house.look()
+        await house.check()
         house.trivy.observe({"metadata": {"name": "r", "creationTimestamp": "2026-01-02T03:00:00Z"}})
-        assert await house.look() == {"source-silent": "Resolved"}
+        assert await house.check() == {"source-silent": "Resolved"}
 
     assert house.title() == "trivy has said nothing since 2026-01-01T00:00:00Z"
-    assert [line["event"] for line in lines if line["component"] == "upkeep"] == ["source_silent", "source_speaks_again"]
+    assert [line["event"] for line in lines if line["component"] == "housekeeping"] == ["source_silent", "source_speaks_again"]
     assert house.store.operations() == ["create", "set_status"]
 
 
@@ -99,17 +92,7 @@ async def test_a_tool_that_is_not_there_owes_nothing(house: House) -> None:
     house.is_installed = False
     house.clock.advance(secs=999 * HOUR_SECS)
 
-    assert await house.look() == {}
-
-
-async def test_a_tool_that_is_silent_for_good_is_said_again_after_a_restart(house: House) -> None:
-    """By the process that knows it: nothing is written anew."""
-    house.clock.advance(secs=27 * HOUR_SECS)
-    await house.look()
-    again = House()
-    again.store, again.clock = house.store, house.clock
-    assert await house.look() == {"source-silent": "Open"}
-    assert house.store.operations() == ["create"]
+    assert await house.check() == {}
 
 
 # ---------------------------------------------------------------- drift
@@ -124,12 +107,12 @@ async def test_fields_that_are_missing_are_one_record_until_they_are_back(house:
             house.falco.observe({"rule": "a", "number": first + number, **dict.fromkeys(fields, "x")})
 
     say("priority", "time", times=60)
-    assert await house.look() == {}
+    assert await house.check() == {}
     say("time", times=60, first=100)
-    assert await house.look() == {"schema-drift": "Open"}
+    assert await house.check() == {"schema-drift": "Open"}
     assert house.title() == "falco does not send any more what it always sent: priority"
     say("priority", "time", times=5, first=200)
-    assert await house.look() == {"schema-drift": "Resolved"}
+    assert await house.check() == {"schema-drift": "Resolved"}
 
 
 # ---------------------------------------------------------------- budget
@@ -138,16 +121,16 @@ async def test_fields_that_are_missing_are_one_record_until_they_are_back(house:
 async def test_a_full_budget_is_a_record_that_says_so(house: House) -> None:
     """And a warning before; it is brought up to date, and resolved when there is room."""
     for number in range(8):
-        house.services.index.put(a_stored(name=f"r{number}", version=number + 1))
-    assert await house.look() == {"record-budget": "Open"}
+        house.mirror.put(a_stored(name=f"r{number}", version=number + 1))
+    assert await house.check() == {"record-budget": "Open"}
     [nearly] = [record["spec"] for record in house.store.objects.values()]
-    house.budget.roll_up("trivy", 3)
-    await house.look()
+    house.budget.roll_up(TRIVY, 3)
+    await house.check()
     [full] = [record["spec"] for record in house.store.objects.values()]
-    house.budget.roll_up("trivy", 0)
+    house.budget.roll_up(TRIVY, 0)
     for number in range(4):
-        house.services.index.drop(f"r{number}")
-    assert await house.look() == {"record-budget": "Resolved"}
+        house.mirror.drop(f"r{number}")
+    assert await house.check() == {"record-budget": "Resolved"}
 
     assert (nearly["severity"], full["severity"]) == ("MEDIUM", "HIGH")
     assert "RECORD_BUDGET" in full["remediation"]
@@ -156,33 +139,32 @@ async def test_a_full_budget_is_a_record_that_says_so(house: House) -> None:
 async def test_what_zenwatch_says_has_a_record_where_nothing_else_has_room(house: House) -> None:
     """Rolled up, it would say nothing."""
     for number in range(12):
-        house.services.index.put(a_stored(name=f"r{number}", version=number + 1))
+        house.mirror.put(a_stored(name=f"r{number}", version=number + 1))
 
-    assert await house.look() == {"record-budget": "Open"}
+    assert await house.check() == {"record-budget": "Open"}
     assert house.budget.rolled_up == 0
 
 
-async def test_notices_wait_for_a_store_that_is_away(house: House) -> None:
-    """They are said as soon as it is back."""
+async def test_self_findings_wait_for_a_store_that_is_away(house: House) -> None:
+    """They are stored as soon as it is back."""
     house.clock.advance(secs=27 * HOUR_SECS)
+    house.trivy.observe({"metadata": {"name": "r", "creationTimestamp": "2026-01-01T00:00:00Z"}})
     house.store.fail_next(12, Transient("away"))
-    house.housekeeping.look()
-    async with background(lambda: house.housekeeping._self_reporter.keep_settling(look_every_secs=10.0)):
+    await house.housekeeping.check()
+    async with patience():
+        await house.reporter.start()
         await until(lambda: bool(house.store.objects))
+    await house.reporter.stop()
 
 
-@asynccontextmanager
-async def supervised(house: House) -> AsyncIterator[None]:
-    supervisor = Supervisor()
-    house.housekeeping.start(house.housekeeping.monitored, supervisor)
-    try:
-        yield
-    finally:
-        await supervisor.stop()
-
-
-async def test_it_keeps_looking_by_itself(house: House) -> None:
-    """Silence, budget and retention, without being asked."""
+async def test_it_keeps_checking_by_itself(house: House) -> None:
+    """Silence and budget, without being asked; and again after a stop."""
+    house.trivy.observe({"metadata": {"name": "r", "creationTimestamp": "2026-01-01T00:00:00Z"}})
     house.clock.advance(secs=27 * HOUR_SECS)
-    async with supervised(house), asyncio.timeout(5):
-        await until(lambda: bool(house.store.objects))
+    for _ in range(3):
+        await house.reporter.start()
+        await house.housekeeping.start()
+        async with patience():
+            await until(lambda: bool(house.store.objects))
+        await house.housekeeping.stop()
+        await house.reporter.stop()

@@ -9,15 +9,15 @@ from structlog.testing import capture_logs
 from tests.support.builders.findings import an_event
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.dead_letters import ListedLetters
-from tests.support.fakes.store import MemoryStore
-from tests.support.tasks import background, until
+from tests.support.pipelines.core import a_core
+from tests.support.tasks import background, patience, until
 from zenwatch.errors import Closed, Forbidden, Invalid, Transient
 from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter
 from zenwatch.model.record import Status, Stored, spec_hash
 from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.model.write import Envelope, Outcome, Upsert, WriteResult
-from zenwatch.store.writer import TRIES, Writer
+from zenwatch.store.writer import TRIES
 
 AWAY = Transient("the store is away")
 
@@ -25,11 +25,10 @@ AWAY = Transient("the store is away")
 class Desk:
     """A writer with one worker and a clock that skips every wait."""
 
-    def __init__(self, *, queue_writes: int = 10, concurrency: int | None = None) -> None:
-        self.store = MemoryStore()
-        self.clock = FakeClock(skips_waits=True)
+    def __init__(self, *, concurrency: int = 5, clock: FakeClock | None = None, logs_dead_letters: bool = False) -> None:
         self.letters = ListedLetters()
-        self.writer = Writer(self.store, queue_writes=queue_writes, clock=self.clock, concurrency=concurrency, dead_letters=self.letters)
+        self.core = a_core(concurrency=concurrency, clock=clock, dead_letters=None if logs_dead_letters else self.letters)
+        self.store, self.clock, self.writer = self.core.store, self.core.clock, self.core.writer
         self.receipts: list[WriteResult] = []
 
     def envelope(self, event: Event | None = None, *, count: int = 1, stored: Stored | None = None) -> Envelope:
@@ -177,8 +176,7 @@ async def test_the_letter_lies_there_before_the_receipt_comes() -> None:
 
 async def test_without_a_place_for_dead_letters_the_log_names_them() -> None:
     """With the key, by which the tool's report can be found."""
-    desk = Desk()
-    desk.writer = Writer(desk.store, queue_writes=1, clock=desk.clock)
+    desk = Desk(logs_dead_letters=True)
     desk.store.fail_next(1, Invalid("422: too long"))
 
     with capture_logs() as lines:
@@ -238,9 +236,8 @@ async def test_refusals_make_fewer_writes_go_on_at_once() -> None:
 
 async def test_whoever_waits_to_try_again_leaves_the_turn_to_others() -> None:
     """With one write at a time, a back-off would otherwise hold up everybody."""
-    desk = Desk(concurrency=1)
-    desk.clock = clock = FakeClock()
-    desk.writer = Writer(desk.store, queue_writes=2, clock=clock, concurrency=1)
+    clock = FakeClock()
+    desk = Desk(concurrency=1, clock=clock)
     desk.store.fail_next(1, AWAY)
     first, second = an_event(key="1"), an_event(key="2")
     await desk.writer.submit(desk.envelope(first))
@@ -257,9 +254,8 @@ async def test_whoever_waits_to_try_again_leaves_the_turn_to_others() -> None:
 
 async def test_nobody_asks_a_store_that_said_when_to_come_again() -> None:
     """Retry-After is for all workers, not only for the one that read it."""
-    desk = Desk()
-    desk.clock = clock = FakeClock()
-    desk.writer = Writer(desk.store, queue_writes=2, clock=clock, concurrency=2)
+    clock = FakeClock()
+    desk = Desk(concurrency=2, clock=clock)
     desk.store.fail_next(1, Transient("429", retry_after_secs=5.0))
     for number in range(2):
         await desk.writer.submit(desk.envelope(an_event(key=str(number))))
@@ -330,20 +326,21 @@ async def test_drain_is_not_blocked_by_a_receipt_that_nobody_could_take() -> Non
     worker = asyncio.create_task(desk.writer.work())
     await asyncio.gather(worker, return_exceptions=True)
 
-    async with asyncio.timeout(0.2):
+    async with patience():
         await desk.writer.drain()
 
 
 async def test_a_full_queue_makes_submit_wait() -> None:
     """Memory is bounded: whoever produces is slowed down to what the store takes."""
-    desk = Desk(queue_writes=1)
-    await desk.writer.submit(desk.envelope(an_event(key="1")))
-    second = asyncio.create_task(desk.writer.submit(desk.envelope(an_event(key="2"))))
+    desk = Desk(concurrency=1)
+    for key in ("1", "2"):
+        await desk.writer.submit(desk.envelope(an_event(key=key)))
+    third = asyncio.create_task(desk.writer.submit(desk.envelope(an_event(key="3"))))
     await asyncio.sleep(0)
-    assert not second.done()
+    assert not third.done()
 
     async with background(desk.writer.work):
-        await second
+        await third
         await desk.writer.drain()
 
-    assert len(desk.receipts) == 2
+    assert len(desk.receipts) == 3

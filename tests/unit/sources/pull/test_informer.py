@@ -18,6 +18,7 @@ from zenwatch.contract import Intake
 from zenwatch.errors import BadInput
 from zenwatch.kube.cluster import Cluster
 from zenwatch.model.finding import Finding
+from zenwatch.model.refs import ReportRef
 from zenwatch.sdk.watcher import ApiResource, Watcher
 from zenwatch.sources.pull.informer import ReportInformer, State
 
@@ -51,6 +52,12 @@ class Room:
         await until(lambda: self.reports.state is state)
 
 
+def _ref(text: str) -> ReportRef:
+    report = ReportRef.parse(text)
+    assert report is not None
+    return report
+
+
 @asynccontextmanager
 async def following(*answers: Answer, intake: Intake | None = None, namespace: str = "") -> AsyncIterator[Room]:
     """namespace: the only one that is read; empty: all."""
@@ -71,94 +78,94 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
         client, noted, clock = server.client(), NotedIntake(), FakeClock()
         cluster, watcher = Cluster("local", client), Watcher("trivy", (KIND,), parse)
         reports = ReportInformer(cluster, KIND, watcher, intake or noted, namespace=namespace, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
-        room = Room(reports, server, noted, clock, parsed, kinds)
-        reports.on_state_change = lambda: room.changes.append(reports.state)
+        informed = Room(reports, server, noted, clock, parsed, kinds)
+        reports.on_state_change = lambda: informed.changes.append(reports.state)
         try:
             async with background(reports.follow):
-                yield room
+                yield informed
         finally:
             await client.close()
 
 
 async def test_every_report_of_the_list_is_taken_and_only_they_are_kept() -> None:
     """replace_all comes once the list is whole, and then the kind is known."""
-    async with following(page(report("a"), more="t"), page(report("b")), watch()) as room:
-        known_from_the_begin = room.reports.has_synced
-        await room.becomes(State.FOLLOWED)
+    async with following(page(report("a"), more="t"), page(report("b")), watch()) as informed:
+        known_from_the_begin = informed.reports.has_synced
+        await informed.becomes(State.FOLLOWED)
 
-        assert (known_from_the_begin, room.reports.has_synced) == (False, True)
-        assert room.intake.held == {A: ("1", [a_finding()]), B: ("1", [a_finding()])}
-        assert room.intake.kept == [(REPORTS, {A, B})]
-        assert room.changes == [State.FOLLOWED]
+        assert (known_from_the_begin, informed.reports.has_synced) == (False, True)
+        assert informed.intake.held == {A: ("1", [a_finding()]), B: ("1", [a_finding()])}
+        assert informed.intake.kept == [(REPORTS, {A, B})]
+        assert informed.changes == [State.FOLLOWED]
 
 
 async def test_changes_are_taken_and_deletions_forgotten() -> None:
     """As they happen, without a new list."""
     changes = line("MODIFIED", report("a", "2")), line("ADDED", report("b")), line("DELETED", report("a", "3"))
-    async with following(page(report("a")), watch(*changes[:2]), watch()) as room:
-        await until(lambda: room.intake.version_of(B) == "1")
-        assert room.intake.version_of(A) == "2"
+    async with following(page(report("a")), watch(*changes[:2]), watch()) as informed:
+        await until(lambda: informed.intake.held.get(B, (None,))[0] == "1")
+        assert informed.intake.held.get(A, (None,))[0] == "2"
 
-    async with following(page(report("a")), watch(changes[2])) as room:
-        await room.becomes(State.FOLLOWED)
-        await until(lambda: room.intake.held == {})
+    async with following(page(report("a")), watch(changes[2])) as informed:
+        await informed.becomes(State.FOLLOWED)
+        await until(lambda: informed.intake.held == {})
 
 
 async def test_a_report_of_a_known_version_is_not_parsed_again() -> None:
     """A relist of an unchanged cluster costs no parsing."""
     again = page(report("a"), report("b", "2")), watch()
-    async with following(page(report("a"), report("b")), watch(error_line(410)), *again) as room:
-        await until(lambda: len(room.intake.kept) == 2)
+    async with following(page(report("a"), report("b")), watch(error_line(410)), *again) as informed:
+        await until(lambda: len(informed.intake.kept) == 2)
 
-        assert room.parsed == ["a", "b", "b"]
+        assert informed.parsed == ["a", "b", "b"]
 
 
 async def test_a_relist_forgets_what_is_no_longer_there() -> None:
     """Deletions that happened while the place was lost."""
-    async with following(page(report("a"), report("b")), watch(error_line(410)), page(report("b")), watch()) as room:
-        await until(lambda: len(room.intake.kept) == 2)
+    async with following(page(report("a"), report("b")), watch(error_line(410)), page(report("b")), watch()) as informed:
+        await until(lambda: len(informed.intake.kept) == 2)
 
-        assert set(room.intake.held) == {B}
+        assert set(informed.intake.held) == {B}
 
 
 async def test_a_list_that_breaks_off_forgets_nothing() -> None:
     """Unknown is never empty: half a list is no list, and the next one does not remember it."""
     relist = page(report("a"), more="t"), status(410), page(report("b")), watch()
-    async with following(page(report("a"), report("b")), watch(error_line(410)), *relist) as room:
+    async with following(page(report("a"), report("b")), watch(error_line(410)), *relist) as informed:
         # The second 410 in a row costs a pause.
-        await room.clock.pass_one_wait()
-        await until(lambda: len(room.intake.kept) == 2)
+        await informed.clock.pass_one_wait()
+        await until(lambda: len(informed.intake.kept) == 2)
 
-        assert room.intake.kept == [(REPORTS, {A, B}), (REPORTS, {B})]
+        assert informed.intake.kept == [(REPORTS, {A, B}), (REPORTS, {B})]
 
 
 async def test_a_report_without_a_namespace_keeps_its_slash() -> None:
     """A namespace of a name and a name of a namespace stay apart."""
     cluster_wide = {"metadata": {"name": "a", "resourceVersion": "1"}}
-    async with following(page(cluster_wide), watch()) as room:
-        await room.becomes(State.FOLLOWED)
+    async with following(page(cluster_wide), watch()) as informed:
+        await informed.becomes(State.FOLLOWED)
 
-        assert set(room.intake.held) == {f"{REPORTS}//a"}
+        assert set(informed.intake.held) == {f"{REPORTS}//a"}
 
 
 async def test_every_report_names_its_kind() -> None:
     """A list names the kind of its items once for all; watchers that read several kinds tell them apart by it."""
-    async with following(page(report("a"), report("b", kind="Other")), watch(line("ADDED", report("c")))) as room:
-        await until(lambda: len(room.kinds) == 3)
+    async with following(page(report("a"), report("b", kind="Other")), watch(line("ADDED", report("c")))) as informed:
+        await until(lambda: len(informed.kinds) == 3)
 
-        assert room.kinds == ["VulnerabilityReport", "Other", "VulnerabilityReport"]
+        assert informed.kinds == ["VulnerabilityReport", "Other", "VulnerabilityReport"]
 
 
 async def test_what_there_is_of_a_kind_is_counted() -> None:
     """Also what cannot be read: that an object is there speaks for the tool, whatever it says."""
     changes = line("ADDED", report("c")), line("MODIFIED", report("a", "2")), line("DELETED", report("b", "2")), line("ADDED", report("d"))
     relist = error_line(410), page(report("e")), watch()
-    async with following(page(report("a"), report("b", junk=True)), watch(*changes, relist[0]), *relist[1:]) as room:
-        await until(lambda: room.intake.version_of(f"{REPORTS}/default/d") == "1")
-        assert room.reports.objects == 3
+    async with following(page(report("a"), report("b", junk=True)), watch(*changes, relist[0]), *relist[1:]) as informed:
+        await until(lambda: informed.intake.held.get(f"{REPORTS}/default/d", (None,))[0] == "1")
+        assert informed.reports.objects == 3
 
-        await until(lambda: len(room.intake.kept) == 2)
-        assert room.reports.objects == 1
+        await until(lambda: len(informed.intake.kept) == 2)
+        assert informed.reports.objects == 1
 
 
 # ---------------------------------------------------------------- confined to namespaces
@@ -166,17 +173,17 @@ async def test_what_there_is_of_a_kind_is_counted() -> None:
 
 async def test_reports_of_one_namespace_are_read_under_it_and_leave_others_alone() -> None:
     """WATCH_NAMESPACE: a Role there is enough; and what another namespace's list held is not forgotten for not being in this one."""
-    pipeline, _ = a_pipeline()
-    others = f"{REPORTS}/default-2/a", f"{REPORTS}/shop/a", f"{REPORTS}//a"
+    pipeline = a_pipeline()
+    others = ReportRef(REPORTS, "default-2", "a"), ReportRef(REPORTS, "shop", "a"), ReportRef(REPORTS, "", "a")
     for other in others:
         pipeline.intake.take(other, "1", [])
-    pipeline.intake.take(B, "1", [])
+    pipeline.intake.take(_ref(B), "1", [])
 
-    async with following(page(report("a")), watch(), intake=pipeline.intake, namespace="default") as room:
-        await room.becomes(State.FOLLOWED)
+    async with following(page(report("a")), watch(), intake=pipeline.intake, namespace="default") as informed:
+        await informed.becomes(State.FOLLOWED)
 
-    assert {seen.path for seen in room.server.seen} == {f"{API}/namespaces/default/{KIND.plural}"}
-    assert [pipeline.intake.version_of(held) for held in (A, B, *others)] == ["1", None, "1", "1", "1"]
+    assert {seen.path for seen in informed.server.seen} == {f"{API}/namespaces/default/{KIND.plural}"}
+    assert [pipeline.intake.version_of(held) for held in (_ref(A), _ref(B), *others)] == ["1", None, "1", "1", "1"]
 
 
 # ---------------------------------------------------------------- bad reports
@@ -186,31 +193,31 @@ async def test_reports_of_one_namespace_are_read_under_it_and_leave_others_alone
 async def test_a_report_that_cannot_be_read_is_rejected_and_the_others_go_on(fault: str) -> None:
     """One tool's odd report, or a bug of the watcher, costs that report. It still is in the list, so it is not forgotten."""
     with capture_logs() as lines:
-        async with following(page(report("a") | {fault: True}, report("b")), watch()) as room:
-            await room.becomes(State.FOLLOWED)
+        async with following(page(report("a") | {fault: True}, report("b")), watch()) as informed:
+            await informed.becomes(State.FOLLOWED)
 
-            assert set(room.intake.held) == {B}
-            assert room.intake.kept == [(REPORTS, {A, B})]
+            assert set(informed.intake.held) == {B}
+            assert informed.intake.kept == [(REPORTS, {A, B})]
     rejected = [told for told in lines if told["event"] == "report_rejected"]
     assert [(told["name"], told["source"]) for told in rejected] == [(A, "trivy")]
 
 
 async def test_a_report_that_becomes_unreadable_keeps_what_it_said() -> None:
     """Neither taken nor forgotten: what was known of it is still the best we know."""
-    async with following(page(report("a")), watch(line("MODIFIED", report("a", "2", junk=True)), line("ADDED", report("b")))) as room:
-        await until(lambda: B in room.intake.held)
+    async with following(page(report("a")), watch(line("MODIFIED", report("a", "2", junk=True)), line("ADDED", report("b")))) as informed:
+        await until(lambda: B in informed.intake.held)
 
-        assert room.intake.held[A] == ("1", [a_finding()])
+        assert informed.intake.held[A] == ("1", [a_finding()])
 
 
 @pytest.mark.parametrize("odd", ODD)
 async def test_findings_that_cannot_be_stored_cost_their_report_only(odd: str) -> None:
     """A watcher that breaks the contract in what it yields is as contained as one that raises; and the ledger still balances."""
-    pipeline, _ = a_pipeline()
-    async with following(page(report("a", odd=odd), report("b")), watch(), intake=pipeline.intake) as room:
-        await room.becomes(State.FOLLOWED)
+    pipeline = a_pipeline()
+    async with following(page(report("a", odd=odd), report("b")), watch(), intake=pipeline.intake) as informed:
+        await informed.becomes(State.FOLLOWED)
 
-    assert (pipeline.intake.version_of(A), pipeline.intake.version_of(B)) == (None, "1")
+    assert (pipeline.intake.version_of(_ref(A)), pipeline.intake.version_of(_ref(B))) == (None, "1")
     assert pipeline.page() == {"received": 1, "in_flight": 1}
 
 
@@ -219,38 +226,38 @@ async def test_findings_that_cannot_be_stored_cost_their_report_only(odd: str) -
 
 async def test_a_kind_that_we_may_not_read_is_asked_for_again() -> None:
     """Permissions are granted while zenwatch runs."""
-    async with following(status(403), page(report("a")), watch()) as room:
-        await room.becomes(State.FORBIDDEN)
-        assert room.reports.has_synced
+    async with following(status(403), page(report("a")), watch()) as informed:
+        await informed.becomes(State.FORBIDDEN)
+        assert informed.reports.has_synced
 
-        assert await room.clock.pass_one_wait() == ASK_AGAIN_SECS
-        await room.becomes(State.FOLLOWED)
+        assert await informed.clock.pass_one_wait() == ASK_AGAIN_SECS
+        await informed.becomes(State.FOLLOWED)
 
-        assert set(room.intake.held) == {A}
-        assert room.changes == [State.FORBIDDEN, State.FOLLOWED]
+        assert set(informed.intake.held) == {A}
+        assert informed.changes == [State.FORBIDDEN, State.FOLLOWED]
 
 
 async def test_a_kind_that_is_not_served_waits_until_somebody_saw_it() -> None:
     """Detection asks once for all kinds of a group; each of them asking for itself would be many times as much."""
-    async with following(status(404), page(report("a")), watch()) as room:
-        await room.becomes(State.NOT_SERVED)
-        assert room.reports.has_synced
+    async with following(status(404), page(report("a")), watch()) as informed:
+        await informed.becomes(State.NOT_SERVED)
+        assert informed.reports.has_synced
 
-        room.reports.mark_served()
-        await room.becomes(State.FOLLOWED)
+        informed.reports.mark_served()
+        await informed.becomes(State.FOLLOWED)
 
-        assert set(room.intake.held) == {A}
-        assert room.changes == [State.NOT_SERVED, State.FOLLOWED]
+        assert set(informed.intake.held) == {A}
+        assert informed.changes == [State.NOT_SERVED, State.FOLLOWED]
 
 
 async def test_a_missing_permission_is_named_once() -> None:
     """Each asking again says nothing new."""
     with capture_logs() as lines:
-        async with following(status(403), status(403), status(403)) as room:
-            await room.becomes(State.FORBIDDEN)
+        async with following(status(403), status(403), status(403)) as informed:
+            await informed.becomes(State.FORBIDDEN)
             for requests in (2, 3):
-                await room.clock.pass_one_wait()
-                await room.server.until_seen(requests)
+                await informed.clock.pass_one_wait()
+                await informed.server.until_seen(requests)
 
     permission = "list vulnerabilityreports.aquasecurity.github.io in all namespaces"
     assert len([told for told in lines if permission in told.get("error", "")]) == 1
@@ -258,42 +265,42 @@ async def test_a_missing_permission_is_named_once() -> None:
 
 async def test_a_server_that_is_away_leaves_the_kind_unknown() -> None:
     """A round may not conclude anything from it; and each wait is longer than the one before."""
-    async with following(*[status(500)] * 3, page(report("a")), watch()) as room:
-        await room.becomes(State.UNREACHABLE)
-        assert not room.reports.has_synced
+    async with following(*[status(500)] * 3, page(report("a")), watch()) as informed:
+        await informed.becomes(State.UNREACHABLE)
+        assert not informed.reports.has_synced
 
-        waits = [await room.clock.pass_one_wait() for _ in range(3)]
-        await room.becomes(State.FOLLOWED)
+        waits = [await informed.clock.pass_one_wait() for _ in range(3)]
+        await informed.becomes(State.FOLLOWED)
 
     assert [0.25 * 2**attempt <= wait <= 0.5 * 2**attempt for attempt, wait in enumerate(waits)] == [True] * 3
 
 
 async def test_a_kind_that_was_read_once_stays_known_while_the_server_is_away() -> None:
     """What its reports said last still holds."""
-    async with following(page(report("a")), watch(error_line(410)), status(500)) as room:
-        await room.becomes(State.UNREACHABLE)
+    async with following(page(report("a")), watch(error_line(410)), status(500)) as informed:
+        await informed.becomes(State.UNREACHABLE)
 
-        assert room.reports.has_synced
-        assert set(room.intake.held) == {A}
+        assert informed.reports.has_synced
+        assert set(informed.intake.held) == {A}
 
 
 async def test_a_server_that_says_410_to_every_watch_is_not_listed_without_a_pause() -> None:
     """The first time at once; a list that succeeds in between is what it costs the server, no sign that it is better."""
-    async with following(*[page(report("a")), watch(error_line(410))] * 4, page(report("a")), watch()) as room:
-        await until(lambda: bool(room.clock.waits) or len(room.intake.kept) == 5)
+    async with following(*[page(report("a")), watch(error_line(410))] * 4, page(report("a")), watch()) as informed:
+        await until(lambda: bool(informed.clock.waits) or len(informed.intake.kept) == 5)
 
-        assert room.clock.waits
+        assert informed.clock.waits
 
 
 async def test_an_outage_that_is_over_does_not_delay_the_next_list() -> None:
     """Its failures were another matter: the first 410 after it is answered at once, as any first one is."""
     relist = page(report("a")), watch(error_line(410)), page(report("b")), watch()
-    async with following(status(500), status(500), *relist) as room:
+    async with following(status(500), status(500), *relist) as informed:
         for _ in range(2):
-            await room.clock.pass_one_wait()
-        await until(lambda: len(room.clock.waits) > 2 or len(room.intake.kept) == 2)
+            await informed.clock.pass_one_wait()
+        await until(lambda: len(informed.clock.waits) > 2 or len(informed.intake.kept) == 2)
 
-        assert set(room.intake.held) == {B}
+        assert set(informed.intake.held) == {B}
 
 
 # ---------------------------------------------------------------- cancelled and run again
@@ -318,8 +325,8 @@ async def test_cancelled_and_run_again_it_ends_with_the_truth() -> None:
             server.answers("GET", f"{API}/{KIND.plural}", *answers)
             async with background(informer.follow):
                 await server.until_seen(2 * (number + 1))
-                assert bool(intake.in_sight) is not is_cut_off
-            assert not intake.in_sight
+                assert bool(intake.fresh) is not is_cut_off
+            assert not intake.fresh
         await client.close()
 
     assert {name: version for name, (version, _) in intake.held.items()} == {
@@ -330,7 +337,7 @@ async def test_cancelled_and_run_again_it_ends_with_the_truth() -> None:
 
 async def test_a_scope_is_stale_from_an_expired_watch_until_it_was_listed_again() -> None:
     """What is deleted between the two is only known from the new list."""
-    async with following(page(report("a")), watch(error_line(410)), hangs()) as room:
-        await room.server.until_seen(3)
+    async with following(page(report("a")), watch(error_line(410)), hangs()) as informed:
+        await informed.server.until_seen(3)
 
-        assert (room.reports.state, room.intake.in_sight) == (State.FOLLOWED, set())
+        assert (informed.reports.state, informed.intake.fresh) == (State.FOLLOWED, set())

@@ -16,7 +16,7 @@ from zenwatch.contract import HookResponse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.refs import Origin
-from zenwatch.model.write import Outcome
+from zenwatch.model.write import AccountEntry, Outcome
 from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Verdict
 from zenwatch.sources.monitor.source import SourceMonitor
@@ -36,11 +36,23 @@ class FakeIntake:
 
 
 @dataclass
-class FakeFates:
-    told: list[tuple[str, str, str, str]] = field(default_factory=list)
+class LoggedOutcomes:
+    logged: list[tuple[str, str, str, str]] = field(default_factory=list)
 
-    def tell(self, source: str, key: str, outcome: Outcome, why: str, *, name: str = "") -> None:
-        self.told.append((source, key, outcome, why))
+    def receive(self, origin: Origin, findings: int) -> None:
+        """The intake counts."""
+
+    def settle(self, origin: Origin, outcome: Outcome, findings: int = 1) -> None:
+        """The intake counts."""
+
+    def lose(self, origin: Origin, reason: str, findings: int) -> None:
+        """The intake counts."""
+
+    def settle_write(self, entry: AccountEntry, outcome: Outcome, name: str) -> None:
+        """Nothing is written."""
+
+    def record_outcome(self, origin: Origin, key: str, outcome: Outcome, why: str, *, name: str = "") -> None:
+        self.logged.append((origin.source, key, outcome, why))
 
 
 def _decode(body: bytes, _media_type: str) -> Iterator[Any]:
@@ -70,14 +82,15 @@ def _prepare(_settings: PushSettings, here: SelfIdentity) -> Any:
     return judge
 
 
-def a_webhook(intake: FakeIntake, outcome_log: FakeFates | None = None, *, sender_retries: bool = False, **settings: str) -> Webhook:
+def a_webhook(intake: FakeIntake, outcome_log: LoggedOutcomes | None = None, *, sender_retries: bool = False, **settings: str) -> Webhook:
     watcher = PushWatcher("acme", "/acme", ("application/json",), _decode, _prepare, sender_retries=sender_retries)
     return Webhook(
+        Origin("local", watcher.name),
         watcher,
         PushSettings.read(settings),
         SelfIdentity(own_namespace="ns/"),
         intake,
-        outcome_log or FakeFates(),
+        outcome_log or LoggedOutcomes(),
         monitor=SourceMonitor(Origin("local", watcher.name), FakeClock(), silence_secs=3600),
     )
 
@@ -87,7 +100,9 @@ async def post(webhook: Webhook, *events: str) -> HookResponse:
 
 
 def left_out(rule: str) -> float:
-    return REGISTRY.get_sample_value("zenwatch_pushed_events_excluded_total", {"source": "acme", "rule": rule}) or 0.0
+    return (
+        REGISTRY.get_sample_value("zenwatch_pushed_events_excluded_total", {"cluster_id": "local", "source": "acme", "rule": rule}) or 0.0
+    )
 
 
 async def test_every_event_of_a_body_is_taken_left_out_or_rejected() -> None:
@@ -163,10 +178,10 @@ async def test_a_large_body_gives_the_loop_away_between_its_events() -> None:
 
 async def test_what_was_left_out_can_be_asked_after() -> None:
     """By its key, with the rule that left it out."""
-    outcome_log = FakeFates()
+    outcome_log = LoggedOutcomes()
     await post(a_webhook(FakeIntake(), outcome_log, MIN_SEVERITY="HIGH"), "dull", "low", "a")
 
-    assert outcome_log.told == [
+    assert outcome_log.logged == [
         ("acme", "id of dull", "filtered", "The rule dull: nobody asks for it."),
         ("acme", "low", "filtered", "The rule any: all It is below HIGH."),
     ]

@@ -1,4 +1,4 @@
-"""zenwatch/store/crd/mirror.py: what only StoredIndex does; what every Index promises stands in tests/contract/index_suite.py."""
+"""zenwatch/store/crd/mirror.py: what only Mirror does; what every Records promises stands in tests/contract/records_suite.py."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,10 +9,12 @@ import pytest
 from tests.support.builders.findings import an_event
 from tests.support.builders.records import a_stored
 from tests.support.fakes.store import MemoryStore
-from tests.support.tasks import background, until
+from tests.support.tasks import background, patience, until
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import Expired, Transient
-from zenwatch.store.crd.mirror import StoredIndex
+from zenwatch.model.refs import Origin
+from zenwatch.runtime.supervise import Supervisor
+from zenwatch.store.crd.mirror import Mirror
 
 
 class Scripted(MemoryStore):
@@ -57,12 +59,12 @@ class InParts(MemoryStore):
 class WritesMeanwhile(MemoryStore):
     """An empty store to which a worker writes while it is read."""
 
-    index: StoredIndex
+    mirror: Mirror
 
     parts = ("",)
 
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
-        self.index.put(a_stored(name="written meanwhile"))
+        self.mirror.put(a_stored(name="written meanwhile"))
         yield Synced()
         await asyncio.Event().wait()
 
@@ -70,77 +72,77 @@ class WritesMeanwhile(MemoryStore):
 async def test_whoever_asked_is_called_for_each_record_that_disappears() -> None:
     """By this a deleted record is written again; and each disappearance is told once."""
     store = MemoryStore()
-    index, gone = StoredIndex(store), list[str]()
-    index.call_when_gone(gone.append)
+    mirror, gone = Mirror(store, Supervisor()), list[str]()
+    mirror.call_when_gone(Origin("local", "trivy"), gone.append)
     kept, _ = await store.create(an_event(key="kept"), spec_hash="a")
     removed, _ = await store.create(an_event(key="removed"), spec_hash="a")
     missed, _ = await store.create(an_event(key="missed"), spec_hash="a")
-    async with background(index.follow):
-        await index.wait_until_synced()
+    async with background(mirror.follow):
+        await mirror.wait_until_synced()
         store.remove(removed.name)
         del store.objects[missed.name]
         store.break_follows(Expired("too old"))
-        await until(lambda: len(index) == 1)
+        await until(lambda: mirror.total_records == 1)
 
     assert gone == [removed.name, missed.name]
-    assert index.get(kept.name) == kept
+    assert await mirror.get(kept.name) == kept
 
 
 async def test_an_old_deletion_does_not_hide_a_newer_record() -> None:
     """The record was deleted and written again; the watch is behind the receipt."""
     newer = a_stored(version=9)
-    index = StoredIndex(Scripted(Put(newer), Synced(), Gone(newer.name, 5), Put(a_stored(name="last"))))
-    async with background(index.follow):
-        await until(lambda: index.get("last") is not None)
+    mirror = Mirror(Scripted(Put(newer), Synced(), Gone(newer.name, 5), Put(a_stored(name="last"))), Supervisor())
+    async with background(mirror.follow):
+        await until(lambda: "last" in mirror)
 
-    assert index.get(newer.name) == newer
+    assert await mirror.get(newer.name) == newer
 
 
 async def test_a_late_receipt_does_not_bring_back_a_record_that_is_gone() -> None:
     """Its version is below the deletion's. Believed, the record would never be written again."""
     late = a_stored(version=4)
-    index = StoredIndex(Scripted(Put(a_stored(version=3)), Synced(), Gone(late.name, 5), Put(a_stored(name="last"))))
-    async with background(index.follow):
-        await until(lambda: index.get("last") is not None)
+    mirror = Mirror(Scripted(Put(a_stored(version=3)), Synced(), Gone(late.name, 5), Put(a_stored(name="last"))), Supervisor())
+    async with background(mirror.follow):
+        await until(lambda: "last" in mirror)
 
-    index.put(late)
+    mirror.put(late)
 
-    assert index.get(late.name) is None
+    assert late.name not in mirror
 
 
 async def test_what_was_written_while_reading_is_not_forgotten() -> None:
     """The list may have passed that place before the write; the receipt vouches for the record."""
     store = WritesMeanwhile()
-    index = store.index = StoredIndex(store)
-    index.put(a_stored(name="known before"))
-    async with background(index.follow):
-        await index.wait_until_synced()
+    mirror = store.mirror = Mirror(store, Supervisor())
+    mirror.put(a_stored(name="known before"))
+    async with background(mirror.follow):
+        await mirror.wait_until_synced()
 
-    assert index.get("written meanwhile") is not None
-    assert index.get("known before") is None
+    assert "written meanwhile" in mirror
+    assert "known before" not in mirror
 
 
 async def test_a_store_that_is_away_ends_follow_and_keeps_what_is_known() -> None:
     """The supervisor starts it again; state that could not be read is never treated as empty."""
     store = MemoryStore()
     stored, _ = await store.create(an_event(), spec_hash="a")
-    index = StoredIndex(store)
-    following = asyncio.create_task(index.follow())
-    await index.wait_until_synced()
+    mirror = Mirror(store, Supervisor())
+    following = asyncio.create_task(mirror.follow())
+    await mirror.wait_until_synced()
 
     store.break_follows(Transient("away"))
 
     with pytest.raises(Transient):
         await following
-    assert index.get(stored.name) == stored
+    assert await mirror.get(stored.name) == stored
 
 
 async def test_an_expired_place_is_read_again_at_once() -> None:
     """410 is no failure: it is the server's way to say that the list has to be read anew."""
     store = MemoryStore()
-    index = StoredIndex(store)
-    async with background(index.follow):
-        await index.wait_until_synced()
+    mirror = Mirror(store, Supervisor())
+    async with background(mirror.follow):
+        await mirror.wait_until_synced()
         store.break_follows(Expired("too old"))
         await until(lambda: store.follows_begun == 2)
 
@@ -149,9 +151,9 @@ async def test_a_place_that_is_always_too_old_costs_a_pause() -> None:
     """Reading the records anew tells all of them, which is no progress: only a change after that is."""
     store = MemoryStore()
     await store.create(an_event(), spec_hash="a")
-    index = StoredIndex(store)
-    following = asyncio.create_task(index.follow())
-    await index.wait_until_synced()
+    mirror = Mirror(store, Supervisor())
+    following = asyncio.create_task(mirror.follow())
+    await mirror.wait_until_synced()
 
     for follows in (2, 3):
         store.break_follows(Expired("too old"))
@@ -169,31 +171,32 @@ async def test_a_place_that_is_always_too_old_costs_a_pause() -> None:
 async def test_an_index_of_several_parts_is_synced_after_the_last_of_them() -> None:
     """A record of the namespace that is still being read would else be written a second time."""
     store = InParts("shop", "bank")
-    index = StoredIndex(store)
-    async with background(partial(index.follow, "shop"), partial(index.follow, "bank")):
-        synced = asyncio.create_task(index.wait_until_synced())
+    mirror = Mirror(store, Supervisor())
+    async with background(partial(mirror.follow, "shop"), partial(mirror.follow, "bank")):
+        synced = asyncio.create_task(mirror.wait_until_synced())
         store.tell("shop", Synced(), Put(a_stored(name="later", namespace="shop")))
-        await until(lambda: index.get("later") is not None)
+        await until(lambda: "later" in mirror)
         assert not synced.done()
 
         store.tell("bank", Put(a_stored(name="last", namespace="bank")), Synced())
-        await asyncio.wait_for(synced, 2)
-        assert index.get("last") is not None
+        async with patience():
+            await synced
+        assert "last" in mirror
 
 
 async def test_a_part_that_is_read_again_takes_only_its_own_records_away() -> None:
     """Those of other namespaces are not in its list, nor need they be: not while these are read, nor after."""
     store = InParts("shop", "bank", "zenwatch")
-    index, gone = StoredIndex(store), list[str]()
-    index.call_when_gone(gone.append)
-    async with background(*(partial(index.follow, part) for part in store.parts)):
+    mirror, gone = Mirror(store, Supervisor()), list[str]()
+    mirror.call_when_gone(Origin("local", "trivy"), gone.append)
+    async with background(*(partial(mirror.follow, part) for part in store.parts)):
         store.tell("shop", Put(a_stored(name="stays", namespace="shop")), Put(a_stored(name="goes", namespace="shop")), Synced())
         store.tell("bank", Put(a_stored(name="of a part that is synced", namespace="bank")), Synced())
         store.tell("zenwatch", Put(a_stored(name="of a part that is still read", namespace="zenwatch")))
-        await until(lambda: len(index) == 4)
+        await until(lambda: mirror.total_records == 4)
 
         store.tell("shop", Expired("too old"), Put(a_stored(name="stays", namespace="shop")), Synced())
         await until(lambda: bool(gone))
 
     assert gone == ["goes"]
-    assert len(index) == 3
+    assert mirror.total_records == 3

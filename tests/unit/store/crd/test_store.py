@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.builders.findings import an_event
-from tests.support.fakes.api_server import Answer, FakeApiServer, body, line, status, watch
+from tests.support.fakes.api_server import Answer, FakeApiServer, body, hangs, line, status, watch
 from zenwatch.contract import Put, Synced
 from zenwatch.errors import Forbidden, Invalid, Transient
-from zenwatch.model.record import object_of
+from zenwatch.kube.records import object_of
 from zenwatch.store.crd.store import CrdStore
 
 API = "/apis/zen.kube-zen.io/v1"
@@ -33,7 +33,7 @@ async def _store_on(*, namespaces: Sequence[str] = (), **answers: Answer) -> Asy
             server.answers("GET", f"{IN_DEFAULT}/{an_event().name}", answers["get"])
         client = server.client()
         try:
-            yield CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=namespaces)
+            yield CrdStore(client, cluster_ids=["local"], own_namespace="zenwatch", namespaces=namespaces)
         finally:
             await client.close()
 
@@ -118,7 +118,7 @@ async def test_a_part_is_listed_and_watched_in_its_namespace() -> None:
     async with FakeApiServer() as server:
         server.answers("GET", IN_DEFAULT, table, watch(line("ADDED", record)))
         client = server.client()
-        store = CrdStore(client, cluster_id="local", own_namespace="zenwatch", namespaces=("default",))
+        store = CrdStore(client, cluster_ids=["local"], own_namespace="zenwatch", namespaces=("default",))
         told = []
         try:
             async with asyncio.timeout(2):
@@ -131,3 +131,39 @@ async def test_a_part_is_listed_and_watched_in_its_namespace() -> None:
 
     assert [type(change) for change in told] == [Synced, Put]
     assert {seen.path for seen in server.seen} == {IN_DEFAULT}
+
+
+# ---------------------------------------------------------------- GET /readyz
+
+
+@pytest.mark.parametrize(
+    ("served", "is_well", "lines"),
+    [
+        (body({"resources": [{"name": "zenagentevents"}]}), True, ["apiserver ok", "crds ok"]),
+        (
+            body({"resources": []}),
+            False,
+            ["apiserver ok", "crds fail: zenagentevents is not served; apply them with `zenwatch crds | kubectl apply -f -`"],
+        ),
+        (status(503, message="not now"), False, ["apiserver fails: 503: not now", "crds unknown"]),
+    ],
+)
+async def test_the_store_can_take_records_where_the_api_server_serves_them(served: Answer, *, is_well: bool, lines: list[str]) -> None:
+    """Each part has a line of its own."""
+    async with FakeApiServer() as server:
+        server.answers("GET", API, served)
+        client = server.client()
+        store = CrdStore(client, cluster_ids=["local"], own_namespace="zenwatch")
+        assert await store.check() == (is_well, lines)
+        await client.close()
+
+
+async def test_an_api_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe has a timeout of its own."""
+    monkeypatch.setattr("zenwatch.store.crd.store.CHECK_TIMEOUT_SECS", 0.01)
+    async with FakeApiServer() as server:
+        server.answers("GET", API, hangs())
+        client = server.client()
+        store = CrdStore(client, cluster_ids=["local"], own_namespace="zenwatch")
+        assert await store.check() == (False, ["apiserver fails: no answer within 0.01 s", "crds unknown"])
+        await client.close()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support.builders.records import a_stored
 from zenwatch.model.finding import Resource, Severity
-from zenwatch.model.record import Phase, Stored
-from zenwatch.store.crd.top import DIMENSIONS, Groups
+from zenwatch.model.record import DIMENSIONS, Phase, Stored
+from zenwatch.store.crd.top import TopGroups
 
 
 def a_record(number: int, cve: str, severity: str, phase: str = Phase.OPEN, namespace: str = "shop") -> Stored:
@@ -18,8 +18,8 @@ def a_record(number: int, cve: str, severity: str, phase: str = Phase.OPEN, name
     return a_stored(name=f"r{number}", severity=severity, phase=phase, resource=resource, cve=cve, image="app:1")
 
 
-def groups_of(records: Sequence[Stored]) -> Groups:
-    groups = Groups()
+def groups_of(records: Sequence[Stored]) -> TopGroups:
+    groups = TopGroups()
     for record in records:
         groups.replace(None, record)
     return groups
@@ -84,7 +84,7 @@ _RECORDS = st.builds(
 @given(st.lists(st.tuples(_RECORDS, st.booleans())))
 def test_counting_step_by_step_says_what_counting_at_once_says(steps: list[tuple[Stored, bool]]) -> None:
     """Whatever comes, changes and goes; and nothing is left behind of what is gone."""
-    groups, kept = Groups(), dict[str, Stored]()
+    groups, kept = TopGroups(), dict[str, Stored]()
     for record, stays in steps:
         groups.replace(kept.pop(record.name, None), record if stays else None)
         if stays:
@@ -97,7 +97,7 @@ def test_counting_step_by_step_says_what_counting_at_once_says(steps: list[tuple
     assert groups._counts == {dimension: {} for dimension in DIMENSIONS}
 
 
-def _all(groups: Groups) -> dict[str, list[dict[str, Any]]]:
+def _all(groups: TopGroups) -> dict[str, list[dict[str, Any]]]:
     return {dimension: groups.top(dimension, 100) for dimension in DIMENSIONS}
 
 

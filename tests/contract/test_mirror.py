@@ -1,26 +1,27 @@
-"""store.index.StoredIndex passes the suite of contract.Index."""
+"""store.crd.mirror.Mirror passes the suite of contract.Records."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.contract.index_suite import IndexSuite
+from tests.contract.records_suite import RecordsSuite
 from tests.support.fakes.store import MemoryStore
-from zenwatch.store.crd.mirror import StoredIndex
+from zenwatch.runtime.supervise import Supervisor
+from zenwatch.store.crd.mirror import Mirror
 
 
 class Harness:
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.index = StoredIndex(self.store)
+        self.records = self.cache = Mirror(self.store, Supervisor())
         self.following: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self.following.append(asyncio.create_task(self.index.follow()))
+        self.following.append(asyncio.create_task(self.records.follow()))
 
 
-class TestStoredIndex(IndexSuite):
+class TestMirror(RecordsSuite):
     @pytest.fixture
     async def harness(self) -> AsyncIterator[Harness]:
         harness = Harness()
