@@ -42,11 +42,6 @@ CLOSED_SETS = {
     "code": "the HTTP status codes that an API server answers",
     "task": "the names that runtime/app.py gives: one per worker, source and kind",
 }
-# Test modules that still import another one; an entry goes when its helpers are in tests/support.
-_LEFT_TO_MOVE = {
-    "tests/unit/watchers/test_falco_forms.py": {"tests.unit.watchers.test_any_input", "tests.unit.watchers.test_falco"},
-    "tests/unit/watchers/test_audit_any_input.py": {"tests.unit.watchers.test_any_input"},
-}
 BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_info")
 
 
@@ -299,7 +294,7 @@ def test_no_module_imports_a_test_module(file: Path) -> None:
         for name in (alias.name for alias in node.names)
     } | {node.module or "" for node in ast.walk(_tree(file)) if isinstance(node, ast.ImportFrom)}
 
-    assert {name for name in names if re.match(r"tests\b.*\.test_", name)} <= _LEFT_TO_MOVE.get(_named(file), set())
+    assert {name for name in names if re.match(r"tests\b.*\.test_", name)} == set()
 
 
 SUPPORT = sorted({file.parent for file in TESTS if "support" in file.parts and file.parent.parent.name != "unit"})

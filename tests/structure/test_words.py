@@ -14,16 +14,9 @@ import pytest
 from tests.support.paths import ROOT
 
 # The folders and files in which no retired word is left; "" stands for all. A name covers what is below it.
-FOLDERS_DONE = {
-    *("tests/structure", "tests/conftest.py", "tests/support", "tests/bench", "tests/cluster", "tests/unit/web", "tests/unit/api"),
-    *("zenwatch/web", "zenwatch/api", "zenwatch/runtime/serving.py", "zenwatch/contract/principal.py"),
-}
+FOLDERS_DONE = {""}
 # Files in these folders that are not done yet.
-FILES_LEFT = {
-    *("tests/bench/process.py", "tests/bench/steady.py", "tests/cluster/test_adding_a_watcher.py", "tests/cluster/test_doctor.py"),
-    *("tests/support/audit_events.py", "tests/support/corpus.py", "tests/support/doctor_cluster.py", "tests/support/fakes/intake.py"),
-    "tests/support/payloads.py",
-}
+FILES_LEFT: set[str] = set()
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
 FILES = sorted(
@@ -81,7 +74,9 @@ PLACE_AS_A_VERB = re.compile(r"\b(?:in|in its|in their|takes?|took|first) place\
 MOST_PLACES_IN_CODE = 5
 
 # (file, word): why it stays.
-ALLOWED: dict[tuple[str, str], str] = {}
+ALLOWED: dict[tuple[str, str], str] = {
+    ("watchers/audit/default_rules.py", "told"): "the sentence of a rule, which users see in the output of --explain",
+}
 
 
 def _named(path: Path) -> str:

@@ -58,7 +58,7 @@ def _call(parsed: argparse.Namespace) -> int:
         _print(records, parsed.output)
     for line in (*preview.passed_over, *preview.errors):
         print(f"zenwatch: {line}", file=sys.stderr)
-    left = f", {preview.left_out} events left out (--explain says why)" if preview.left_out and not parsed.explain else ""
+    left = f", {preview.excluded} events left out (--explain says why)" if preview.excluded and not parsed.explain else ""
     below = (f", {preview.filtered} below the threshold" if preview.filtered else "") + left
     print(f"{preview.objects} reports with {preview.findings} findings{below}: {len(records)} records", file=sys.stderr)
     return 1 if preview.errors or not preview.objects else 0

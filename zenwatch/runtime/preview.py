@@ -43,7 +43,7 @@ class Preview:
     objects: int = 0
     findings: int = 0
     filtered: int = 0
-    left_out: int = 0
+    excluded: int = 0
     _cache: ReportCache = field(default_factory=ReportCache)
     _names: dict[str, None] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class Preview:
         except BadInput as exc:
             _add_line(self.errors, label, exc)
         else:
-            self.left_out += verdict.finding is None
+            self.excluded += verdict.finding is None
             self.judged.append((label, verdict))
 
     def _add_report(self, label: str, report: Mapping[str, Any], watcher: Watcher) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.any_json import SETTINGS, changes, texts, values, with_changes
+from tests.support.builders.any_json import SETTINGS, changes, texts, values, with_changes
 from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
 from tests.support.payloads import SAMPLES, a_benchmark, a_config_map, a_control, a_failed_check, a_scan, a_test
 from tests.support.stored_fields import faults_of

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.any_json import SETTINGS, changes, with_changes
 from tests.support.audit_events import RBAC, Json, a_binding, a_body, a_pod, a_reference, a_role, an_event, judged
+from tests.support.builders.any_json import SETTINGS, changes, with_changes
 from tests.support.corpus import CORPUS
 from tests.support.stored_fields import faults_of
 from watchers.audit import AUDIT

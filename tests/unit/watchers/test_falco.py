@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.falco_alerts import FIELDS, OWN, SENTENCE, alerts_in, an_alert, found, judged
+from tests.support.builders.falco_alerts import FIELDS, OWN, SENTENCE, alerts_in, an_alert, found, judged
 from watchers.falco import FALCO
 from watchers.falco.body import decode
 from watchers.falco.finding import ALERT

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.any_json import SETTINGS, changes, texts, values, with_changes
+from tests.support.builders.any_json import SETTINGS, changes, texts, values, with_changes
+from tests.support.builders.falco_alerts import alerts_in, an_alert, found, judged
 from tests.support.corpus import CORPUS
-from tests.support.falco_alerts import alerts_in, an_alert, found, judged
 from tests.support.paths import ROOT
 from tests.support.stored_fields import faults_of
 from zenwatch.errors import BadInput

@@ -1,17 +1,13 @@
 """Real reports of Trivy Operator and Starboard from the folder $ZENWATCH_CORPUS, which is not part of the project."""
 
-import os
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.support.corpus import objects_of
 from tests.support.fakes.crd import violations
-from tests.support.paths import ROOT
 from watchers.trivy import parse
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Severity
@@ -19,7 +15,6 @@ from zenwatch.model.record import spec_of
 from zenwatch.processing.event.merge import merge
 from zenwatch.processing.event.normalise import normalise
 
-CORPUS = Path(os.environ.get("ZENWATCH_CORPUS") or ROOT / ".." / "shared" / "fixtures") / "trivy"
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 SEEN_AT = datetime(2026, 1, 1, tzinfo=UTC)
 SUMMARISED = (
@@ -30,25 +25,13 @@ SUMMARISED = (
 )
 
 
-def _objects(content: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(content, list):
-        for part in content:
-            yield from _objects(part)
-    elif isinstance(content, dict) and "items" in content:
-        yield from _objects(content["items"])
-    elif isinstance(content, dict):
-        yield content
-
-
 def _reports() -> list[Any]:
-    found = []
-    for file in sorted(CORPUS.glob("*")) if CORPUS.is_dir() else []:
-        if file.suffix in (".json", ".yaml"):
-            objects = _objects(list(yaml.load_all(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
-            reports = [report for report in objects if report.get("kind") == "VulnerabilityReport"]
-            found += [pytest.param(report, id=f"{file.name}-{index}") for index, report in enumerate(reports)]
-    reason = "no corpus: set ZENWATCH_CORPUS to a folder that holds trivy/*.json or *.yaml"
-    return found or [pytest.param({}, marks=pytest.mark.skip(reason=reason))]
+    """The VulnerabilityReports of the corpus, or a skipped parameter."""
+    return [
+        pytest.param(parameter.values[1], id=parameter.id, marks=parameter.marks)
+        for parameter in objects_of("trivy")
+        if parameter.marks or parameter.values[1].get("kind") == "VulnerabilityReport"
+    ]
 
 
 @pytest.mark.parametrize("report", _reports())

@@ -55,6 +55,11 @@ class Coalescer:
     def __getitem__(self, name: str) -> PendingRecord:
         return self._pending[name]
 
+    def needs_write(self, name: str) -> bool:
+        """False: a write is on its way, or nothing is left. A rollup that grows while it is due is scheduled a second time."""
+        pending = self._pending.get(name)
+        return pending is not None and not pending.in_flight
+
     def find(self, query: str) -> Iterator[PendingRecord]:
         """query: a key or the name of a record."""
         return (pending for name, pending in self._pending.items() if query in (name, pending.event.key))

@@ -122,22 +122,27 @@ class PushProcessor:
         """Hand one record after the other to the writer; each has one write in flight at most."""
         await self._records.wait_until_synced()
         while True:
-            names = await self._schedule.next(WRITES_AT_A_TIME)
-            # The writer has retried each write that failed: the others would not succeed now.
-            await self._pause.wait()
-            await self._hand_over(names)
+            await self._hand_over(await self._schedule.next(WRITES_AT_A_TIME))
 
     async def _hand_over(self, names: Sequence[str]) -> None:
-        """Build the attempts, announce them together, and submit them. An attempt that fails before that is scheduled again."""
-        left = [attempt for name in names if (attempt := await self._attempt(name)) is not None]
+        """Build the attempts, announce them together, and submit them. What was not submitted when this ends early is scheduled again."""
+        waiting, built = list(names), list[WriteAttempt]()
         try:
-            if intents := [attempt.intent for attempt in left if self._pending.counts(attempt.name)]:
+            # The writer has retried each write that failed: the others would not succeed now.
+            await self._pause.wait()
+            while waiting:
+                attempt = await self._attempt(waiting[0])
+                del waiting[0]
+                built += [attempt] if attempt is not None else []
+            if intents := [attempt.intent for attempt in built if self._pending.counts(attempt.name)]:
                 await self._inbox.intend(intents)
-            while left:
-                await self._writer.submit(self._envelope(left[0]))
-                del left[0]
+            while built:
+                await self._writer.submit(self._envelope(built[0]))
+                del built[0]
         finally:
-            for attempt in left:
+            for name in waiting:
+                self._schedule.ask(name)
+            for attempt in built:
                 self._receive_result(attempt, WriteResult(outcome=None))
 
     def _envelope(self, attempt: WriteAttempt) -> Envelope:
@@ -149,6 +154,8 @@ class PushProcessor:
 
     async def _attempt(self, name: str) -> WriteAttempt | None:
         """None: there is nothing to write now; where something is left, it is scheduled again."""
+        if not self._pending.needs_write(name):
+            return None
         stored = await self._records.get(name)
         if stored is not None and not self._pending.counts(name):
             self._finish(name, stored)
