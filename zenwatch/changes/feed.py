@@ -1,4 +1,9 @@
-"""The change feed in memory: what the writer confirmed, kept until every cursor has read it, and no longer than the feed is long."""
+"""The change feed in memory: what the writer confirmed, kept until every cursor has read it, and no longer than the feed is long.
+
+In: changes that the writer confirmed.  Out: the same changes, once to each cursor, in their order.
+Owns: the changes that a cursor has not read, 512 at most.
+Stops: a cursor that closes; the feed has no task.
+"""
 
 import asyncio
 from collections import deque

@@ -141,7 +141,13 @@ class PushPipeline:
         intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
         self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
         self.webhook = Webhook(
-            origin, watcher, own, cluster.identity if cluster else SelfIdentity(), intake, services.ledger, monitor=self._monitor
+            origin,
+            watcher,
+            own,
+            identity=cluster.identity if cluster else SelfIdentity(),
+            intake=intake,
+            accounts=services.ledger,
+            monitor=self._monitor,
         )
         self.processor = PushProcessor(
             origin,

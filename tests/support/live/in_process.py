@@ -121,11 +121,11 @@ class InProcess:
 
     @staticmethod
     def _rounds(source: str) -> float:
-        return REGISTRY.get_sample_value("zenwatch_rounds_total", {"source": source, "result": "done"}) or 0.0
+        return REGISTRY.get_sample_value("zenwatch_rounds_total", {"cluster_id": "local", "source": source, "result": "done"}) or 0.0
 
     @staticmethod
     def _cache(source: str) -> float:
-        return REGISTRY.get_sample_value("zenwatch_reports_cached", {"source": source}) or 0.0
+        return REGISTRY.get_sample_value("zenwatch_reports_cached", {"cluster_id": "local", "source": source}) or 0.0
 
 
 def _require_balanced_ledger(app: InClusterApp) -> None:

@@ -14,7 +14,7 @@ from tests.support.fakes.clock import FakeClock
 from tests.support.pipelines.core import Core, a_core
 from tests.support.pipelines.pull import Pipeline, a_pipeline, running
 from tests.support.pipelines.push import FALCO, Push, a_push, an_alert
-from tests.support.tasks import until
+from tests.support.tasks import patience, until
 from zenwatch.buffer.memory import MemoryInbox
 from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.contract import Inbox
@@ -49,6 +49,14 @@ async def a_processor(inbox: Inbox, *, core: Core | None = None, coalesce_secs: 
 async def turns(number: int) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+async def settled_in_time(push: Push) -> None:
+    """Let pauses pass until no event is in flight."""
+    async with patience():
+        while push.ledger.page(FALCO_ORIGIN)["in_flight"]:
+            await turns(50)
+            push.clock.advance(secs=5.0)
 
 
 def counts(push: Push) -> dict[str, int]:
@@ -106,9 +114,7 @@ async def test_a_processor_may_be_stopped_at_any_moment(lives: Sequence[tuple[Se
             await push.processor.stop()
             push.store.let_go()
         await push.processor.start()
-        while push.ledger.page(FALCO_ORIGIN)["in_flight"]:
-            await turns(50)
-            push.clock.advance(secs=5.0)
+        await settled_in_time(push)
 
     assert counts(push) == {key: sent.get(key, 0) + (key in "abc") for key in {*"abc", *sent}}
     assert push.ledger.page(FALCO_ORIGIN)["received"] == sum(sent.values())
@@ -130,9 +136,7 @@ async def test_a_processor_that_is_stopped_during_a_pause_writes_after_it() -> N
         await again.processor.stop()
 
         await again.processor.start()
-        while again.ledger.page(FALCO_ORIGIN)["in_flight"]:
-            await turns(50)
-            core.clock.advance(secs=5.0)
+        await settled_in_time(again)
 
     assert counts(again) == {"a": 2}
 
