@@ -27,6 +27,10 @@ class MemoryFeed:
         self._cursors: set[MemoryCursor] = set()
         self._news = asyncio.Event()
 
+    def __len__(self) -> int:
+        """How many changes are kept."""
+        return len(self._kept)
+
     def append(self, before: Stored | None, after: Stored | None, event: Event | None) -> None:
         if self._cursors:
             self._kept.append(RecordChange(self._next_seq, before, after, event))

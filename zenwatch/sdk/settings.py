@@ -9,7 +9,7 @@ from zenwatch.model.finding import Severity
 class WatcherSettings(EnvSettings):
     """What every watcher has of its own; the variables begin with its name."""
 
-    enabled: Annotated[bool, Converted(lower)] = setting("ENABLED", "true", "true or false", "Whether the reports of this tool are read at all.")
+    enabled: Annotated[bool, Converted(lower)] = setting("ENABLED", "true", "true or false", "Whether this tool's reports are read at all.")
     min_severity: Annotated[Severity, Converted(upper)] = setting(
         "MIN_SEVERITY",
         "INFO",

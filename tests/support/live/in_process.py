@@ -16,8 +16,8 @@ from tests.support.live.process import LEDGER_LINES, eventually
 from tests.support.tasks import PATIENCE_SECS
 from zenwatch.kube.access import from_kubeconfig
 from zenwatch.metrics import REPORTS_CACHED
-from zenwatch.runtime.in_cluster import InClusterApp
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.in_cluster import InClusterApp
+from zenwatch.wiring.settings import Settings
 
 T = TypeVar("T")
 PULL_SOURCES = ("trivy", "kyverno", "kube-bench", "checkov")

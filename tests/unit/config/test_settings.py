@@ -5,8 +5,8 @@ import pytest
 from zenwatch.config.env import EnvSettings, seconds_of
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Severity
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.settings import PushSettings, WatcherSettings, watcher_prefix
+from zenwatch.wiring.settings import Settings
 
 PUSH = {
     variable: field

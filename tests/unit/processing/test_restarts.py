@@ -164,21 +164,6 @@ async def test_a_processor_over_a_spool_that_stops_and_starts_counts_every_event
     assert push.page() == {"received": 60, "stored": 3, "repeated": 57}
 
 
-async def test_more_rolled_up_events_than_are_written_at_a_time_are_counted_once() -> None:
-    """Their rollup is due, and grows in the same moment."""
-    core = a_core(budget_records=1)
-    async with a_processor(MemoryInbox(FALCO_ORIGIN, capacity_events=100), core=core) as push:
-        await push.processor.start()
-        await push.post(an_alert("high"))
-        await push.post(*[an_alert(f"low-{number}", severity=Severity.LOW) for number in range(40)])
-        await push.post(*[an_alert(f"low-{number}", severity=Severity.LOW) for number in range(20, 60)])
-
-    [rollup] = [record for name, record in push.store.objects.items() if is_rollup(name)]
-    assert rollup["status"]["count"] == 80
-    assert (rollup["spec"]["details"]["LOW"], rollup["spec"]["details"]["rolledUp"]) == (80, 80)
-    assert push.page() == {"received": 81, "stored": 2, "repeated": 79}
-
-
 # ---------------------------------------------------------------- Reconciler
 
 

@@ -265,3 +265,14 @@ async def test_a_rollup_goes_on_after_a_restart() -> None:
         await push.post(*alerts(1, Severity.INFO))
 
         assert details(push) == ({"LOW": 2, "INFO": 1, "rolledUp": 3}, 3)
+
+
+async def test_more_events_than_are_written_at_a_time_are_rolled_up_once() -> None:
+    """Their rollup is due, and grows in the same moment: that is one write, not a second one beside the first."""
+    async with pushing(budget_records=1, capacity_events=100) as push:
+        await push.post(*alerts(1, Severity.HIGH))
+        await push.post(*alerts(40, Severity.LOW))
+        await push.post(*alerts(40, Severity.LOW, first=20))
+
+        assert details(push) == ({"LOW": 80, "rolledUp": 80}, 80)
+        assert push.page() == {"received": 81, "stored": 2, "repeated": 79}

@@ -13,10 +13,10 @@ from tests.support.fakes.store import MemoryStore
 from tests.support.pipelines.core import a_core, services_of
 from tests.support.tasks import background
 from zenwatch.model.refs import Origin
-from zenwatch.runtime.housekeeping import CHECK_EVERY_SECS, Housekeeping, self_reporter
-from zenwatch.runtime.pipelines import MonitoredSource
-from zenwatch.runtime.settings import Settings
 from zenwatch.sources.monitor.source import SourceMonitor
+from zenwatch.wiring.housekeeping import CHECK_EVERY_SECS, Housekeeping, self_reporter
+from zenwatch.wiring.pipelines import MonitoredSource
+from zenwatch.wiring.settings import Settings
 
 TRIVY, FALCO = Origin("local", "trivy"), Origin("local", "falco")
 HOUR_SECS = 3600.0

@@ -394,6 +394,19 @@ async def test_a_record_of_an_earlier_version_does_not_tell_its_report(life: Lif
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": state}
 
 
+@pytest.mark.parametrize("junk", ["nonsense", "a/b", "//", "", "/default/pod-nginx-web"])
+async def test_a_report_annotation_that_is_no_reference_breaks_nothing(life: Life, junk: str) -> None:
+    """Whoever may patch a record may write anything there: the record counts as one that names no report, and the others are settled."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE], SIDECAR: [OTHER]})
+    edited = next(record for record in life.store.objects.values() if record["spec"]["details"]["vulnID"] == "CVE-2026-1")
+    edited["metadata"]["annotations"]["zen.kube-zen.io/report"] = junk
+    async with life.running() as pipeline:
+        await _listed(pipeline, {})
+        assert await life.after(pipeline, 0) == {"CVE-2026-1": "Open", "CVE-2026-2": "Open"}
+        assert await life.after(pipeline, GRACE_SECS) == dict.fromkeys(("CVE-2026-1", "CVE-2026-2"), "Resolved ReportGone")
+
+
 async def test_records_of_other_sources_are_not_ours_to_resolve(life: Life) -> None:
     """Each source knows its own."""
     async with life.running() as pipeline:

@@ -18,8 +18,8 @@ from zenwatch.model.refs import Origin
 from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 from zenwatch.processing.self_findings import SCOPE, SOURCE, SelfFinding, SelfReporter
-from zenwatch.runtime.pipelines import MonitoredSource, Services
 from zenwatch.store.budget import Level
+from zenwatch.wiring.pipelines import MonitoredSource, Services
 
 log = structlog.get_logger(component="housekeeping")
 

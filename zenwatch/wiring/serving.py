@@ -8,13 +8,13 @@ from zenwatch.api.status import ProcessReport, SourceReport, status
 from zenwatch.api.top import top
 from zenwatch.contract import Component, Store
 from zenwatch.runtime.components import Task
-from zenwatch.runtime.housekeeping import Housekeeping
-from zenwatch.runtime.pipelines import MonitoredSource, PushPipeline, Services
 from zenwatch.web.liveness import Heartbeat
 from zenwatch.web.readiness import Readiness
 from zenwatch.web.routes import route_table
 from zenwatch.web.server import Server
 from zenwatch.web.server_config import ServerConfig
+from zenwatch.wiring.housekeeping import Housekeeping
+from zenwatch.wiring.pipelines import MonitoredSource, PushPipeline, Services
 
 
 def server_components(

@@ -6,10 +6,10 @@ from importlib.metadata import entry_points
 
 from zenwatch.config.env import Setting
 from zenwatch.errors import BadInput, ConfigError
-from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import plugin_boundary
 from zenwatch.sdk.settings import WatcherSettings, watcher_prefix
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
+from zenwatch.wiring.settings import Settings
 
 # Paths that the server needs itself.
 OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/explain", "/top", "/status"})

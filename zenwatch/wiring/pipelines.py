@@ -21,7 +21,6 @@ from zenwatch.processing.push.inactivity import InactivityResolver
 from zenwatch.processing.push.intake import EventIntake
 from zenwatch.processing.push.processor import PushProcessor
 from zenwatch.runtime.components import Task
-from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.settings import PushSettings, WatcherSettings
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Watcher
@@ -32,6 +31,7 @@ from zenwatch.sources.pull.reconcile_loop import Interval, ReconcileLoop
 from zenwatch.sources.push.webhook import Webhook
 from zenwatch.store.budget import Budget
 from zenwatch.store.writer import Writer
+from zenwatch.wiring.settings import Settings
 
 
 @dataclass(frozen=True)
