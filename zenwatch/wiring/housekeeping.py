@@ -162,6 +162,6 @@ def _drift(about: str, missing: Sequence[str]) -> SelfFinding:
         about=about,
         severity=Severity.MEDIUM,
         title=f"{about} does not send any more what it always sent: {', '.join(missing[:3])}",
-        remediation="See what was changed with the tool, such as an upgrade; findings may lack what these fields said.",
+        remediation="See what was changed with the tool, such as an upgrade; findings may lack what these fields held.",
         details={"missing": list(missing)},
     )

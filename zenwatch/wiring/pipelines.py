@@ -69,7 +69,7 @@ class PullPipeline:
         self.origin = origin = Origin(cluster.id, watcher.name)
         self._services = services
         self._task = f"source/{origin}"
-        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_usual_pause=not watcher.is_steady)
         kinds = scopes_of(watcher, settings)
         policy = PullPolicy(
             own.min_severity,
@@ -139,7 +139,7 @@ class PushPipeline:
         self._records = services.records
         self._inbox: Inbox = services.spool.inbox(origin) if services.spool else MemoryInbox(origin, capacity_events=own.buffer_events)
         intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
-        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_usual_pause=not watcher.is_steady)
         self.webhook = Webhook(
             origin,
             watcher,

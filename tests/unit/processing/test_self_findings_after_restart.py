@@ -88,7 +88,7 @@ async def running(cluster: Cluster, *, has_trivy: bool = True) -> AsyncIterator[
     core = a_core(store=cluster.store, clock=cluster.clock, budget_records=RECORDS_LIMIT)
     services = services_of(core, Settings.read({"RESOLVE_GRACE": f"{GRACE_SECS:.0f}s"}))
     trivy = SourceMonitor(TRIVY, cluster.clock, silence_secs=SILENCE_AFTER_SECS)
-    falco = SourceMonitor(FALCO, cluster.clock, silence_secs=SILENCE_AFTER_SECS, needs_habit=True)
+    falco = SourceMonitor(FALCO, cluster.clock, silence_secs=SILENCE_AFTER_SECS, needs_usual_pause=True)
 
     async def is_trivy_installed() -> bool:
         return has_trivy

@@ -29,7 +29,7 @@ class House:
         self.store, self.clock, self.mirror, self.budget = self.core.store, self.core.clock, self.core.mirror, self.core.budget
         self.is_installed = True
         self.trivy = SourceMonitor(TRIVY, self.clock, silence_secs=26 * HOUR_SECS)
-        self.falco = SourceMonitor(FALCO, self.clock, silence_secs=26 * HOUR_SECS, needs_habit=True)
+        self.falco = SourceMonitor(FALCO, self.clock, silence_secs=26 * HOUR_SECS, needs_usual_pause=True)
         services = services_of(self.core, Settings.read({}))
         sources = [
             MonitoredSource(TRIVY, self.trivy, self._is_trivy_installed),
