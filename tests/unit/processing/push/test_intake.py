@@ -337,16 +337,16 @@ async def test_every_sighting_is_counted_once_whatever_fails(bodies: Sequence[Se
     """The counts of the records are the number of alerts."""
     sent: dict[str, int] = {}
     async with pushing(capacity_events=100) as push:
-        for number, body in enumerate(bodies):
-            fault = faults[number] if number < len(faults) else "ok"
+        for second, body in enumerate(bodies):
+            fault = faults[second] if second < len(faults) else "ok"
             if fault == "transient":
-                push.store.fail_next(1 + number % 6, Transient("503"))
+                push.store.fail_next(1 + second % 6, Transient("503"))
             elif fault == "lost answer":
                 push.store.lose_answers(1)
-            await push.intake.offer([an_alert(key, second=number, sample=f"{number}") for key in body], filtered=0, rejected=0)
+            await push.intake.offer([an_alert(key, second=second, sample=f"{second}") for key in body], filtered=0, rejected=0)
             for key in body:
                 sent[key] = sent.get(key, 0) + 1
-            for _ in range(number % 4):
+            for _ in range(second % 4):
                 await asyncio.sleep(0)
         await push.settled()
 
@@ -378,13 +378,13 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
         async with background(spool.run), pushing(store=store, inbox=spool.inbox(FALCO_ORIGIN), balances=schedule is None) as push:
             share = left[: 1 + life] if schedule is not None else left
             del left[: len(share)]
-            for number, body in enumerate(share):
-                fault = faults[number] if number < len(faults) else "ok"
+            for second, body in enumerate(share):
+                fault = faults[second] if second < len(faults) else "ok"
                 if fault == "lost answer":
                     store.lose_answers(1)
                 elif fault == "transient":
-                    store.fail_next(1 + number, Transient("503"))
-                findings = [an_alert(key, second=number, sample=f"{life}-{number}-{number}") for number, key in enumerate(body)]
+                    store.fail_next(1 + second, Transient("503"))
+                findings = [an_alert(key, second=second, sample=f"{life}-{second}-{number}") for number, key in enumerate(body)]
                 if findings and await push.intake.offer(findings, filtered=0, rejected=0):
                     for key in body:
                         sent[key] = sent.get(key, 0) + 1
@@ -402,7 +402,7 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
 
 
 async def test_a_storm_of_one_alert_is_one_write_per_window(tmp_path: Path) -> None:
-    """Ten thousand equal alerts: the record is created at once, then there is one status write per window, and the count is right in the end."""
+    """Ten thousand equal alerts: the record is created at once, then written once per window, and the count is right."""
     clock = FakeClock()
     spool = Spool(str(tmp_path), Supervisor(), max_bytes=1 << 26)
     async with background(spool.run), pushing(inbox=spool.inbox(FALCO_ORIGIN), clock=clock, coalesce_secs=5.0) as push:
