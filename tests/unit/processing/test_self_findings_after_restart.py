@@ -136,7 +136,7 @@ async def test_a_budget_that_is_still_nearly_full_after_a_restart_writes_nothing
     assert since(cluster, before) == []
 
 
-async def test_a_budget_that_has_room_again_after_a_restart_is_resolved(cluster: Cluster) -> None:
+async def test_a_budget_that_has_space_again_after_a_restart_is_resolved(cluster: Cluster) -> None:
     """Its record is resolved once, by the process that sees that it is over."""
     names = await cluster.fill(RECORDS_LIMIT - 2)
     async with running(cluster):
