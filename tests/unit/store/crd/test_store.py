@@ -1,4 +1,4 @@
-"""zenwatch/store/crd/store.py: the responses that a real API server does not send on demand; tests/contract/store_suite.py tests the rest."""
+"""zenwatch/store/crd/store.py: faults that a real API server does not send on demand; tests/contract/store_suite.py tests the rest."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
