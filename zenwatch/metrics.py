@@ -33,7 +33,7 @@ RECORD_WRITES = Counter("zenwatch_record_writes", "Writes that the store acknowl
 RECORD_WRITE_RETRIES = Counter("zenwatch_record_write_retries", "Writes tried again after a passing failure.")
 RECORD_WRITE_SECONDS = Histogram(
     "zenwatch_record_write_duration_seconds",
-    "From taking a write out of the queue to its receipt, retries included.",
+    "From taking a write out of the queue to its result, retries included.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 WRITE_CONCURRENCY = Gauge("zenwatch_write_concurrency", "How many writes may go on at the same time now.")
@@ -42,18 +42,20 @@ RECORDS_REOPENED = Counter("zenwatch_records_reopened", "Records that came back 
 RECORDS = Gauge("zenwatch_records", "Stored records.", ["cluster_id", "source", "severity", "phase"])
 RECORDS_DELETED = Counter("zenwatch_records_deleted", "Records that were deleted, by why.", ["cluster_id", "source", "reason"])
 BUDGET_USED = Gauge("zenwatch_record_budget_used_ratio", "How much of the record budget is used, by records or by bytes.")
-BUDGET_RECORDS = Gauge("zenwatch_record_budget_records", "How many records the budget has room for.")
-BUDGET_BYTES = Gauge("zenwatch_record_budget_bytes", "How many bytes of records the budget has room for.")
+BUDGET_RECORDS = Gauge("zenwatch_record_budget_records", "How many records may be stored: RECORD_BUDGET.")
+BUDGET_BYTES = Gauge("zenwatch_record_budget_bytes", "How many bytes of records may be stored: RECORD_BUDGET_BYTES.")
 FINDINGS_ROLLED_UP = Gauge(
-    "zenwatch_findings_rolled_up", "Findings without a record of their own, for want of room.", ["cluster_id", "source"]
+    "zenwatch_findings_rolled_up", "Findings without a record of their own, beyond the budget.", ["cluster_id", "source"]
 )
 PUSHED_ROLLED_UP = Counter(
-    "zenwatch_pushed_events_rolled_up", "Pushed events without a record of their own, for want of room.", ["cluster_id", "source"]
+    "zenwatch_pushed_events_rolled_up",
+    "Pushed events without a record of their own, beyond the budget.",
+    ["cluster_id", "source"],
 )
 SOURCE_SILENT = Gauge(
-    "zenwatch_source_silent", "1 where an installed tool has said nothing for far longer than it usually does.", ["cluster_id", "source"]
+    "zenwatch_source_silent", "1 where an installed tool has sent nothing for far longer than its usual pause.", ["cluster_id", "source"]
 )
-SOURCE_LAST_DATA = Gauge("zenwatch_source_last_data_timestamp_seconds", "When a tool said something last.", ["cluster_id", "source"])
+SOURCE_LAST_DATA = Gauge("zenwatch_source_last_data_timestamp_seconds", "When a tool sent something last.", ["cluster_id", "source"])
 SOURCE_MISSING_FIELDS = Gauge(
     "zenwatch_source_missing_fields", "Fields that a tool always sent and does not send any more.", ["cluster_id", "source"]
 )

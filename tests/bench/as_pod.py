@@ -17,7 +17,7 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 
 from zenwatch.cli import main  # noqa: E402
 from zenwatch.kube import access  # noqa: E402
-from zenwatch.runtime import app  # noqa: E402
+from zenwatch.wiring import app  # noqa: E402
 
 TICK_SECS = 0.002
 

@@ -16,8 +16,8 @@ from tests.support.corpus import CORPUS
 from tests.support.live.objects import apply, writes
 from tests.support.live.process import Zenwatch, eventually
 from tests.support.paths import ROOT
-from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sdk.watcher import ApiResource
+from zenwatch.wiring.plugins import installed_watchers
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

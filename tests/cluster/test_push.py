@@ -76,8 +76,8 @@ def test_the_pages_show_health_and_metrics(cluster: ControlPlane, start_zenwatch
         "crds ok",
         *(f"buffer/{source} ok: 0 of {events} events" for source, events in (("audit", 200), ("falco", 100))),
     ]
-    assert 'zenwatch_findings_settled_total{outcome="filtered",source="falco"} 1.0' in metrics
-    assert 'zenwatch_pushed_events_excluded_total{rule="telemetry",source="falco"} 1.0' in metrics
+    assert 'zenwatch_findings_settled_total{cluster_id="local",outcome="filtered",source="falco"} 1.0' in metrics
+    assert 'zenwatch_pushed_events_excluded_total{cluster_id="local",rule="telemetry",source="falco"} 1.0' in metrics
 
 
 def test_without_an_api_server_it_is_alive_and_not_ready(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:

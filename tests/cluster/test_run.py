@@ -18,8 +18,8 @@ from tests.support.live.objects import apply, records
 from tests.support.live.process import Zenwatch, eventually
 from tests.support.tasks import PATIENCE_SECS
 from zenwatch.kube import access
-from zenwatch.runtime.in_cluster import InClusterApp
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.in_cluster import InClusterApp
+from zenwatch.wiring.settings import Settings
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

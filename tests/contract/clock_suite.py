@@ -67,7 +67,7 @@ class ClockSuite:
         assert answers == [False]
 
     async def test_a_wait_can_be_cancelled(self, harness: ClockHarness) -> None:
-        """Stopping a room does not wait for its back-off."""
+        """A component that stops does not wait for its back-off to end."""
         waiting = asyncio.create_task(harness.clock.wait(asyncio.Event(), timeout_secs=3600))
         await asyncio.sleep(0)
 

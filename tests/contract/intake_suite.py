@@ -26,8 +26,8 @@ class IntakeHarness(Protocol):
 
 
 class IntakeSuite:
-    async def test_what_was_taken_is_stored_by_settle(self, harness: IntakeHarness) -> None:
-        """Taking is memory only; settle() returns when the store has it."""
+    async def test_settle_stores_what_was_taken(self, harness: IntakeHarness) -> None:
+        """take() changes memory only; settle() returns when the records are stored."""
         harness.intake.take(POD, "1", [a_finding(vuln_id="CVE-2026-1"), a_finding(vuln_id="CVE-2026-2")])
         assert harness.store.calls == []
 
@@ -36,8 +36,8 @@ class IntakeSuite:
         assert sorted(_keys(harness)) == [CVE_1, CVE_2]
         assert _page(harness) == {"received": 2, "stored": 2}
 
-    async def test_a_report_is_held_under_its_version(self, harness: IntakeHarness) -> None:
-        """By this a source knows what it need not parse again."""
+    async def test_a_report_has_the_version_that_was_taken(self, harness: IntakeHarness) -> None:
+        """The source compares it, so that it parses no report twice."""
         assert harness.intake.version_of(POD) is None
 
         harness.intake.take(POD, "7", [])
@@ -47,7 +47,7 @@ class IntakeSuite:
         assert harness.intake.version_of(POD) is None
 
     async def test_settling_twice_writes_once(self, harness: IntakeHarness) -> None:
-        """What the store says already is left alone."""
+        """A record that is up to date is not written."""
         harness.intake.take(POD, "1", [a_finding()])
         await harness.intake.settle()
 
@@ -58,8 +58,8 @@ class IntakeSuite:
         assert harness.store.operations() == ["create"]
         assert _page(harness) == {"received": 2, "stored": 1, "repeated": 1}
 
-    async def test_taking_again_replaces_what_the_report_said(self, harness: IntakeHarness) -> None:
-        """A finding that the tool judges anew is written anew."""
+    async def test_taking_a_report_again_replaces_its_findings(self, harness: IntakeHarness) -> None:
+        """A finding with another severity is written with that severity."""
         harness.intake.take(POD, "1", [a_finding(severity=Severity.HIGH)])
         await harness.intake.settle()
 
@@ -68,8 +68,8 @@ class IntakeSuite:
 
         assert [spec["severity"] for spec in harness.store.specs()] == ["CRITICAL"]
 
-    async def test_what_is_below_the_users_limit_is_filtered(self, harness: IntakeHarness) -> None:
-        """Counted, not stored."""
+    async def test_findings_below_the_least_severity_are_filtered(self, harness: IntakeHarness) -> None:
+        """They are counted, and not stored."""
         harness.intake.take(POD, "1", [a_finding(severity=Severity.INFO), a_finding(vuln_id="CVE-2026-2", severity=Severity.LOW)])
 
         await harness.intake.settle()
@@ -78,15 +78,15 @@ class IntakeSuite:
         assert _page(harness) == {"received": 2, "stored": 1, "filtered": 1}
 
     async def test_forgetting_an_unknown_report_is_no_error(self, harness: IntakeHarness) -> None:
-        """A deletion may be told of a report that was rejected."""
+        """A watch also reports the deletion of a report that was rejected."""
         harness.intake.forget(POD)
 
         await harness.intake.settle()
 
         assert harness.store.calls == []
 
-    async def test_keep_only_forgets_the_other_reports_of_that_kind(self, harness: IntakeHarness) -> None:
-        """A complete list of one kind says nothing about another kind."""
+    async def test_a_complete_list_forgets_the_other_reports_of_its_kind(self, harness: IntakeHarness) -> None:
+        """It is no list of another kind."""
         other_kind = ReportRef("configauditreports.aquasecurity.github.io", "default", "pod-a")
         for report in (POD, OTHER_POD, other_kind):
             harness.intake.take(report, "1", [])
@@ -104,8 +104,8 @@ class IntakeSuite:
 
         assert harness.intake.version_of(longer) == "1"
 
-    async def test_what_could_not_be_written_is_written_by_a_later_settle(self, harness: IntakeHarness) -> None:
-        """Transient says that some is left; until it is written it stays in flight in the ledger."""
+    async def test_what_was_not_written_is_written_by_a_later_settle(self, harness: IntakeHarness) -> None:
+        """settle() raises Transient as long as something is left; its findings stay in flight in the accounts."""
         harness.intake.take(POD, "1", [a_finding()])
         harness.store.fail_next(10, Transient("the store is away"))
         with pytest.raises(Transient):

@@ -1,6 +1,6 @@
 """What every contract.Store promises. Run it by a subclass named Test… that gives the fixture `harness`.
 
-The suite knows nothing of Kubernetes: whatever it does behind the store's back, it does through the harness.
+The suite knows nothing of Kubernetes: what it changes without the store, it changes through the harness.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ PATIENCE_SECS = 20.0
 # More than one page of a list, whatever the pages' size begins with.
 MANY = 45
 
-Told = Put | Gone | Synced
+StoreChange = Put | Gone | Synced
 
 
 class StoreHarness(Protocol):
-    """One empty store, and the hands that reach behind it.
+    """An empty store, and a way to change its records without it.
 
-    cluster_id: the store's; no other test uses it, so that what it follows is this test's alone.
+    cluster_id: the store's. No other test uses it: the store follows the records of this test only.
     namespace: where the resources of the test's findings are.
     """
 
@@ -41,7 +41,7 @@ class StoreHarness(Protocol):
     namespace: str
 
     async def remove(self, stored: Stored) -> None:
-        """Delete the record as a person would; return when it is gone."""
+        """Delete the record as a person would, and return when it is deleted."""
         ...
 
     async def spec_of(self, stored: Stored) -> dict[str, Any]:
@@ -60,48 +60,48 @@ class NamespacedStoreHarness(StoreHarness, Protocol):
     missing_namespace: str
 
     async def terminating_namespace(self) -> str:
-        """Make a namespace, begin to delete it, and see to it that it does not get further than that. Return its name."""
+        """Create a namespace whose deletion has begun and does not end. Return its name."""
         ...
 
 
 class Listener:
     """One follow(), read as far as a test wants."""
 
-    def __init__(self, told: AsyncIterator[Told]) -> None:
-        self._told = told
+    def __init__(self, changes: AsyncIterator[StoreChange]) -> None:
+        self._changes = changes
 
-    async def until(self, is_it: Callable[[Told], bool]) -> list[Told]:
-        """All that is told up to and with the first that is_it says yes to."""
-        heard: list[Told] = []
+    async def until(self, is_wanted: Callable[[StoreChange], bool]) -> list[StoreChange]:
+        """Return all changes up to the first that is wanted, with that one."""
+        received: list[StoreChange] = []
         async with asyncio.timeout(PATIENCE_SECS):
-            async for told in self._told:
-                heard.append(told)
-                if is_it(told):
-                    return heard
-        raise AssertionError(f"follow() ended by itself after {heard}")
+            async for change in self._changes:
+                received.append(change)
+                if is_wanted(change):
+                    return received
+        raise AssertionError(f"follow() ended by itself after {received}")
 
     async def until_synced(self) -> list[Stored]:
-        """What is told before Synced; nothing but Puts may be."""
-        heard = await self.until(lambda told: isinstance(told, Synced))
-        assert all(isinstance(told, Put) for told in heard[:-1]), heard
-        return [told.stored for told in heard if isinstance(told, Put)]
+        """Return the records before Synced; all changes before it are Puts."""
+        received = await self.until(lambda change: isinstance(change, Synced))
+        assert all(isinstance(change, Put) for change in received[:-1]), received
+        return [change.stored for change in received if isinstance(change, Put)]
 
     async def until_put(self, stored: Stored) -> None:
-        await self.until(lambda told: told == Put(stored))
+        await self.until(lambda change: change == Put(stored))
 
     async def until_gone(self, name: str) -> Gone:
-        last = (await self.until(lambda told: isinstance(told, Gone) and told.name == name))[-1]
+        last = (await self.until(lambda change: isinstance(change, Gone) and change.name == name))[-1]
         assert isinstance(last, Gone)
         return last
 
 
 @asynccontextmanager
 async def monitored(store: Store) -> AsyncIterator[Listener]:
-    told = cast("AsyncGenerator[Told, None]", store.follow())
+    changes = cast("AsyncGenerator[StoreChange, None]", store.follow())
     try:
-        yield Listener(told)
+        yield Listener(changes)
     finally:
-        await told.aclose()
+        await changes.aclose()
 
 
 class StoreSuite:
@@ -116,7 +116,7 @@ class StoreSuite:
     # ------------------------------------------------------------ create
 
     async def test_a_new_record_is_open_and_counted_once(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """create() returns what later decisions need, and True for the one who made it."""
+        """create() returns what later decisions need, and True to the caller that created the record."""
         stored, is_new = await store.create(event, spec_hash=spec_hash(event))
 
         assert is_new
@@ -140,8 +140,8 @@ class StoreSuite:
             cve="CVE-2026-1",
         )
 
-    async def test_the_record_says_what_the_event_says(self, store: Store, harness: StoreHarness) -> None:
-        """Nothing is lost and nothing added on the way into the store."""
+    async def test_the_spec_holds_what_the_event_holds(self, store: Store, harness: StoreHarness) -> None:
+        """Nothing is lost and nothing is added."""
         event = _event(harness, remediation="Upgrade", references=("https://example.test/1",))
 
         stored, _ = await store.create(event, spec_hash="a")
@@ -163,7 +163,7 @@ class StoreSuite:
         }
 
     async def test_a_second_create_returns_the_record_that_is_there(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """The first one stands untouched: who comes second learns what it says and decides what to do."""
+        """The record is unchanged: the second caller receives it and decides what to do."""
         first, _ = await store.create(event, spec_hash="first")
         changed = _event(harness, severity=Severity.CRITICAL)
 
@@ -172,15 +172,15 @@ class StoreSuite:
         assert not is_new
         assert second == first
 
-    async def test_of_two_creates_at_once_one_makes_the_record(self, store: Store, event: Event) -> None:
-        """Two replicas that find the same thing store it once."""
+    async def test_of_two_concurrent_creates_one_makes_the_record(self, store: Store, event: Event) -> None:
+        """Two replicas with the same finding store it once."""
         answers = await asyncio.gather(*(store.create(event, spec_hash="a") for _ in range(2)))
 
         assert sorted(is_new for _, is_new in answers) == [False, True]
         assert answers[0][0] == answers[1][0]
 
-    async def test_a_record_that_the_store_can_never_take_is_invalid(self, store: Store, harness: StoreHarness) -> None:
-        """Invalid is about this record: the next one is taken."""
+    async def test_a_record_that_can_never_be_stored_is_invalid(self, store: Store, harness: StoreHarness) -> None:
+        """Invalid is about this record: the next one is stored."""
         with pytest.raises(Invalid):
             await store.create(_event(harness, title=""), spec_hash="a")
 
@@ -189,8 +189,8 @@ class StoreSuite:
 
     # ------------------------------------------------------------ update
 
-    async def test_an_update_replaces_what_was_found(self, store: Store, harness: StoreHarness) -> None:
-        """What the event no longer says is gone from the record, also inside details."""
+    async def test_an_update_replaces_the_spec(self, store: Store, harness: StoreHarness) -> None:
+        """What the event does not contain any more is removed from the record, also inside details."""
         before = _event(harness, remediation="Upgrade", references=("https://example.test/1",), details={"old": "x", "packages": ["a"]})
         stored, _ = await store.create(before, spec_hash="before")
         after = _event(harness, severity=Severity.CRITICAL, score=95, title="worse", resource=Resource(), details={"new": "y"})
@@ -204,7 +204,7 @@ class StoreSuite:
         assert not {"remediation", "references", "resource"} & spec.keys()
 
     async def test_an_update_can_add_what_was_absent(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """A tool may learn of a fix later."""
+        """For example a fix that the tool finds later."""
         stored, _ = await store.create(event, spec_hash="before")
         after = _event(harness, remediation="Upgrade", references=("https://example.test/1",))
 
@@ -213,7 +213,7 @@ class StoreSuite:
         assert (spec["remediation"], spec["references"]) == ("Upgrade", ["https://example.test/1"])
 
     async def test_an_update_keeps_identity_and_first_detection(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """source, clusterID and key make the name; detectedAt is of the first sighting."""
+        """The name is made of source, clusterID and key; detectedAt is the time of the first sighting."""
         stored, _ = await store.create(event, spec_hash="before")
         later = _event(harness, detected_at="2026-02-02T00:00:00Z", title="changed")
 
@@ -223,7 +223,7 @@ class StoreSuite:
         assert (spec["title"], spec["detectedAt"]) == ("changed", event.detected_at)
 
     async def test_an_update_leaves_the_status_alone(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """What became of a record is not what was found."""
+        """The count and its time stay as they were."""
         stored, _ = await store.create(event, spec_hash="before")
         counted = await store.set_status(stored, Status(count=3, seen_at=SEEN_AT), now=SEEN_AT)
         status = await harness.status_of(counted)
@@ -234,7 +234,7 @@ class StoreSuite:
         assert await harness.status_of(updated) == status
 
     async def test_an_update_of_a_removed_record_is_not_found(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """Whoever meets this creates the record anew."""
+        """The caller then creates the record again."""
         stored, _ = await store.create(event, spec_hash="a")
         await harness.remove(stored)
 
@@ -244,7 +244,7 @@ class StoreSuite:
     # ------------------------------------------------------------ set_status
 
     async def test_a_count_is_written_with_its_time(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """The status changes, what was found does not."""
+        """The status changes, the spec does not."""
         stored, _ = await store.create(event, spec_hash="a")
 
         counted = await store.set_status(stored, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
@@ -256,8 +256,8 @@ class StoreSuite:
         assert counted.version > stored.version
         assert (status["count"], status["lastSeen"], status["phase"]) == (2, "2096-03-04T05:06:07Z", "Open")
 
-    async def test_a_resolved_record_says_when_and_why(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """And an opened one loses it: it was not resolved."""
+    async def test_a_resolved_record_has_the_time_and_the_reason(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """A record that is open again has no time of a resolution."""
         stored, _ = await store.create(event, spec_hash="a")
 
         resolved = await store.set_status(stored, Status(Phase.RESOLVED, reason=Reason.FIXED), now=SEEN_AT)
@@ -271,8 +271,8 @@ class StoreSuite:
         assert "resolvedAt" not in again
         assert (again["reason"], again["phase"], again["firstSeen"]) == ("Reopened", "Open", status["firstSeen"])
 
-    async def test_a_status_is_never_seen_last_before_it_was_seen_first(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """A tool's clock may be behind ours; the API server would refuse it."""
+    async def test_last_seen_is_never_before_first_seen(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """A tool's clock may be behind ours; an API server would refuse such a status."""
         stored, _ = await store.create(event, spec_hash="a")
 
         counted = await store.set_status(stored, Status(count=2, seen_at=datetime(2001, 1, 1, tzinfo=UTC)), now=SEEN_AT)
@@ -280,8 +280,8 @@ class StoreSuite:
         status = await harness.status_of(counted)
         assert status["lastSeen"] == status["firstSeen"]
 
-    async def test_a_record_tells_which_report_said_it(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """The last one that had it written; an update that knows none leaves it."""
+    async def test_a_record_names_the_report_that_holds_it(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """The one of the last write; an update without a report leaves it."""
         stored, _ = await store.create(event, spec_hash="a", report=ReportRef("reports.example.com", "default", "one"))
         assert stored.report == "reports.example.com/default/one"
 
@@ -290,15 +290,17 @@ class StoreSuite:
         assert (await store.update(event, spec_hash="c", stored=updated)).report == updated.report
 
     async def test_a_count_of_a_removed_record_is_not_found(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """Whoever meets this creates the record anew."""
+        """The caller then creates the record again."""
         stored, _ = await store.create(event, spec_hash="a")
         await harness.remove(stored)
 
         with pytest.raises(NotFound):
             await store.set_status(stored, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
 
-    async def test_a_write_of_before_a_newer_one_is_a_conflict(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """One that was given up and lands late must not undo what came after it."""
+    async def test_a_write_that_was_made_for_an_older_version_is_a_conflict(
+        self, store: Store, event: Event, harness: StoreHarness
+    ) -> None:
+        """A write that was given up and arrives late must not undo a newer one."""
         stored, _ = await store.create(event, spec_hash="a")
         counted = await store.set_status(stored, Status(count=3, seen_at=SEEN_AT), now=SEEN_AT)
 
@@ -311,7 +313,7 @@ class StoreSuite:
         assert (await store.update(event, spec_hash="b", stored=counted)).spec_hash == "b"
 
     async def test_a_removed_record_can_be_created_again(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """A name is not used up; and the versions of the new record go on where the old one's ended."""
+        """Under the same name, with a version above all versions of the old record."""
         stored, _ = await store.create(event, spec_hash="a")
         await harness.remove(stored)
 
@@ -323,32 +325,32 @@ class StoreSuite:
     # ------------------------------------------------------------ follow
 
     async def test_an_empty_store_is_synced_at_once(self, store: Store) -> None:
-        """Without records Synced is the first that is told; waiting for a Put would never end."""
+        """Without records Synced comes first; nobody waits for a Put."""
         async with monitored(store) as listener:
             assert await listener.until_synced() == []
 
-    async def test_a_follow_tells_what_was_stored_before_it(self, store: Store, harness: StoreHarness) -> None:
-        """Each record once, as it is now, in whatever namespace it lies."""
+    async def test_follow_yields_what_was_stored_before_it(self, store: Store, harness: StoreHarness) -> None:
+        """Each record once, as it is now, in whatever namespace it is."""
         created = [(await store.create(_event(harness, number), spec_hash="a"))[0] for number in range(3)]
         created[0] = await store.set_status(created[0], Status(count=5, seen_at=SEEN_AT), now=SEEN_AT)
         elsewhere, _ = await store.create(_event(harness, 3, resource=Resource(kind="Node", name="n")), spec_hash="a")
 
         async with monitored(store) as listener:
-            told = await listener.until_synced()
+            records = await listener.until_synced()
 
-        assert _by_name(told) == _by_name([*created, elsewhere])
+        assert _by_name(records) == _by_name([*created, elsewhere])
 
-    async def test_a_follow_tells_more_records_than_fit_a_page(self, store: Store, harness: StoreHarness) -> None:
-        """Synced comes after all of them, not after the first batch."""
+    async def test_follow_yields_more_records_than_a_page_has(self, store: Store, harness: StoreHarness) -> None:
+        """Synced comes after all of them, not after the first page."""
         created = await asyncio.gather(*(store.create(_event(harness, number), spec_hash="a") for number in range(MANY)))
 
         async with monitored(store) as listener:
-            told = await listener.until_synced()
+            records = await listener.until_synced()
 
-        assert _by_name(told) == _by_name([stored for stored, _ in created])
+        assert _by_name(records) == _by_name([stored for stored, _ in created])
 
-    async def test_a_follow_tells_every_change_after_that(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """Ours included: what a write returned is what the follower hears."""
+    async def test_follow_yields_every_later_change(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """Our own writes included: the Put holds what the write returned."""
         async with monitored(store) as listener:
             await listener.until_synced()
             stored, _ = await store.create(event, spec_hash="a")
@@ -358,8 +360,8 @@ class StoreSuite:
             counted = await store.set_status(updated, Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
             await listener.until_put(counted)
 
-    async def test_a_follow_tells_that_a_record_is_gone(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """With a version above all that the record had, so that a late Put cannot bring it back."""
+    async def test_follow_yields_deletions(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """With a version above all versions of the record, so that a late Put cannot bring it back."""
         async with monitored(store) as listener:
             await listener.until_synced()
             stored, _ = await store.create(event, spec_hash="a")
@@ -369,8 +371,8 @@ class StoreSuite:
 
         assert gone.version > stored.version
 
-    async def test_a_follow_is_deaf_to_other_clusters(self, store: Store, event: Event, harness: StoreHarness) -> None:
-        """Two zenwatch may share a store; neither may act on the other's records."""
+    async def test_follow_yields_no_record_of_another_cluster(self, store: Store, event: Event, harness: StoreHarness) -> None:
+        """Two zenwatch processes may share a store; neither may change the other's records."""
         foreign = an_event(cluster_id=f"{harness.cluster_id}-2", resource=event.resource)
         await store.create(foreign, spec_hash="a")
 
@@ -378,12 +380,12 @@ class StoreSuite:
             assert await listener.until_synced() == []
             await store.set_status((await store.create(foreign, spec_hash="a"))[0], Status(count=2, seen_at=SEEN_AT), now=SEEN_AT)
             mine, _ = await store.create(event, spec_hash="a")
-            heard = await listener.until(lambda told: told == Put(mine))
+            received = await listener.until(lambda change: change == Put(mine))
 
-        assert [told.stored.name for told in heard if isinstance(told, Put)] == [event.name]
+        assert [change.stored.name for change in received if isinstance(change, Put)] == [event.name]
 
-    async def test_a_second_follow_tells_the_whole_truth_anew(self, store: Store, harness: StoreHarness) -> None:
-        """After a break, what is not told up to Synced is gone: nothing that happened in between is missed."""
+    async def test_a_second_follow_yields_everything_again(self, store: Store, harness: StoreHarness) -> None:
+        """A record that it does not yield before Synced was deleted meanwhile."""
         stays, goes = [(await store.create(_event(harness, number), spec_hash="a"))[0] for number in range(2)]
         async with monitored(store) as listener:
             await listener.until_synced()
@@ -391,12 +393,12 @@ class StoreSuite:
         comes, _ = await store.create(_event(harness, 2), spec_hash="a")
 
         async with monitored(store) as listener:
-            told = await listener.until_synced()
+            records = await listener.until_synced()
 
-        assert _by_name(told) == _by_name([stays, comes])
+        assert _by_name(records) == _by_name([stays, comes])
 
-    async def test_several_followers_hear_the_same(self, store: Store, event: Event) -> None:
-        """One listener does not take anything from another."""
+    async def test_several_followers_receive_the_same(self, store: Store, event: Event) -> None:
+        """None takes a change away from another."""
         async with monitored(store) as one, monitored(store) as other:
             await one.until_synced()
             await other.until_synced()
@@ -407,20 +409,20 @@ class StoreSuite:
 
 
 class NamespacedStoreSuite:
-    """What a store promises besides, if its records lie in namespaces that come and go."""
+    """What a store promises as well if its records are in namespaces, which are created and deleted."""
 
     @pytest.fixture
     def store(self, harness: NamespacedStoreHarness) -> Store:
         return harness.store
 
-    async def test_a_finding_without_a_namespace_goes_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
-        """Every record has a namespace, also that of a node or a cluster role."""
+    async def test_a_record_without_a_namespace_goes_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
+        """Every record has a namespace, also the record of a node or a cluster role."""
         stored, is_new = await store.create(_event(harness, resource=Resource(kind="ClusterRole", name="admin")), spec_hash="a")
 
         assert (stored.namespace, is_new) == (harness.own_namespace, True)
 
     async def test_a_missing_namespace_falls_back_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
-        """The resource is gone with its namespace; that it was found still counts, and is stored once."""
+        """The resource was deleted with its namespace; its finding is stored all the same, once."""
         event = _event(harness, resource=Resource("v1", "Pod", "nginx", harness.missing_namespace))
 
         first, is_new = await store.create(event, spec_hash="a")
@@ -429,8 +431,8 @@ class NamespacedStoreSuite:
         assert (first.namespace, is_new) == (harness.own_namespace, True)
         assert (again, is_new_again) == (first, False)
 
-    async def test_a_namespace_that_goes_away_falls_back_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
-        """Such a namespace refuses what is new although it can still be seen."""
+    async def test_a_terminating_namespace_falls_back_to_the_own_one(self, store: Store, harness: NamespacedStoreHarness) -> None:
+        """It refuses new records although it still exists."""
         going = await harness.terminating_namespace()
 
         stored, is_new = await store.create(_event(harness, resource=Resource("v1", "Pod", "nginx", going)), spec_hash="a")
@@ -439,11 +441,11 @@ class NamespacedStoreSuite:
 
 
 def _event(harness: StoreHarness, number: int = 1, **changes: Any) -> Event:
-    place = Resource("v1", "Pod", "nginx", harness.namespace)
+    pod = Resource("v1", "Pod", "nginx", harness.namespace)
     key = f"{harness.namespace}/Pod/nginx/CVE-2026-{number}"
-    return an_event(**{"cluster_id": harness.cluster_id, "key": key, "resource": place} | changes)
+    return an_event(**{"cluster_id": harness.cluster_id, "key": key, "resource": pod} | changes)
 
 
 def _by_name(records: list[Stored]) -> dict[str, Stored]:
-    assert len({stored.name for stored in records}) == len(records), "a record was told twice"
+    assert len({stored.name for stored in records}) == len(records), "a record was yielded twice"
     return {stored.name: stored for stored in records}

@@ -9,9 +9,9 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.payloads import SAMPLES
 from watchers.audit import AUDIT
-from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sdk.testing import WatcherSuite
 from zenwatch.sdk.watcher import SelfIdentity, Watcher
+from zenwatch.wiring.plugins import installed_watchers
 
 EXAMPLES = ROOT / "examples" / "pushed"
 AUDIT_EVENTS = json.loads((EXAMPLES / "audit-events.json").read_text())["items"]

@@ -9,8 +9,8 @@ import pytest
 from tests.structure.pages import SEVERITY, name, names, section, self_findings, table, tables, values_in, watcher_modules
 from zenwatch.model.finding import Severity
 from zenwatch.processing.event import score as scoring
-from zenwatch.runtime.plugins import installed_watchers, settings_of
 from zenwatch.sdk.watcher import SelfIdentity
+from zenwatch.wiring.plugins import installed_watchers, settings_of
 
 ABSENT, OTHER = "absent", "any other word"
 

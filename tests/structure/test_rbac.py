@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.support.paths import ROOT
-from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sdk.watcher import ApiResource
+from zenwatch.wiring.plugins import installed_watchers
 
 Rule = dict[str, Any]
 

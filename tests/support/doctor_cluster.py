@@ -18,9 +18,9 @@ from zenwatch.doctor.process.status_api import StatusResponse
 from zenwatch.errors import Transient
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
-from zenwatch.runtime.plugins import installed_watchers, settings_of
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import PushWatcher
+from zenwatch.wiring.plugins import installed_watchers, settings_of
+from zenwatch.wiring.settings import Settings
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/zenagentevents.zen.kube-zen.io"

@@ -22,7 +22,7 @@ class MemoryInbox:
     def __init__(self, origin: Origin, *, capacity_events: int) -> None:
         self._capacity_events = capacity_events
         self._queued: deque[QueuedEvent] = deque()
-        self._tickets = 0
+        self._last_message_id = 0
         self._unreleased = 0
         self._closed = False
         self._news = asyncio.Event()
@@ -45,8 +45,8 @@ class MemoryInbox:
         if self._closed or (self._unreleased and self._unreleased + len(events) > self._capacity_events):
             return False
         for event in events:
-            self._tickets += 1
-            self._queued.append(QueuedEvent(event, self._tickets))
+            self._last_message_id += 1
+            self._queued.append(QueuedEvent(event, self._last_message_id))
         self._count(len(events))
         self._on_taken(len(events))
         self._news.set()

@@ -1,4 +1,9 @@
-"""The change feed in memory: what the writer confirmed, kept until every cursor has read it, and no longer than the feed is long."""
+"""The change feed in memory: what the writer confirmed, kept until every cursor has read it, and no longer than the feed is long.
+
+In: changes that the writer confirmed.  Out: the same changes, once to each cursor, in their order.
+Owns: the changes that a cursor has not read, 512 at most.
+Stops: a cursor that closes; the feed has no task.
+"""
 
 import asyncio
 from collections import deque
@@ -21,6 +26,10 @@ class MemoryFeed:
         self._next_seq = 1
         self._cursors: set[MemoryCursor] = set()
         self._news = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many changes are kept."""
+        return len(self._kept)
 
     def append(self, before: Stored | None, after: Stored | None, event: Event | None) -> None:
         if self._cursors:

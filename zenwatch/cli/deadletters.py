@@ -11,7 +11,7 @@ import yaml
 from zenwatch.buffer.sqlite.dead_letters import DeadLetterEntry, DeadLetterQueue
 from zenwatch.cli.shared.table import table
 from zenwatch.errors import BadInput, ConfigError
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.settings import Settings
 
 
 def define(command: argparse.ArgumentParser) -> None:

@@ -25,8 +25,8 @@ from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.runtime.clock import SystemClock
-from zenwatch.runtime.plugins import installed_watchers, settings_of
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.plugins import installed_watchers, settings_of
+from zenwatch.wiring.settings import Settings
 
 _DESCRIPTION = """Examine everything that zenwatch needs, and print what is wrong and what to type or change to mend it: the API
 server, our kind and its schema, permissions, the process that runs, and for each source whether its tool is

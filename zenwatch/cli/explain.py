@@ -11,8 +11,8 @@ from zenwatch.cli.shared.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.shared.records import read_records
 from zenwatch.cli.shared.status_client import StatusClient, add_process_options
 from zenwatch.errors import Transient
-from zenwatch.runtime.settings import Settings
 from zenwatch.store.crd.store import CrdStore
+from zenwatch.wiring.settings import Settings
 
 
 def define(command: argparse.ArgumentParser) -> None:

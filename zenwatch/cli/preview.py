@@ -12,10 +12,10 @@ import yaml
 
 from zenwatch.cli.shared.table import table
 from zenwatch.errors import ConfigError
-from zenwatch.runtime.plugins import installed_watchers, settings_of
-from zenwatch.runtime.preview import Preview
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity
+from zenwatch.wiring.plugins import installed_watchers, settings_of
+from zenwatch.wiring.preview import Preview
+from zenwatch.wiring.settings import Settings
 
 # Many files take a while: progress shows a person that it works.
 PROGRESS_EVERY_FILES = 20

@@ -12,11 +12,11 @@ from zenwatch import log as logging
 from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
 from zenwatch.config.validate import in_child_process
 from zenwatch.kube import access
-from zenwatch.runtime.in_cluster import run_loop, run_until
-from zenwatch.runtime.plugins import ConfiguredWatcher, installed_watchers, settings_of
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.settings import WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher
+from zenwatch.wiring.in_cluster import run_loop, run_until
+from zenwatch.wiring.plugins import ConfiguredWatcher, installed_watchers, settings_of
+from zenwatch.wiring.settings import Settings
 
 log = structlog.get_logger(component="run")
 

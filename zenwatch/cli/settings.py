@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator, Mapping
 
 from zenwatch.config.env import Setting
-from zenwatch.runtime.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
+from zenwatch.wiring.settings import Settings
 
 
 def define(command: argparse.ArgumentParser) -> None:

@@ -16,9 +16,9 @@ from zenwatch.contract import Put, Synced
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Severity
 from zenwatch.model.record import DIMENSIONS
-from zenwatch.runtime.settings import Settings
 from zenwatch.store.crd.store import CrdStore
 from zenwatch.store.crd.top import TopGroups
+from zenwatch.wiring.settings import Settings
 
 # Reading 20,000 records takes some seconds: progress shows a person that it works.
 PROGRESS_EVERY_RECORDS = 5000

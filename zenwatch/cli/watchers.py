@@ -12,11 +12,11 @@ from zenwatch.cli.shared.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.shared.table import table
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
-from zenwatch.runtime.plugins import installed_watchers, settings_of
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.settings import WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
 from zenwatch.sources.pull.detection import survey
+from zenwatch.wiring.plugins import installed_watchers, settings_of
+from zenwatch.wiring.settings import Settings
 
 
 def define(command: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
 """What components promise each other. Each Protocol has a suite in tests/contract that every implementation passes.
 
-A source hands findings to an Intake; the Intake compares them with Records and submits envelopes to a RecordWriter; the writer calls the
-Store, settles the Accounts and appends to the ChangeFeed; the result returns through the envelope. Where a tool posts, a Hook takes the body
-and a PushIntake the findings, with an Inbox behind it. A Destination reads the feed.
+A source hands findings to an Intake, which compares them with Records and submits envelopes to a RecordWriter. The writer calls the Store,
+settles the Accounts and appends to the ChangeFeed; the result returns through the envelope. Where a tool posts, a Hook takes the body and
+a PushIntake the findings, with an Inbox behind it. A Destination reads the feed.
 """
 
 from zenwatch.contract.accounts import Accounts

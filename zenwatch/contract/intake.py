@@ -56,7 +56,7 @@ class OwnerResolver(Protocol):
     """Knows which controller owns what."""
 
     async def controller_of(self, resource: Resource) -> Resource:
-        """Return the Deployment, StatefulSet, DaemonSet, CronJob or Job that owns a Pod or ReplicaSet; else the resource. Raises Transient."""
+        """Return what owns a Pod or ReplicaSet (Deployment, StatefulSet, DaemonSet, CronJob, Job); else the resource. Raises Transient."""
         ...
 
 

@@ -62,7 +62,7 @@ class Dispatcher:
                 attempt += 1
                 await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, exc))
             except Permanent as exc:
-                log.error("changes_not_delivered", name=self._name, count=len(changes), error=first_line(exc))
+                log.error("changes_not_delivered", name=self._name, count=len(changes), error=first_line(exc))  # noqa: TRY400 - the destination's answer, not a fault here
                 return
             else:
                 return

@@ -11,9 +11,9 @@ from zenwatch.doctor.process.report import ProcessReport
 from zenwatch.doctor.process.status_api import StatusApi
 from zenwatch.errors import ZenwatchError
 from zenwatch.kube.client import KubeClient
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.settings import WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
+from zenwatch.wiring.settings import Settings
 
 
 @dataclass(frozen=True)

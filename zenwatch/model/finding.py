@@ -1,4 +1,4 @@
-"""A finding: what a tool said, before we gave it our form. Watchers yield these."""
+"""A finding: what a tool reports, before it is normalised. Watchers yield these."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one tool said of one thing.
+    """What one tool reports of one resource.
 
     key: the specification's deduplication key without the cluster. Findings of one key become one record.
     tool_score: the tool's own number on the CVSS scale, 0.0 to 10.0, where it gives one.

@@ -57,8 +57,8 @@ class Stored:
     """What is kept in memory of a stored record: enough to decide on its next write, and to answer what is open.
 
     spec_hash: of the event that was written last; empty where the record has none. report: the report that holds the finding, as text;
-    empty for a pushed one. ttl_secs: how long the record is kept, where a person set that. cve to actor: what it is grouped by, or empty.
-    first_seen, last_seen: whole seconds since 1970. version: rises with every change of this record; versions of two records do not compare.
+    empty for a pushed one. ttl_secs: how long a record is kept, where a person set that. cve to actor: what it is grouped by, or empty.
+    first_seen, last_seen: whole seconds since 1970. version: rises with each change of the record; versions of two records do not compare.
     """
 
     name: str

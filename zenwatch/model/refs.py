@@ -18,7 +18,7 @@ class Origin(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """Where reports are read. kind: as RBAC writes it (vulnerabilityreports.aquasecurity.github.io). namespace: empty for the whole cluster."""
+    """Where reports are read. kind: as RBAC writes it (vulnerabilityreports.aquasecurity.github.io). namespace: empty for all."""
 
     kind: str
     namespace: str = ""

@@ -61,8 +61,12 @@ class SelfReporter:
         self._never = asyncio.Event()
 
     async def start(self) -> None:
+        # While this process did not lead, another one may have resolved what is still true here: these records are compared again.
+        open_findings = {report: finding for report, finding in self._reported.items() if finding is not None}
+        for report, finding in open_findings.items():
+            self._intake.take(report, "", [finding.finding])
         # What an earlier process reported and this one does not is over, after the grace.
-        self._intake.replace_all(SCOPE, [report for report, finding in self._reported.items() if finding is not None])
+        self._intake.replace_all(SCOPE, open_findings)
         self._news.set()
         self._supervisor.start(TASK, self._keep_settling)
 

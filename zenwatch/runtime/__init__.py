@@ -1,1 +1,1 @@
-"""What keeps the process running: the wiring, supervised tasks, time."""
+"""What each component with a task uses: supervised tasks, the clock, pauses between attempts."""

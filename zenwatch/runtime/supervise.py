@@ -1,6 +1,6 @@
 """Run named tasks, and restart each that fails.
 
-In: coroutines from runtime/app.py.  Out: nothing.
+In: coroutines from wiring/app.py.  Out: nothing.
 Owns: every task of the process; the only broad `except`.
 Stops: stop() cancels the tasks of a name prefix and waits for them.
 """

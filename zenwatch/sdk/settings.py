@@ -9,7 +9,7 @@ from zenwatch.model.finding import Severity
 class WatcherSettings(EnvSettings):
     """What every watcher has of its own; the variables begin with its name."""
 
-    enabled: Annotated[bool, Converted(lower)] = setting("ENABLED", "true", "true or false", "Whether what this tool says is read at all.")
+    enabled: Annotated[bool, Converted(lower)] = setting("ENABLED", "true", "true or false", "Whether this tool's reports are read at all.")
     min_severity: Annotated[Severity, Converted(upper)] = setting(
         "MIN_SEVERITY",
         "INFO",
@@ -27,7 +27,7 @@ class WatcherSettings(EnvSettings):
         "SILENCE_AFTER",
         "26h",
         "a duration such as 26h, from 1s to 8760h",
-        "An installed tool that said nothing for so long, and for far longer than it usually does, is reported as silent.",
+        "An installed tool that sent nothing for so long, and for far longer than its usual pause, is reported as silent.",
         ge=1,
         le=31_536_000,
     )

@@ -28,7 +28,7 @@ FORGOTTEN_IN_SECS = 600.0
 
 
 class AdaptiveLimiter:
-    """`async with valve.turn():` around one try.
+    """`async with limit.turn():` around one attempt.
 
     It begins at `most`: that is what the operator allowed, and if it is too much, the first refusal says so within a second.
     Any Transient counts as a refusal: 429, 5xx, no answer and a broken connection all mean that more at once would not help.
@@ -45,7 +45,7 @@ class AdaptiveLimiter:
         self._limit = most
         WRITE_CONCURRENCY.set(most)
         self._going_on = 0
-        # Only the first one looks whether there is room; whoever leaves calls the next one.
+        # Only the first waiter checks the limit; who leaves wakes the next.
         self._waiting: deque[asyncio.Event] = deque()
         self._paused_until = self._halved_at = self._lowered_at = float("-inf")
         self._average_secs = 0.0

@@ -77,7 +77,8 @@ class Budget:
 
     def sentence(self) -> str:
         """How full it is, and the way out."""
-        used = f"{self._stored.total_records} of {self.records_limit} records, {self._stored.total_bytes >> 20} of {self.bytes_limit >> 20} MiB"
+        stored = self._stored
+        used = f"{stored.total_records} of {self.records_limit} records, {stored.total_bytes >> 20} of {self.bytes_limit >> 20} MiB"
         if self.level is Level.OK:
             return used
         rolled = f"; {self.rolled_up} findings are rolled up" if self.rolled_up else ""

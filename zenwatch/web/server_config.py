@@ -47,7 +47,7 @@ def server_config(settings: WebSettings, *, is_in_pod: bool, clock: Clock) -> Se
 
 
 def _grants(*, is_open: bool, is_metrics_open: bool) -> Grants:
-    """The only place where roles are granted. A setting for a token that may only post is read here."""
+    """Roles are granted only here. A setting for a token that may only post is read here."""
     to_everybody = frozenset({Role.READ_METRICS}) if is_metrics_open else frozenset()
     return Grants(token=ALL_ROLES, certificate=ALL_ROLES, anonymous=ALL_ROLES if is_open else to_everybody)
 

@@ -16,8 +16,8 @@ from tests.support.live.process import LEDGER_LINES, eventually
 from tests.support.tasks import PATIENCE_SECS
 from zenwatch.kube.access import from_kubeconfig
 from zenwatch.metrics import REPORTS_CACHED
-from zenwatch.runtime.in_cluster import InClusterApp
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.in_cluster import InClusterApp
+from zenwatch.wiring.settings import Settings
 
 T = TypeVar("T")
 PULL_SOURCES = ("trivy", "kyverno", "kube-bench", "checkov")
@@ -121,11 +121,11 @@ class InProcess:
 
     @staticmethod
     def _rounds(source: str) -> float:
-        return REGISTRY.get_sample_value("zenwatch_rounds_total", {"source": source, "result": "done"}) or 0.0
+        return REGISTRY.get_sample_value("zenwatch_rounds_total", {"cluster_id": "local", "source": source, "result": "done"}) or 0.0
 
     @staticmethod
     def _cache(source: str) -> float:
-        return REGISTRY.get_sample_value("zenwatch_reports_cached", {"source": source}) or 0.0
+        return REGISTRY.get_sample_value("zenwatch_reports_cached", {"cluster_id": "local", "source": source}) or 0.0
 
 
 def _require_balanced_ledger(app: InClusterApp) -> None:

@@ -8,12 +8,12 @@ from zenwatch.changes.feed import MemoryFeed
 from zenwatch.contract import DeadLetters
 from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
-from zenwatch.runtime.pipelines import Services
-from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
 from zenwatch.store.writer import LoggedDeadLetters, Writer, WriterServices
+from zenwatch.wiring.pipelines import Services
+from zenwatch.wiring.settings import Settings
 
 
 @dataclass(frozen=True)

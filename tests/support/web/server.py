@@ -15,13 +15,13 @@ from tests.support.fakes.hook import FakeHook
 from zenwatch.contract import Hook
 from zenwatch.errors import BadInput
 from zenwatch.model.status import BudgetStatus, ProcessStatus, WriteStatus
-from zenwatch.runtime.settings import Settings
 from zenwatch.web.auth import Authenticator
 from zenwatch.web.liveness import Heartbeat
 from zenwatch.web.responses import Probe
 from zenwatch.web.routes import Route, route_table
 from zenwatch.web.server import Server
 from zenwatch.web.server_config import ServerConfig, server_config
+from zenwatch.wiring.settings import Settings
 
 TOKEN = "0123456789abcdef-first"  # noqa: S105  of no use anywhere
 OTHER_TOKEN = "0123456789abcdef-other"  # noqa: S105

@@ -1,4 +1,4 @@
-"""zenwatch/buffer/sqlite/spool.py and letters.py: what was acknowledged is on disk, in order, once, until it is settled."""
+"""zenwatch/buffer/sqlite/spool.py and dead_letters.py: every acknowledged event is on disk, in order, once, until it is settled."""
 
 import asyncio
 import resource
@@ -53,8 +53,8 @@ def keys(queued: Sequence[QueuedEvent]) -> list[str]:
 # ---------------------------------------------------------------- over a restart
 
 
-async def test_what_is_not_settled_comes_again_in_order(tmp_path: Path) -> None:
-    """The same events, and none that was settled."""
+async def test_events_that_are_not_settled_are_received_again_in_order(tmp_path: Path) -> None:
+    """The same events, without the settled one."""
     async with opened(tmp_path) as (_, inbox):
         assert await inbox.offer(events("a", "b"))
         assert await inbox.offer(events("c", "d"))
@@ -67,8 +67,8 @@ async def test_what_is_not_settled_comes_again_in_order(tmp_path: Path) -> None:
     assert [queued.is_new_here for queued in [*queued, *replayed]] == [False] * 4 + [True] * 3
 
 
-async def test_new_events_come_after_those_of_before(tmp_path: Path) -> None:
-    """Order is kept per record, over restarts too."""
+async def test_new_events_come_after_the_events_of_before_the_restart(tmp_path: Path) -> None:
+    """The order of the sightings of a record is kept over a restart."""
     async with opened(tmp_path) as (_, inbox):
         await inbox.offer(events("a", "b"))
     async with opened(tmp_path) as (_, again):
@@ -80,7 +80,7 @@ async def test_new_events_come_after_those_of_before(tmp_path: Path) -> None:
 
 
 async def test_an_intent_is_known_again_after_a_crash(tmp_path: Path) -> None:
-    """As long as what it carries is not settled: then nobody needs it any more."""
+    """Until the events that it carries are settled."""
     async with opened(tmp_path) as (_, inbox):
         await inbox.offer(events("a", "a", "b"))
         one, two, three = await received(inbox, 3)
@@ -122,8 +122,8 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("after_secs", [0.6, 0.75, 0.9])
-async def test_what_was_acknowledged_survives_kill_9(after_secs: float, tmp_path: Path) -> None:
-    """At whatever moment it comes: all that was said to be taken is there, once."""
+async def test_acknowledged_events_survive_kill_9(after_secs: float, tmp_path: Path) -> None:
+    """At whatever moment: each acknowledged event is on disk, once."""
     acknowledged = tmp_path / "acknowledged"
     with acknowledged.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "spool")], stdout=out)  # noqa: ASYNC220
@@ -132,14 +132,14 @@ async def test_what_was_acknowledged_survives_kill_9(after_secs: float, tmp_path
         await asyncio.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    said = acknowledged.read_text().splitlines()
+    printed = acknowledged.read_text().splitlines()
     async with opened(tmp_path / "spool") as (spool, inbox):
         [(rows,)] = spool.database.connection.execute("SELECT count(*) FROM events")
         found = keys(await received(inbox, min(rows, 900)))
         stored = [orjson.loads(body)["key"] for (body,) in spool.database.connection.execute("SELECT body FROM events ORDER BY seq")]
 
-    assert set(said) <= set(stored)
-    assert len(stored) == len(set(stored)) <= len(said) + 8
+    assert set(printed) <= set(stored)
+    assert len(stored) == len(set(stored)) <= len(printed) + 8
     assert found == stored[:900]
 
 
@@ -147,7 +147,7 @@ async def test_what_was_acknowledged_survives_kill_9(after_secs: float, tmp_path
 
 
 async def test_memory_holds_a_window_and_the_disk_the_rest(tmp_path: Path) -> None:
-    """A backlog of a hundred thousand must not be one in memory."""
+    """A backlog of a hundred thousand events must not fill the memory."""
     async with opened(tmp_path, window_events=10) as (_, inbox):
         sent = [f"{number:03}" for number in range(300)]
         for start in range(0, 300, 7):
@@ -164,8 +164,8 @@ async def test_memory_holds_a_window_and_the_disk_the_rest(tmp_path: Path) -> No
     assert most <= 10
 
 
-async def test_events_that_are_not_released_hold_up_the_next(tmp_path: Path) -> None:
-    """They are in memory: the next ones stay on disk as long as there is no room."""
+async def test_events_that_are_not_released_hold_back_the_next(tmp_path: Path) -> None:
+    """They are in memory: the next events stay on disk until some are released."""
     async with opened(tmp_path, window_events=3) as (_, inbox):
         await inbox.offer(events("a", "b", "c", "d", "e"))
         queued = await received(inbox, 3)
@@ -178,7 +178,7 @@ async def test_events_that_are_not_released_hold_up_the_next(tmp_path: Path) -> 
 
 
 async def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
-    """Also over a restart, and also when a crowd comes at once."""
+    """Also over a restart, and also if many senders come at once."""
     size = len(orjson.dumps(events("a")[0])) + 64
     async with opened(tmp_path, max_bytes=5 * size) as (_, inbox):
         taken = await asyncio.gather(*(inbox.offer(events("a")) for _ in range(20)))
@@ -188,15 +188,15 @@ async def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> Non
         queued = await received(again, 5)
         again.settle([queued.message_id for queued in queued])
         async with asyncio.timeout(5):
-            while not await again.offer(events("b")):  # noqa: ASYNC110  told by nobody
+            while not await again.offer(events("b")):  # noqa: ASYNC110  no event is set
                 await asyncio.sleep(0.01)
 
     assert sum(taken) == 5
     assert (fill.is_full, fill.unit) == (True, "bytes")
 
 
-async def test_a_crowd_is_synced_together(tmp_path: Path) -> None:
-    """One sync for all that came while the one before was going on."""
+async def test_concurrent_offers_share_a_sync(tmp_path: Path) -> None:
+    """One sync for all offers that came during the previous one."""
     async with opened(tmp_path) as (spool, inbox):
         transactions = 0
         transaction = spool.database.commit
@@ -216,7 +216,7 @@ async def test_a_crowd_is_synced_together(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_is_full_refuses_and_recovers(tmp_path: Path) -> None:
-    """A real limit on how large a file may become. What is in there stays, and is given out; when there is room again, it goes on."""
+    """A real limit on how large a file may become. The events on disk stay and are received; with space again, more are accepted."""
     async with opened(tmp_path) as (_, inbox):
         assert await inbox.offer(events("a"))
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -237,17 +237,17 @@ async def test_a_disk_that_is_full_refuses_and_recovers(tmp_path: Path) -> None:
 
 
 async def test_a_folder_serves_one_process(tmp_path: Path) -> None:
-    """Two would store everything twice."""
+    """Two processes would store everything twice."""
     async with opened(tmp_path):
         with pytest.raises(ConfigError, match="another zenwatch uses it"):
             Spool(str(tmp_path), Supervisor(), max_bytes=MAX_BYTES)
     async with opened(tmp_path):
-        """Once it has ended, the next one may."""
+        """Once it has ended, the next process may use it."""
 
 
 @pytest.mark.parametrize("what", ["a file", "no database"])
 def test_a_folder_that_cannot_be_used_ends_the_start(what: str, tmp_path: Path) -> None:
-    """The sentence names the setting."""
+    """The error names the setting."""
     folder = tmp_path / "spool"
     if what == "a file":
         folder.write_text("")
@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_used_ends_the_start(what: str, tmp_path: Path) 
 
 
 async def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
-    """What lies there is what an attack looked like."""
+    """Its events show what an attack looked like."""
     async with opened(tmp_path / "spool") as (_, inbox):
         await inbox.offer(events("a"))
         modes = {path.name: path.stat().st_mode & 0o077 for path in [tmp_path / "spool", *(tmp_path / "spool").iterdir()]}
@@ -276,7 +276,7 @@ def a_letter(key: str = "a") -> DeadLetter:
 
 
 async def test_a_dead_letter_is_kept_with_its_reason(tmp_path: Path) -> None:
-    """Whole: it can be looked at, and tried again."""
+    """The whole event is kept: a person can read it, and retry it."""
     async with opened(tmp_path) as (spool, _):
         await spool.put(a_letter("a"))
         await spool.put(a_letter("b"))
@@ -287,7 +287,7 @@ async def test_a_dead_letter_is_kept_with_its_reason(tmp_path: Path) -> None:
 
 
 async def test_a_dead_letter_can_be_tried_again_while_zenwatch_runs(tmp_path: Path) -> None:
-    """Whoever mended the cause need not restart anything."""
+    """Nothing has to be restarted."""
     async with opened(tmp_path) as (spool, inbox):
         await spool.put(a_letter())
         box = DeadLetterQueue(str(tmp_path))
@@ -302,7 +302,7 @@ async def test_a_dead_letter_can_be_tried_again_while_zenwatch_runs(tmp_path: Pa
 
 
 async def test_a_dead_letter_can_be_dropped(tmp_path: Path) -> None:
-    """And one that is not there is said not to be."""
+    """And the error for an unknown number names it."""
     async with opened(tmp_path) as (spool, _):
         await spool.put(a_letter())
     box = DeadLetterQueue(str(tmp_path))
@@ -315,7 +315,7 @@ async def test_a_dead_letter_can_be_dropped(tmp_path: Path) -> None:
         DeadLetterQueue(str(tmp_path / "nowhere"))
 
 
-def test_old_dead_letters_make_room_for_new_ones(tmp_path: Path) -> None:
+def test_the_oldest_dead_letters_are_dropped_for_new_ones(tmp_path: Path) -> None:
     """A source that is refused every day must not fill the disk."""
     from zenwatch.buffer.sqlite.dead_letters import SCHEMA, insert_letter  # noqa: PLC0415
 

@@ -7,8 +7,8 @@ import structlog
 
 from tests.support.terminal import Shown, Zenwatch
 from zenwatch.cli import main
-from zenwatch.runtime.plugins import installed_watchers, variables_of
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.plugins import installed_watchers, variables_of
+from zenwatch.wiring.settings import Settings
 
 
 @pytest.fixture

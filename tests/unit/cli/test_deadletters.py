@@ -51,7 +51,7 @@ def test_retry_puts_an_event_back_and_drop_removes_one(zenwatch: Zenwatch, spool
     database.close()
 
     assert (retried.code, dropped.code, left.out) == (0, 0, "No dead letters.\n")
-    assert events == [("falco",)]
+    assert events == [("local/falco",)]
 
 
 def test_an_unknown_number_is_an_error_and_the_others_are_done(zenwatch: Zenwatch, spool: Path) -> None:

@@ -27,7 +27,7 @@ from tests.support.payloads import (
     an_assessment,
 )
 from tests.support.terminal import Shown, Zenwatch
-from zenwatch.runtime.plugins import installed_watchers
+from zenwatch.wiring.plugins import installed_watchers
 
 Json = dict[str, Any]
 Written = Callable[..., str]

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.terminal import Zenwatch
-from zenwatch.runtime.plugins import installed_watchers, variables_of
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.plugins import installed_watchers, variables_of
+from zenwatch.wiring.settings import Settings
 
 
 def test_every_variable_is_printed_with_what_it_accepts(zenwatch: Zenwatch) -> None:

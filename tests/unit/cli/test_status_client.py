@@ -13,7 +13,7 @@ from zenwatch.cli.shared.status_client import StatusClient, add_process_options
 from zenwatch.doctor.process.checks import process_checks
 from zenwatch.doctor.process.report import ask_process
 from zenwatch.errors import ConfigError, Transient
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.settings import Settings
 
 
 def client_of(*arguments: str, **settings: str) -> StatusClient:

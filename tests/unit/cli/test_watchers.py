@@ -8,8 +8,8 @@ import yaml
 
 from tests.support.fakes.api_server import FakeApiServer, body, status
 from tests.support.terminal import Zenwatch
-from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sdk.watcher import PushWatcher
+from zenwatch.wiring.plugins import installed_watchers
 
 
 def test_without_a_cluster_every_watcher_is_described(zenwatch: Zenwatch) -> None:

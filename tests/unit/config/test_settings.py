@@ -5,8 +5,8 @@ import pytest
 from zenwatch.config.env import EnvSettings, seconds_of
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Severity
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.settings import PushSettings, WatcherSettings, watcher_prefix
+from zenwatch.wiring.settings import Settings
 
 PUSH = {
     variable: field
@@ -148,7 +148,7 @@ def test_all_wrong_values_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         Settings.read({"LOG_LEVEL": "x", "WRITE_CONCURRENCY": "0", "CLUSTER_ID": "ok"})
 
-    assert [line.split()[0] for line in str(raised.value).splitlines()] == ["WRITE_CONCURRENCY", "LOG_LEVEL"]
+    assert [line.split()[0] for line in str(raised.value).splitlines()] == ["LOG_LEVEL", "WRITE_CONCURRENCY"]
 
 
 def test_other_variables_are_no_business_of_ours() -> None:

@@ -12,9 +12,9 @@ from zenwatch.doctor.cluster.rbac import advice, phrase, rules_yaml
 from zenwatch.doctor.sources.reports import read_needs
 from zenwatch.doctor.store.access import store_needs
 from zenwatch.doctor.store.options import CLUSTER_EVENT_TARGETS, EVENT_TARGETS, OWNERS, event_needs, owner_needs
-from zenwatch.runtime.plugins import installed_watchers
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource, Watcher
+from zenwatch.wiring.plugins import installed_watchers
+from zenwatch.wiring.settings import Settings
 
 PODS = ApiResource("", "v1", "pods", "Pod")
 REPORTS = ApiResource("a.example.com", "v1", "reports", "Report")

@@ -1,4 +1,4 @@
-"""zenwatch/processing/rollup.py, and what the intakes do when the budget is full."""
+"""zenwatch/processing/rollup.py, and what both pipelines do when the budget is full."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,8 +24,8 @@ def findings(count: int, severity: Severity, *, resource: Resource = POD, first:
     return [a_finding(vuln_id=f"CVE-{severity}-{first + number}", severity=severity, resource=resource) for number in range(count)]
 
 
-def said(store: MemoryStore) -> dict[str, Any]:
-    """Rollups by resource with their details and phase; how many other records there are by severity."""
+def summary(store: MemoryStore) -> dict[str, Any]:
+    """Return the details, count and phase of each rollup by resource, and the number of other open records by severity."""
     counts: dict[str, Any] = {}
     for name, record in store.objects.items():
         spec, phase = record["spec"], record["status"]["phase"]
@@ -41,14 +41,14 @@ async def settle(pipeline: Pipeline, reports: Mapping[ReportRef, Sequence[Findin
         pipeline.intake.take(report, str(len(what)), what)
     pipeline.intake.replace_all(SCOPE, set(reports))
     await pipeline.intake.settle()
-    return said(pipeline.store)
+    return summary(pipeline.store)
 
 
 # ---------------------------------------------------------------- one event
 
 
-def test_a_rollup_says_how_many_of_each_severity_it_stands_for() -> None:
-    """The worst is its own; one record for each resource and source."""
+def test_a_rollup_counts_its_findings_by_severity() -> None:
+    """Its own severity is the worst of them; there is one rollup per resource and source."""
     events = [an_event(key=str(number), severity=severity) for number, severity in enumerate((Severity.LOW, Severity.HIGH, Severity.LOW))]
     rollups = Rollups()
     [name] = {rollups.add(event) for event in events}
@@ -65,7 +65,7 @@ def test_a_rollup_says_how_many_of_each_severity_it_stands_for() -> None:
 
 
 def test_the_same_finding_is_counted_once_however_often_it_is_added() -> None:
-    """With the severity that it has now."""
+    """With its latest severity."""
     rollups = Rollups()
     rollups.add(an_event(severity=Severity.LOW))
     name = rollups.add(an_event(severity=Severity.HIGH))
@@ -76,8 +76,8 @@ def test_the_same_finding_is_counted_once_however_often_it_is_added() -> None:
     assert tally_of(event.details) == {"HIGH": 1}
 
 
-def test_a_rollup_says_the_same_in_whatever_order_its_findings_come() -> None:
-    """Reports are listed in any order, and a restart is to write nothing."""
+def test_a_rollup_does_not_depend_on_the_order_of_its_findings() -> None:
+    """Reports are listed in any order, and a restart must write nothing."""
     events = [an_event(key=category, category=category) for category in Category]
     hashes: set[str] = set()
     for ordered in (events, events[::-1]):
@@ -90,18 +90,18 @@ def test_a_rollup_says_the_same_in_whatever_order_its_findings_come() -> None:
     assert len(hashes) == 1
 
 
-def test_tallies_add_up_and_other_events_have_none() -> None:
-    """What was said before a restart goes on."""
+def test_tallies_are_added_and_other_events_have_none() -> None:
+    """The counts of an earlier process go on."""
     assert tally_of(added(rolled_up(an_event()), {"HIGH": 2, "INFO": 1}).details) == {"HIGH": 3, "INFO": 1}
     assert added(an_event(), {"HIGH": 2}) == an_event()
     assert tally_of({"HIGH": "many", "LOW": 2, "x": 1}) == {"LOW": 2}
 
 
-# ---------------------------------------------------------------- what is read
+# ---------------------------------------------------------------- findings in reports
 
 
 async def test_the_lowest_scores_are_rolled_up_and_critical_ones_never() -> None:
-    """10 records: the 4 CRITICAL, the rest by score, and one that stands for those without room."""
+    """10 records: the 4 CRITICAL, the rest by score, and a rollup that stands for the rest."""
     async with running(budget_records=10) as pipeline:
         what = [*findings(4, Severity.CRITICAL), *findings(5, Severity.HIGH), *findings(6, Severity.LOW)]
         assert await settle(pipeline, {NGINX: what}) == {
@@ -115,55 +115,55 @@ async def test_the_lowest_scores_are_rolled_up_and_critical_ones_never() -> None
 
 
 async def test_more_critical_findings_than_fit_are_stored_all_the_same() -> None:
-    """The budget is for etcd; whoever does not see a CRITICAL one pays more."""
+    """The budget protects etcd; a CRITICAL finding that nobody sees would be worse."""
     async with running(budget_records=10) as pipeline:
-        told = await settle(pipeline, {NGINX: [*findings(15, Severity.CRITICAL), *findings(3, Severity.HIGH)]})
+        after = await settle(pipeline, {NGINX: [*findings(15, Severity.CRITICAL), *findings(3, Severity.HIGH)]})
 
-    assert (told["CRITICAL"], told["nginx"][0]) == (15, {"HIGH": 3, "rolledUp": 3})
+    assert (after["CRITICAL"], after["nginx"][0]) == (15, {"HIGH": 3, "rolledUp": 3})
 
 
 async def test_each_resource_has_a_rollup_of_its_own() -> None:
-    """And it takes room too."""
+    """The rollup needs space, too."""
     async with running(budget_records=10) as pipeline:
-        told = await settle(pipeline, {NGINX: findings(10, Severity.HIGH), REDIS: findings(10, Severity.MEDIUM, resource=CACHE)})
+        after = await settle(pipeline, {NGINX: findings(10, Severity.HIGH), REDIS: findings(10, Severity.MEDIUM, resource=CACHE)})
 
-    assert told["HIGH"] == 8
-    assert (told["nginx"][1], told["redis"][1]) == (2, 10)
+    assert after["HIGH"] == 8
+    assert (after["nginx"][1], after["redis"][1]) == (2, 10)
 
 
-async def test_what_is_rolled_up_has_a_record_as_soon_as_there_is_room() -> None:
-    """The highest scores first; and the rollup is over when it stands for nothing."""
+async def test_a_rolled_up_finding_has_its_own_record_as_soon_as_there_is_space() -> None:
+    """The highest scores come first, and a rollup without findings is resolved."""
     async with running(budget_records=10) as pipeline:
         await settle(pipeline, {NGINX: findings(10, Severity.HIGH), REDIS: findings(3, Severity.LOW, resource=CACHE)})
         for name in list(pipeline.store.objects):
             if not is_rollup(name):
                 await pipeline.store.delete(pipeline.store.stored(name))
                 pipeline.mirror.drop(name)
-        told = await settle(pipeline, {NGINX: findings(2, Severity.HIGH), REDIS: findings(3, Severity.LOW, resource=CACHE)})
+        after = await settle(pipeline, {NGINX: findings(2, Severity.HIGH), REDIS: findings(3, Severity.LOW, resource=CACHE)})
 
-    assert told == {"HIGH": 2, "LOW": 3, "redis": ({"LOW": 3, "rolledUp": 3}, 3, "Resolved"), **_over(told, "nginx")}
+    assert after == {"HIGH": 2, "LOW": 3, "redis": ({"LOW": 3, "rolledUp": 3}, 3, "Resolved"), **_over(after, "nginx")}
     assert pipeline.budget.rolled_up == 0
 
 
-def _over(told: dict[str, Any], resource: str) -> dict[str, Any]:
-    """A rollup that is over keeps what it said last."""
-    return {resource: (*told[resource][:2], "Resolved")} if resource in told else {}
+def _over(after: dict[str, Any], resource: str) -> dict[str, Any]:
+    """A resolved rollup keeps its last details."""
+    return {resource: (*after[resource][:2], "Resolved")} if resource in after else {}
 
 
-async def test_a_rolled_up_finding_that_is_fixed_is_counted_no_longer() -> None:
-    """Not one record more for it."""
+async def test_a_rolled_up_finding_that_is_fixed_is_not_counted_any_more() -> None:
+    """No record is created for it."""
     async with running(budget_records=10) as pipeline:
         await settle(pipeline, {NGINX: findings(14, Severity.HIGH)})
-        before = said(pipeline.store)
+        before = summary(pipeline.store)
         stays = [record["spec"]["details"]["vulnID"] for name, record in pipeline.store.objects.items() if not is_rollup(name)]
-        told = await settle(pipeline, {NGINX: [finding for finding in findings(14, Severity.HIGH) if finding.details["vulnID"] in stays]})
+        after = await settle(pipeline, {NGINX: [finding for finding in findings(14, Severity.HIGH) if finding.details["vulnID"] in stays]})
 
     assert (before["HIGH"], before["nginx"][1]) == (9, 5)
-    assert (told["HIGH"], told["nginx"][2]) == (9, "Resolved")
+    assert (after["HIGH"], after["nginx"][2]) == (9, "Resolved")
 
 
 async def test_a_restart_over_a_full_budget_writes_nothing() -> None:
-    """What was rolled up is rolled up again."""
+    """The same findings are rolled up again."""
     store = MemoryStore()
     what = {NGINX: [*findings(4, Severity.CRITICAL), *findings(9, Severity.HIGH)], REDIS: findings(5, Severity.LOW, resource=CACHE)}
     async with running(budget_records=10, store=store) as pipeline:
@@ -176,19 +176,19 @@ async def test_a_restart_over_a_full_budget_writes_nothing() -> None:
     assert store.calls == written
 
 
-async def test_a_raised_budget_unrolls_after_a_restart() -> None:
-    """And what stood for them is over."""
+async def test_after_a_restart_with_a_higher_budget_each_finding_has_its_own_record() -> None:
+    """And the rollup is resolved."""
     store = MemoryStore()
     what = {NGINX: findings(14, Severity.HIGH)}
     async with running(budget_records=10, store=store) as pipeline:
         await settle(pipeline, what)
     async with running(budget_records=100, store=store, scopes=frozenset({SCOPE})) as pipeline:
-        told = await settle(pipeline, what)
+        after = await settle(pipeline, what)
 
-    assert (told["HIGH"], told["nginx"][2]) == (14, "Resolved")
+    assert (after["HIGH"], after["nginx"][2]) == (14, "Resolved")
 
 
-# ---------------------------------------------------------------- what is pushed
+# ---------------------------------------------------------------- pushed events
 
 
 def alerts(count: int, severity: Severity, *, watcher: Any = FALCO, first: int = 0) -> list[Finding]:
@@ -201,8 +201,8 @@ def details(push: Push) -> tuple[dict[str, Any], int]:
 
 
 @pytest.mark.parametrize("watcher", [FALCO, AUDIT])
-async def test_pushed_events_without_room_count_in_the_record_of_their_resource(watcher: Any) -> None:
-    """Every one of them; a CRITICAL one has a record of its own."""
+async def test_pushed_events_without_space_are_counted_in_the_rollup_of_their_resource(watcher: Any) -> None:
+    """Each of them; a CRITICAL event has its own record."""
     async with pushing(watcher, budget_records=10, capacity_events=100) as push:
         for number in range(10):
             await push.post(*alerts(1, Severity.HIGH, watcher=watcher, first=number))
@@ -211,14 +211,14 @@ async def test_pushed_events_without_room_count_in_the_record_of_their_resource(
         await push.post(*alerts(1, Severity.MEDIUM, watcher=watcher))
         await push.post(*alerts(1, Severity.CRITICAL, watcher=watcher))
 
-        told, count = details(push)
+        after, count = details(push)
         own = [record["spec"]["severity"] for name, record in push.store.objects.items() if not is_rollup(name)]
         assert sorted(own) == ["CRITICAL", *["HIGH"] * 10]
-        assert (told, count) == ({"MEDIUM": 1, "LOW": 6, "rolledUp": 7}, 7)
+        assert (after, count) == ({"MEDIUM": 1, "LOW": 6, "rolledUp": 7}, 7)
 
 
-async def test_what_has_a_record_is_counted_there_also_when_the_budget_is_full() -> None:
-    """It needs no room."""
+async def test_an_event_that_has_a_record_is_counted_there_also_when_the_budget_is_full() -> None:
+    """It needs no space."""
     async with pushing(budget_records=10, capacity_events=100) as push:
         for number in range(10):
             await push.post(*alerts(1, Severity.HIGH, first=number))
@@ -230,7 +230,7 @@ async def test_what_has_a_record_is_counted_there_also_when_the_budget_is_full()
 
 @pytest.mark.parametrize("lost", [1, 3])
 async def test_a_rollup_counts_each_event_once_whatever_fails(lost: int) -> None:
-    """A write that is made again says what it said."""
+    """A write is repeated with the same content."""
     async with pushing(budget_records=10, capacity_events=100) as push:
         for number in range(10):
             await push.post(*alerts(1, Severity.HIGH, first=number))
@@ -242,8 +242,8 @@ async def test_a_rollup_counts_each_event_once_whatever_fails(lost: int) -> None
         assert details(push) == ({"LOW": 4, "rolledUp": 4}, 4)
 
 
-async def test_what_came_before_the_store_was_read_finds_no_more_room_than_there_is() -> None:
-    """How full it is is only known then."""
+async def test_events_that_came_before_the_store_was_read_are_rolled_up_too() -> None:
+    """The number of records is known only after that."""
     async with pushing(budget_records=10, capacity_events=100) as before:
         for number in range(10):
             await before.post(*alerts(1, Severity.HIGH, first=number))
@@ -256,7 +256,7 @@ async def test_what_came_before_the_store_was_read_finds_no_more_room_than_there
 
 
 async def test_a_rollup_goes_on_after_a_restart() -> None:
-    """What it said is read, not forgotten."""
+    """Its counts are read from the record."""
     async with pushing(budget_records=10, capacity_events=100) as before:
         for number in range(10):
             await before.post(*alerts(1, Severity.HIGH, first=number))
@@ -265,3 +265,14 @@ async def test_a_rollup_goes_on_after_a_restart() -> None:
         await push.post(*alerts(1, Severity.INFO))
 
         assert details(push) == ({"LOW": 2, "INFO": 1, "rolledUp": 3}, 3)
+
+
+async def test_more_events_than_are_written_at_a_time_are_rolled_up_once() -> None:
+    """Their rollup is due, and grows in the same moment: that is one write, not a second one beside the first."""
+    async with pushing(budget_records=1, capacity_events=100) as push:
+        await push.post(*alerts(1, Severity.HIGH))
+        await push.post(*alerts(40, Severity.LOW))
+        await push.post(*alerts(40, Severity.LOW, first=20))
+
+        assert details(push) == ({"LOW": 80, "rolledUp": 80}, 80)
+        assert push.page() == {"received": 81, "stored": 2, "repeated": 79}

@@ -13,10 +13,10 @@ from tests.support.fakes.store import MemoryStore
 from tests.support.pipelines.core import a_core, services_of
 from tests.support.tasks import background
 from zenwatch.model.refs import Origin
-from zenwatch.runtime.housekeeping import CHECK_EVERY_SECS, Housekeeping, self_reporter
-from zenwatch.runtime.pipelines import MonitoredSource
-from zenwatch.runtime.settings import Settings
 from zenwatch.sources.monitor.source import SourceMonitor
+from zenwatch.wiring.housekeeping import CHECK_EVERY_SECS, Housekeeping, self_reporter
+from zenwatch.wiring.pipelines import MonitoredSource
+from zenwatch.wiring.settings import Settings
 
 TRIVY, FALCO = Origin("local", "trivy"), Origin("local", "falco")
 HOUR_SECS = 3600.0
@@ -88,7 +88,7 @@ async def running(cluster: Cluster, *, has_trivy: bool = True) -> AsyncIterator[
     core = a_core(store=cluster.store, clock=cluster.clock, budget_records=RECORDS_LIMIT)
     services = services_of(core, Settings.read({"RESOLVE_GRACE": f"{GRACE_SECS:.0f}s"}))
     trivy = SourceMonitor(TRIVY, cluster.clock, silence_secs=SILENCE_AFTER_SECS)
-    falco = SourceMonitor(FALCO, cluster.clock, silence_secs=SILENCE_AFTER_SECS, needs_habit=True)
+    falco = SourceMonitor(FALCO, cluster.clock, silence_secs=SILENCE_AFTER_SECS, needs_usual_pause=True)
 
     async def is_trivy_installed() -> bool:
         return has_trivy
@@ -136,7 +136,7 @@ async def test_a_budget_that_is_still_nearly_full_after_a_restart_writes_nothing
     assert since(cluster, before) == []
 
 
-async def test_a_budget_that_has_room_again_after_a_restart_is_resolved(cluster: Cluster) -> None:
+async def test_a_budget_that_has_space_again_after_a_restart_is_resolved(cluster: Cluster) -> None:
     """Its record is resolved once, by the process that sees that it is over."""
     names = await cluster.fill(RECORDS_LIMIT - 2)
     async with running(cluster):

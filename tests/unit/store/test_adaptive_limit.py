@@ -1,4 +1,4 @@
-"""zenwatch/store/adaptive_limit.py: refusals and slowness lower the limit, health raises it, and nobody is forgotten."""
+"""zenwatch/store/adaptive_limit.py: refusals and slow answers lower the limit, healthy answers raise it, and no waiter is forgotten."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ QUICK_SECS = 0.005
 
 
 class Bench:
-    """A valve, and writers that hold their turns until they are told how their try ended. begun: who, in that order."""
+    """A limiter, and writers that hold their permits until the test ends their try. begun: the writers that began, in order."""
 
     def __init__(self, *, most: int = 16) -> None:
         self.clock = FakeClock()
@@ -34,7 +34,7 @@ class Bench:
             self._tasks[name] = asyncio.create_task(self._write(name))
 
     async def end(self, name: str, failure: Exception | None = None) -> None:
-        """The try of this writer ends; whoever that makes room for begins."""
+        """The try of this writer ends, and the next one may begin."""
         ending = self._endings[name]
         if failure is None:
             ending.set_result(None)
@@ -75,7 +75,7 @@ class Bench:
     # ------------------------------------------------------------ one after the other
 
     async def write(self, *, secs: float = QUICK_SECS, failure: Exception | None = None, times: int = 1) -> None:
-        """Tries that take so long each."""
+        """So many tries, each of which takes so long."""
         for _ in range(times):
             with suppress(Exception):
                 async with self.limiter.permit():
@@ -85,7 +85,7 @@ class Bench:
 
 
 async def schedule() -> None:
-    """Let everybody who was woken, and whom they wake, come to a stop."""
+    """Let all tasks run until each of them waits."""
     for _ in range(40):
         await asyncio.sleep(0)
 
@@ -98,7 +98,7 @@ def exported() -> float | None:
 
 
 async def test_it_begins_with_what_the_operator_allowed() -> None:
-    """WRITE_CONCURRENCY is a promise that this many are fine; if they are not, the first refusal says so."""
+    """With WRITE_CONCURRENCY; the first refusal lowers it."""
     bench = Bench(most=7)
 
     assert (bench.limiter.limit, exported()) == (7, 7)
@@ -106,7 +106,7 @@ async def test_it_begins_with_what_the_operator_allowed() -> None:
 
 @pytest.mark.parametrize("failure", [Transient("429"), Transient("500"), Transient("no answer within 30 s")], ids=str)
 async def test_a_refusal_halves_it(failure: Exception) -> None:
-    """A server that answers 429 or 5xx, or not at all, gets less at once."""
+    """After 429, 5xx or no answer, fewer writes run at the same time."""
     bench = Bench()
 
     await bench.write(failure=failure)
@@ -115,7 +115,7 @@ async def test_a_refusal_halves_it(failure: Exception) -> None:
 
 
 async def test_one_overload_counts_once_however_many_writes_it_meets() -> None:
-    """Sixteen that were under way are all refused: that is one event, not sixteen."""
+    """Sixteen writes in flight are refused together: the limit is halved once."""
     bench = Bench()
 
     await bench.write(secs=0.01, failure=Transient("429"), times=16)
@@ -127,7 +127,7 @@ async def test_one_overload_counts_once_however_many_writes_it_meets() -> None:
 
 
 async def test_one_write_at_a_time_is_always_allowed() -> None:
-    """Else nobody would ever learn that the server is well again."""
+    """Otherwise nothing would show that the server is healthy again."""
     bench = Bench(most=3)
 
     await bench.write(secs=1.0, failure=Transient("503"), times=10)
@@ -138,8 +138,8 @@ async def test_one_write_at_a_time_is_always_allowed() -> None:
 @pytest.mark.parametrize(
     "failure", [NotFound("gone"), Invalid("422"), Forbidden("missing permission")], ids=lambda failure: type(failure).__name__
 )
-async def test_what_is_wrong_with_one_record_says_nothing_about_load(failure: Exception) -> None:
-    """Neither lower nor higher: refusing is cheap for a server that cannot write."""
+async def test_an_error_of_one_record_does_not_change_the_limit(failure: Exception) -> None:
+    """Neither down nor up: a server that cannot write refuses quickly."""
     bench = Bench()
     await bench.write(failure=Transient("429"))
 
@@ -152,7 +152,7 @@ async def test_what_is_wrong_with_one_record_says_nothing_about_load(failure: Ex
 
 
 async def test_it_recovers_to_the_maximum_and_no_further() -> None:
-    """One more for each full round of healthy writes: slower than it fell."""
+    """By one for as many healthy writes as the limit is: it rises slower than it falls."""
     bench = Bench()
     await bench.write(failure=Transient("429"))
 
@@ -176,8 +176,8 @@ async def test_the_lowest_limit_is_left_by_one_healthy_write() -> None:
 # ---------------------------------------------------------------- slowness
 
 
-async def test_a_server_that_becomes_slow_gets_less_at_once() -> None:
-    """By a tenth a second, as long as it lasts."""
+async def test_a_slow_server_gets_fewer_concurrent_writes() -> None:
+    """By a tenth per second, as long as it is slow."""
     bench = Bench()
     await bench.write(times=100)
 
@@ -189,7 +189,7 @@ async def test_a_server_that_becomes_slow_gets_less_at_once() -> None:
 
 
 async def test_slow_writes_at_the_same_time_count_once() -> None:
-    """What began before the limit was lowered cannot tell what that did, also if it ends much later."""
+    """A write that began before the limit was lowered does not show the effect, also if it ends much later."""
     bench = Bench()
     await bench.write(times=100)
     names = [str(number) for number in range(16)]
@@ -203,8 +203,8 @@ async def test_slow_writes_at_the_same_time_count_once() -> None:
     assert bench.limiter.limit == 14
 
 
-async def test_one_slow_write_is_no_reason() -> None:
-    """A pause of etcd or of this process: the average stays low."""
+async def test_one_slow_write_does_not_lower_the_limit() -> None:
+    """After a pause of etcd or of this process the average stays low."""
     bench = Bench()
     await bench.write(times=100)
 
@@ -213,8 +213,8 @@ async def test_one_slow_write_is_no_reason() -> None:
     assert bench.limiter.limit == 16
 
 
-async def test_a_busy_machine_is_no_reason() -> None:
-    """Forty times the shortest time, and still below the floor."""
+async def test_a_busy_machine_does_not_lower_the_limit() -> None:
+    """Writes take forty times the shortest time, which is still below SLOW_SECS."""
     bench = Bench()
     await bench.write(times=100)
 
@@ -223,8 +223,8 @@ async def test_a_busy_machine_is_no_reason() -> None:
     assert bench.limiter.limit == 16
 
 
-async def test_a_server_that_is_far_away_is_no_reason() -> None:
-    """It always took this long, and a try of several requests so many times as long."""
+async def test_a_distant_server_does_not_lower_the_limit() -> None:
+    """Its writes always took this long; a try of several requests takes several times as long."""
     bench = Bench()
     await bench.write(secs=0.3)
 
@@ -233,8 +233,8 @@ async def test_a_server_that_is_far_away_is_no_reason() -> None:
     assert bench.limiter.limit == 16
 
 
-async def test_a_server_that_stays_slow_becomes_the_measure() -> None:
-    """It may have moved: after an hour nobody remembers that it was quicker."""
+async def test_a_server_that_stays_slow_becomes_the_new_normal() -> None:
+    """After an hour the quicker times are forgotten."""
     bench = Bench()
     await bench.write(times=100)
     await bench.write(secs=0.5, times=60)
@@ -249,7 +249,7 @@ async def test_a_server_that_stays_slow_becomes_the_measure() -> None:
 
 
 async def test_slowness_alone_leaves_a_quarter() -> None:
-    """Others may make the server slow; refusals go below, and slow answers lead back to there."""
+    """Others may make the server slow. Refusals lower the limit further, and slow answers raise it back to a quarter."""
     bench = Bench()
     await bench.write(times=100)
     await bench.write(secs=1.0, times=100)
@@ -264,11 +264,11 @@ async def test_slowness_alone_leaves_a_quarter() -> None:
     assert bench.limiter.limit == 4
 
 
-# ---------------------------------------------------------------- turns
+# ---------------------------------------------------------------- permits
 
 
-async def test_turns_are_given_in_the_order_they_were_asked_for() -> None:
-    """Who comes later does not overtake, also when there is room at that very moment."""
+async def test_permits_are_given_in_the_order_of_the_requests() -> None:
+    """A later writer does not overtake, also if a permit is free at that moment."""
     bench = Bench(most=2)
     bench.want("a", "b", "c", "d")
     await schedule()
@@ -286,8 +286,8 @@ async def test_turns_are_given_in_the_order_they_were_asked_for() -> None:
     await bench.close()
 
 
-async def test_a_lower_limit_counts_as_turns_are_given_back() -> None:
-    """Nobody who began is cut off; nobody new begins before there is room under the new limit."""
+async def test_a_lower_limit_holds_as_permits_are_returned() -> None:
+    """No running write is cut off, and no new one begins above the new limit."""
     bench = Bench(most=4)
     bench.want("a", "b", "c", "d", "e", "f")
     await schedule()
@@ -302,7 +302,7 @@ async def test_a_lower_limit_counts_as_turns_are_given_back() -> None:
 
 
 async def test_a_higher_limit_lets_several_begin() -> None:
-    """One turn given back makes room for two."""
+    """After one permit is returned, two writers begin."""
     bench = Bench(most=2)
     await bench.write(failure=Transient("429"))
     bench.want("a", "b", "c")
@@ -315,8 +315,8 @@ async def test_a_higher_limit_lets_several_begin() -> None:
     await bench.close()
 
 
-async def test_a_waiter_that_gives_up_leaves_its_place() -> None:
-    """First of those who wait, or in the middle."""
+async def test_a_cancelled_waiter_leaves_the_queue() -> None:
+    """At its head, or in the middle."""
     bench = Bench(most=1)
     bench.want("a", "b", "c", "d")
     await schedule()
@@ -329,8 +329,8 @@ async def test_a_waiter_that_gives_up_leaves_its_place() -> None:
     await bench.close()
 
 
-async def test_a_waiter_that_is_cancelled_as_its_turn_comes_hands_it_on() -> None:
-    """Called and cancelled in the same moment: the turn must not be lost."""
+async def test_a_waiter_that_is_cancelled_as_it_gets_a_permit_passes_it_on() -> None:
+    """The permit must not be lost."""
     bench = Bench(most=1)
     bench.want("a", "b", "c")
     await schedule()
@@ -344,8 +344,8 @@ async def test_a_waiter_that_is_cancelled_as_its_turn_comes_hands_it_on() -> Non
     await bench.close()
 
 
-async def test_a_holder_that_is_cancelled_gives_its_turn_back() -> None:
-    """Stopping says nothing about load: the limit stays."""
+async def test_a_cancelled_holder_returns_its_permit() -> None:
+    """A cancellation does not change the limit."""
     bench = Bench(most=2)
     bench.want("a", "b", "c")
     await schedule()
@@ -359,8 +359,8 @@ async def test_a_holder_that_is_cancelled_gives_its_turn_back() -> None:
 # ---------------------------------------------------------------- pauses
 
 
-async def test_nobody_begins_before_retry_after_has_passed() -> None:
-    """Neither who waited already nor who comes in between."""
+async def test_no_writer_begins_before_retry_after_is_over() -> None:
+    """Neither a writer that waited already nor a new one."""
     bench = Bench(most=4)
     bench.want("a", "b", "c", "d", "e")
     await schedule()
@@ -380,8 +380,8 @@ async def test_nobody_begins_before_retry_after_has_passed() -> None:
     await bench.close()
 
 
-async def test_after_a_pause_no_more_begin_than_the_limit_is_then() -> None:
-    """It was lowered while they waited."""
+async def test_after_a_pause_no_more_writers_begin_than_the_limit_allows() -> None:
+    """The limit was lowered while they waited."""
     bench = Bench(most=8)
     bench.want(*"abcdefgh", *"ijklmnop")
     await schedule()
@@ -397,7 +397,7 @@ async def test_after_a_pause_no_more_begin_than_the_limit_is_then() -> None:
 
 
 async def test_a_pause_may_grow_and_never_shrinks() -> None:
-    """The server said several things: the latest end counts, also for who waits already."""
+    """Of several Retry-After the latest end counts, also for writers that wait already."""
     bench = Bench(most=4)
     bench.want("a", "b", "c", "d", "e")
     await schedule()
@@ -420,7 +420,7 @@ async def test_a_pause_may_grow_and_never_shrinks() -> None:
 
 
 async def test_a_pause_has_an_end_whatever_the_server_asks() -> None:
-    """An hour, by a proxy in between, would look like a process that hangs."""
+    """A pause of an hour, which a proxy may ask for, would look like a process that hangs."""
     bench = Bench(most=2)
     await bench.write(failure=Transient("503", retry_after_secs=3600.0))
     bench.want("a")
@@ -433,8 +433,8 @@ async def test_a_pause_has_an_end_whatever_the_server_asks() -> None:
     await bench.close()
 
 
-async def test_whoever_is_cancelled_in_a_pause_leaves_the_pause_to_the_next() -> None:
-    """The first one in the line watches the clock for all."""
+async def test_a_waiter_that_is_cancelled_in_a_pause_leaves_the_clock_to_the_next() -> None:
+    """The first waiter watches the clock for all."""
     bench = Bench(most=2)
     await bench.write(failure=Transient("429", retry_after_secs=5.0))
     bench.want("a", "b")
@@ -463,7 +463,7 @@ STEPS = st.lists(
 @settings(deadline=None, max_examples=200)
 @given(most=st.integers(1, 6), steps=STEPS)
 async def test_the_promises_hold_whatever_happens(most: int, steps: Sequence[tuple[str, int]]) -> None:
-    """Never above the maximum or below one, halved once a second at most, in order, and nobody who may begin is left waiting."""
+    """The limit is from one to the maximum, and halved once a second at most; writers begin in order, and none waits that may begin."""
     bench = Bench(most=most)
     order: list[str] = []
     gone: set[str] = set()
@@ -477,7 +477,7 @@ async def test_the_promises_hold_whatever_happens(most: int, steps: Sequence[tup
     for step, number in steps:
         before = bench.limiter._exact
         if step == "want":
-            names = [f"{len(order) + place}" for place in range(number)]
+            names = [f"{len(order) + index}" for index in range(number)]
             order += names
             bench.want(*names)
         elif step == "advance":
@@ -500,8 +500,8 @@ async def test_the_promises_hold_whatever_happens(most: int, steps: Sequence[tup
             halved_at.append(now_secs)
         assert bench.begun == [name for name in order if name not in gone][: len(bench.begun)]
         assert limiter._going_on == len(bench.going_on)
-        has_room = limiter._going_on < limiter.limit and now_secs >= limiter._paused_until
-        assert not (has_room and bench.waiting)
+        has_permit = limiter._going_on < limiter.limit and now_secs >= limiter._paused_until
+        assert not (has_permit and bench.waiting)
     assert all(later - earlier >= 1.0 for earlier, later in pairwise(halved_at))
 
     bench.clock.advance(secs=LONGEST_PAUSE_SECS)
@@ -511,8 +511,8 @@ async def test_the_promises_hold_whatever_happens(most: int, steps: Sequence[tup
     assert bench.waiting == []
 
 
-async def test_many_writers_through_a_narrow_valve_all_come_through() -> None:
-    """Some are cancelled, some refused, at every stage."""
+async def test_many_writers_with_few_permits_all_end() -> None:
+    """Some are cancelled and some are refused, at every stage."""
     limiter = AdaptiveLimiter(FakeClock(skips_waits=True), most=3)
     done: list[int] = []
     going_on = most_at_once = 0

@@ -1,4 +1,4 @@
-"""zenwatch/store/retention.py and budget.py: what leaves, and when."""
+"""zenwatch/store/retention.py and budget.py: which records are deleted, and when."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -45,14 +45,14 @@ class Shelf:
         return stored
 
     async def collect(self) -> list[str]:
-        """What is left after one look."""
+        """Collect once. Return the names of the records that are left."""
         async with background(self.core.writer.work):
             await self.retention.collect()
         return sorted(self.store.objects)
 
 
 async def test_resolved_and_pushed_records_leave_after_their_time_and_open_findings_stay() -> None:
-    """What is still there is not forgotten for being old."""
+    """An open finding is still there, however old it is."""
     shelf = Shelf()
     for phase in Phase:
         await shelf.put(f"trivy-{phase.lower()}", phase=phase, age_hours=10)
@@ -65,7 +65,7 @@ async def test_resolved_and_pushed_records_leave_after_their_time_and_open_findi
 
 @pytest.mark.parametrize(("ttl", "age_hours", "stays"), [("1h", 2, False), ("100h", 99, True), ("1h", 0.5, True), ("soon", 9, True)])
 async def test_a_record_may_say_how_long_it_is_kept(ttl: str, age_hours: float, *, stays: bool) -> None:
-    """Shorter or longer; what cannot be understood is not said."""
+    """Shorter or longer; an annotation that is no duration is ignored."""
     shelf = Shelf()
     await shelf.put("it", phase=Phase.RESOLVED, age_hours=age_hours, ttl=ttl)
 
@@ -82,7 +82,7 @@ async def test_without_a_ttl_only_records_that_say_so_leave() -> None:
 
 
 async def test_deletions_are_paced() -> None:
-    """etcd has other work; 20 a second by default."""
+    """At most 20 per second by default, because etcd has other work."""
     shelf = Shelf(rate=20.0)
     for number in range(40):
         await shelf.put(f"r{number:02}", phase=Phase.RESOLVED, age_hours=11)
@@ -93,7 +93,7 @@ async def test_deletions_are_paced() -> None:
 
 
 async def test_a_record_that_changed_meanwhile_stays() -> None:
-    """It was seen again: the deletion was decided on what was there before, and is not said to have been made."""
+    """It was seen again: the deletion was decided for an older version, and is not counted as made."""
     shelf = Shelf()
     stored = await shelf.put("it", source="falco", age_hours=11)
     await shelf.put("other", source="falco", age_hours=11)
@@ -105,7 +105,7 @@ async def test_a_record_that_changed_meanwhile_stays() -> None:
 
 
 async def test_a_deletion_without_an_answer_is_made_again() -> None:
-    """Gone is what was wanted."""
+    """That the record is gone already is a success."""
     shelf = Shelf()
     await shelf.put("it", phase=Phase.RESOLVED, age_hours=11)
     shelf.store.fail_next(2, Transient("away"), of="delete")
@@ -117,8 +117,8 @@ async def test_a_deletion_without_an_answer_is_made_again() -> None:
 # ---------------------------------------------------------------- the budget
 
 
-async def test_resolved_records_make_room_the_oldest_first() -> None:
-    """As many as are needed, and one part in a hundred that will come; open ones never."""
+async def test_resolved_records_are_deleted_for_new_ones_the_oldest_first() -> None:
+    """As many as are needed, and one part in a hundred as headroom; never open ones."""
     shelf = Shelf(records=10)
     for number in range(6):
         await shelf.put(f"open-{number}")
@@ -131,8 +131,8 @@ async def test_resolved_records_make_room_the_oldest_first() -> None:
     assert len(await shelf.collect()) == 8
 
 
-async def test_open_records_are_never_deleted_to_make_room() -> None:
-    """However many have none."""
+async def test_open_records_are_never_deleted_for_new_ones() -> None:
+    """However many findings have no record of their own."""
     shelf = Shelf(records=10)
     for number in range(10):
         await shelf.put(f"open-{number}", age_hours=99)
@@ -153,7 +153,7 @@ async def test_open_records_are_never_deleted_to_make_room() -> None:
     ],
 )
 async def test_the_budget_says_how_full_it_is(stored: int, rolled_up: int, level: Level, free: int) -> None:
-    """Past 80 % somebody should look; full is also what has rolled something up."""
+    """Past 80 % is a warning; a budget that has rolled findings up is full."""
     shelf = Shelf(records=10)
     for number in range(stored):
         await shelf.put(f"r{number}")
@@ -163,7 +163,7 @@ async def test_the_budget_says_how_full_it_is(stored: int, rolled_up: int, level
 
 
 async def test_a_warning_ends_when_it_is_clearly_better() -> None:
-    """Not at each record that comes and goes."""
+    """It does not change with each record that is created and deleted."""
     shelf = Shelf(records=100)
     stored = [await shelf.put(f"r{number}") for number in range(80)]
     levels = [shelf.budget.check()]

@@ -11,8 +11,8 @@ from tests.support.fakes.hook import FakeHook
 from tests.support.web.server import TOKEN, routes_of, serving
 from zenwatch.contract import HookResponse
 from zenwatch.contract.principal import Principal, Role
-from zenwatch.runtime.plugins import OWN_PATHS
 from zenwatch.web.routes import Route
+from zenwatch.wiring.plugins import OWN_PATHS
 
 HOOKS = (FakeHook(), FakeHook(path="/audit/webhook", token_in_path=False))
 LISTED = "POST /falco/webhook, POST /audit/webhook, GET /healthz, GET /readyz, GET /metrics, GET /explain, GET /top, GET /status"

@@ -11,8 +11,8 @@ from tests.support.web.certificates import write_certificate
 from tests.support.web.server import TOKEN, serving
 from zenwatch.contract.principal import ALL_ROLES, Role
 from zenwatch.errors import ConfigError
-from zenwatch.runtime.settings import Settings
 from zenwatch.web.server_config import ServerConfig, server_config
+from zenwatch.wiring.settings import Settings
 
 WITH_TOKEN = {"WEBHOOK_TOKEN_FILE": "{token}"}
 CERTIFICATE = {"subject": ((("commonName", "falco"),),)}

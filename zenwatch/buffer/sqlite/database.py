@@ -1,6 +1,6 @@
 """The spool's database: one thread works on it, in transactions.
 
-In: batches of what has to be remembered and forgotten.  Out: tickets; events and intents that are still there.
+In: batches of what has to be remembered and forgotten.  Out: message ids; events and intents that are still there.
 Owns: spool.sqlite and the lock on its folder.
 Stops: close() lets go of both.
 """
@@ -29,7 +29,7 @@ ROW_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """added: the tickets, or none of them where it is refused."""
+    """added: the message ids, or none of them where the batch is refused."""
 
     queue: str
     events: Sequence[Event]
@@ -96,8 +96,8 @@ class Database:
         [(changes,)] = self.connection.execute("PRAGMA data_version")
         return int(changes)
 
-    def make_room(self) -> None:
-        """Move what is in the write-ahead log where it belongs, so that the log can begin anew. It costs no room, and may not help."""
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database, so that the log can begin anew. It needs no space, and may not help."""
         with suppress(sqlite3.Error):
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 

@@ -1,7 +1,7 @@
 """Dead letters: events that the store refuses for good, kept where a person can look at them.
 
 In: dead letters from the writer.  Out: rows for `zenwatch deadletters`; an event that is to be tried again goes back into the spool.
-Owns: the table dead_letters of spool.sqlite, at most MOST_LETTERS rows; the oldest make room.
+Owns: the table dead_letters of spool.sqlite, at most MOST_LETTERS rows; the oldest go first.
 Stops: nothing to stop; every change is a transaction.
 """
 
@@ -20,7 +20,7 @@ from zenwatch.model.refs import Origin
 
 FILE = "spool.sqlite"
 MOST_DEAD_LETTERS = 10_000
-# seq is never given out twice (AUTOINCREMENT): a ticket that was settled late must not settle another event.
+# seq is never used twice (AUTOINCREMENT): a message id that was settled late must not settle another event.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS events_by_source ON events (source, seq);
@@ -93,7 +93,7 @@ class DeadLetterQueue:
 
 
 def insert_letter(database: sqlite3.Connection, letter: DeadLetter) -> None:
-    """The oldest make room: a source that is refused every day must not fill the disk."""
+    """Delete the oldest: a source that is refused every day must not fill the disk."""
     database.execute("INSERT INTO dead_letters (body) VALUES (?)", (orjson.dumps(letter),))
     database.execute("DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", (MOST_DEAD_LETTERS,))
 

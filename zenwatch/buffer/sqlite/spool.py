@@ -1,6 +1,6 @@
 """Pushed events on disk until they are stored: what was acknowledged outlives the process.
 
-In: events from transform/stream; tickets of those that are settled; intents; dead letters.  Out: the events, again after a restart.
+In: events from processing/push; message ids of those that are settled; intents; dead letters.  Out: the events, again after a restart.
 Owns: spool.sqlite in SPOOL_DIR, at most `max_bytes` of events in it, and in memory `window_events` events per source.
 Stops: close() commits what is known to be settled; what is not settled is given out again at the next start.
 
@@ -110,12 +110,12 @@ class Spool:
     # ------------------------------------------------------------ for the inboxes
 
     async def add(self, queue: str, events: Sequence[Event]) -> list[int]:
-        """Return the tickets once the events are synced; none where there is no room or the disk refuses."""
+        """Return the message ids once the events are synced; none where the spool is full or the disk refuses."""
         bodies = [orjson.dumps(event) for event in events]
         needed = sum(map(len, bodies)) + ROW_BYTES * len(bodies)
         if self._used_bytes and self._used_bytes + needed > self.max_bytes:
             return []
-        # Before it is there, so that a crowd does not pass together where there is room for one.
+        # Counted before it is written, so that many at the same time do not pass where one fits.
         self._count(needed)
         added: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._batch.offers.append(Offer(queue, events, bodies, added))
@@ -126,7 +126,7 @@ class Spool:
         return message_ids
 
     async def read(self, queue: str, after: int, most: int) -> list[tuple[int, bytes, bool]]:
-        """Ticket, event, and whether this process has not met it before."""
+        """Message id, event, and whether this process has not met it before."""
         rows: list[tuple[int, bytes]] = await self._in_thread(lambda: self.database.read(queue, after, most))
         read = [(message_id, body, message_id not in self._sizes) for message_id, body in rows]
         sizes = {message_id: len(body) + ROW_BYTES for message_id, body in rows}
@@ -168,12 +168,12 @@ class Spool:
         try:
             message_ids = await self._in_thread(lambda: self.database.commit(batch))
         except sqlite3.Error as exc:
-            # The disk is full, or worse. What is in there stays in there; what is settled is said again next time.
+            # The disk is full, or worse. What is stored stays; what is settled is written again next time.
             if self._logged.is_new(sentence := first_line(exc)):
                 log.error("spool_not_written", error=sentence)  # noqa: TRY400  a sentence for a person
             self._batch.settled[:0], self._batch.intents_gone[:0] = batch.settled, batch.intents_gone
             self._batch.letters[:0] = batch.letters
-            await self._in_thread(self.database.make_room)
+            await self._in_thread(self.database.checkpoint)
             message_ids = [[] for _ in batch.offers]
             # The next attempt is not made at once.
             await asyncio.sleep(IDLE_SECS)
@@ -216,7 +216,7 @@ class SpoolInbox:
         self._spool = spool
         self._queue = str(origin)
         self._intents = {message_id: intent for intent in intents for message_id in intent.carries}
-        # Ticket → name of the record whose intent carries it, as long as that is not settled.
+        # Message id → name of the record whose intent carries it, as long as that is not settled.
         self._intended = {message_id: intent.event.name for intent in intents for message_id in intent.carries}
         self._queued: deque[QueuedEvent] = deque()
         self._last = 0
@@ -245,7 +245,7 @@ class SpoolInbox:
         while not self._closed:
             if self._queued:
                 return self._queued.popleft()
-            if self._has_more and self._room > 0:
+            if self._has_more and self._free > 0:
                 await self._read()
             else:
                 self._news.clear()
@@ -276,7 +276,7 @@ class SpoolInbox:
     def arrived(self, message_ids: Sequence[int], events: Sequence[Event]) -> None:
         """They are on disk. Where nothing waits there before them, they need not be read from it."""
         self._on_taken(len(message_ids))
-        if self._has_more or len(message_ids) > self._room:
+        if self._has_more or len(message_ids) > self._free:
             self._has_more = True
         else:
             self._queued.extend(QueuedEvent(event, message_id) for message_id, event in zip(message_ids, events, strict=True))
@@ -289,13 +289,13 @@ class SpoolInbox:
         self._news.set()
 
     @property
-    def _room(self) -> int:
+    def _free(self) -> int:
         return self._spool.window_events - self._unreleased
 
     async def _read(self) -> None:
-        most = min(self._room, READ_AT_ONCE)
+        most = min(self._free, READ_AT_ONCE)
         rows = await self._spool.read(self._queue, self._last, most)
-        # Whatever arrives while we read is told by arrived(), which leaves it on disk as long as this is set.
+        # What arrives meanwhile is left on disk by arrived() as long as this is set.
         self._has_more = len(rows) == most
         for message_id, body, is_new_here in rows:
             event = Event.from_json(orjson.loads(body))

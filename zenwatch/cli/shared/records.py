@@ -8,8 +8,8 @@ from typing import TypeVar
 from zenwatch.errors import ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
-from zenwatch.runtime.settings import Settings
 from zenwatch.store.crd.store import CrdStore
+from zenwatch.wiring.settings import Settings
 
 Result = TypeVar("Result")
 

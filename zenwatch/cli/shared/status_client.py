@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from zenwatch.doctor.process.status_api import StatusResponse
 from zenwatch.errors import ConfigError, Transient, first_line
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.settings import Settings
 
 TIMEOUT_SECS = 10.0
 MAX_BYTES = 16 * 1024 * 1024

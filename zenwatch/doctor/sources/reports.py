@@ -10,9 +10,9 @@ from zenwatch.doctor.cluster.served_kinds import ServedKinds
 from zenwatch.doctor.context import DoctorContext
 from zenwatch.errors import ZenwatchError
 from zenwatch.kube.scopes import scopes_of
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.settings import watcher_prefix
 from zenwatch.sdk.watcher import ApiResource, Watcher
+from zenwatch.wiring.settings import Settings
 
 # deployments/base/rbac.yaml grants the same; a test compares them.
 READ_VERBS = ("list", "watch")

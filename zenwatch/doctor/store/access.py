@@ -12,8 +12,8 @@ from zenwatch.errors import NotFound, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.http.request import Call
 from zenwatch.kube.kinds import RECORDS
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource
+from zenwatch.wiring.settings import Settings
 
 # deployments/base/rbac.yaml grants the same; a test compares them.
 STORE_VERBS = ("create", "get", "list", "watch", "patch", "delete")

@@ -9,8 +9,8 @@ from zenwatch.doctor.cluster.rbac import advice, phrase, unknown_access_check
 from zenwatch.doctor.context import DoctorContext
 from zenwatch.doctor.store.crd import AREA
 from zenwatch.errors import ZenwatchError
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource
+from zenwatch.wiring.settings import Settings
 
 
 def _kinds(group: str, *plurals: str) -> list[ApiResource]:

@@ -8,7 +8,7 @@ from zenwatch.kube.client import KubeClient
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.kube.records import CLUSTER_LABEL
 from zenwatch.model.record import Phase
-from zenwatch.runtime.settings import Settings
+from zenwatch.wiring.settings import Settings
 
 
 def store_namespaces(settings: Settings) -> tuple[str, ...]:

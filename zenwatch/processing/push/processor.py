@@ -131,9 +131,9 @@ class PushProcessor:
             # The writer has retried each write that failed: the others would not succeed now.
             await self._pause.wait()
             while waiting:
-                attempt = await self._attempt(waiting[0])
+                if (attempt := await self._attempt(waiting[0])) is not None:
+                    built.append(attempt)
                 del waiting[0]
-                built += [attempt] if attempt is not None else []
             if intents := [attempt.intent for attempt in built if self._pending.counts(attempt.name)]:
                 await self._inbox.intend(intents)
             while built:

@@ -17,7 +17,7 @@ from zenwatch.model.timestamps import parse_rfc3339
 BURST_SECS = 60.0
 # Silence is this many times longer than the longest usual pause. A guess: a daily scanner may miss two scans. Lower is sooner.
 FACTOR = 3.0
-# So many pauses make a habit.
+# So many pauses make a usual pause.
 LEAST_GAPS = 3
 # The longest pause of each of the last days with data: one busy day does not make nights and weekends be forgotten.
 MOST_DAYS = 20
@@ -29,14 +29,14 @@ _MOST_WRITERS = 100
 class SilenceDetector:
     """at_least_secs: nothing shorter is silence, however short the usual pauses are.
 
-    needs_habit: silence may be good news, so the source is never silent before its usual pauses are known.
+    needs_usual_pause: silence may be good news, so the source is never silent before its usual pauses are known.
     last_data_at: the time of its last data; None: none is known.
     """
 
-    def __init__(self, clock: Clock, *, at_least_secs: float, needs_habit: bool = False) -> None:
+    def __init__(self, clock: Clock, *, at_least_secs: float, needs_usual_pause: bool = False) -> None:
         self._clock = clock
         self._at_least_secs = at_least_secs
-        self._needs_habit = needs_habit
+        self._needs_usual_pause = needs_usual_pause
         self._began_at = clock.now()
         self._came_at = self._began_at
         self._days: deque[tuple[date, float]] = deque(maxlen=MOST_DAYS)
@@ -63,7 +63,7 @@ class SilenceDetector:
     @property
     def silent_after_secs(self) -> float | None:
         """How long the source may send nothing. None: for ever."""
-        if self._needs_habit and self._gaps < LEAST_GAPS:
+        if self._needs_usual_pause and self._gaps < LEAST_GAPS:
             return None
         # One silence is an outage. A second one as long is usual for this source: a scanner that runs once a week.
         longest_twice = sorted(self._silences)[-2:-1]

@@ -11,14 +11,14 @@ from zenwatch.sources.monitor.silence import SilenceDetector, written_at
 
 
 class SourceMonitor:
-    """silence_secs: nothing shorter is silence. needs_habit: the source is never silent before its usual pauses are known.
+    """silence_secs: nothing shorter is silence. needs_usual_pause: the source is never silent before its usual pauses are known.
 
     last_post_at, last_sender: of the last accepted post.
     """
 
-    def __init__(self, origin: Origin, clock: Clock, *, silence_secs: float, needs_habit: bool = False) -> None:
+    def __init__(self, origin: Origin, clock: Clock, *, silence_secs: float, needs_usual_pause: bool = False) -> None:
         self.origin = origin
-        self.silence = SilenceDetector(clock, at_least_secs=silence_secs, needs_habit=needs_habit)
+        self.silence = SilenceDetector(clock, at_least_secs=silence_secs, needs_usual_pause=needs_usual_pause)
         self.drift = SchemaDriftDetector(clock)
         self._clock = clock
         self.last_post_at: datetime | None = None

@@ -53,10 +53,10 @@ class Webhook:
         origin: Origin,
         watcher: PushWatcher,
         settings: PushSettings,
+        *,
         identity: SelfIdentity,
         intake: PushIntake,
         accounts: Accounts,
-        *,
         monitor: SourceMonitor,
     ) -> None:
         """identity: whose own acts are excluded. ConfigError: the watcher's own settings cannot be used."""

@@ -6,7 +6,7 @@ Stops: nothing to drain; it is read again at the next start.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter as Tally
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -110,7 +110,7 @@ class Mirror:
         return nsmallest(limit, resolved, key=lambda stored: (stored.last_seen, stored.name))
 
     async def open_counts(self) -> Mapping[Origin, int]:
-        return Counter(stored.origin for stored in self._records.values() if stored.is_open)
+        return Tally(stored.origin for stored in self._records.values() if stored.is_open)
 
     async def top(self, dimension: str, limit: int) -> tuple[Sequence[Mapping[str, Any]], int]:
         return self._groups.top(dimension, limit), self._groups.size(dimension)

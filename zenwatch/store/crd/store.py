@@ -71,7 +71,7 @@ class CrdStore:
             raise Transient(f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE") from exc
 
     async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: ReportRef | None = None) -> Stored:
-        # A merge patch would leave what is no longer said in details; this replaces field by field.
+        # A merge patch would leave fields in details that the finding no longer has; this replaces field by field.
         spec = spec_of(event)
         changes = [_put(f"/spec/{field}", value) for field, value in spec.items() if field not in _NEVER_UPDATED]
         for field in _OPTIONAL:
@@ -99,7 +99,7 @@ class CrdStore:
     async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
         call = Call("patch", RECORDS, stored.namespace, stored.name, "status")
         first_seen = format_rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
-        said = {
+        fields = {
             "phase": status.phase,
             "count": status.count,
             "reopened": status.reopened,
@@ -108,7 +108,7 @@ class CrdStore:
             # null takes it away: a record that is open again was not resolved.
             "resolvedAt": format_rfc3339(now) if status.phase == Phase.RESOLVED else None,
         } | ({"reason": status.reason} if status.reason is not None else {})
-        body = {"metadata": {"resourceVersion": str(stored.version)}, "status": said}
+        body = {"metadata": {"resourceVersion": str(stored.version)}, "status": fields}
         answer = await self._client.send(call, body=body, content_type=_MERGE_PATCH)
         RECORD_WRITES.labels("status").inc()
         return stored_of(answer)

@@ -18,8 +18,8 @@ def _normalised(**changes: Any) -> Event:
     return normalise(a_finding(**changes), cluster_id="local", seen_at=SEEN_AT)
 
 
-def test_an_event_says_what_the_finding_said() -> None:
-    """Nothing is lost and nothing made up."""
+def test_an_event_holds_what_the_finding_holds() -> None:
+    """Nothing is lost and nothing is added."""
     event = _normalised(remediation="Upgrade", references=["https://example.test/1"], tool_score=5.0)
 
     assert event == Event(
@@ -132,16 +132,16 @@ def test_long_keys_that_differ_at_their_end_stay_two() -> None:
 def test_only_web_addresses_that_fit_are_references() -> None:
     """An address that is cut leads nowhere; javascript: leads somewhere else."""
     fits, too_long = "https://example.test/" + "x" * 491, "https://example.test/" + "x" * 492
-    said = ["javascript:alert(1)", "ftp://example.test", "", fits, fits, too_long, "http://example.test/1"]
+    references = ["javascript:alert(1)", "ftp://example.test", "", fits, fits, too_long, "http://example.test/1"]
 
-    assert _normalised(references=said).references == (fits, "http://example.test/1")
+    assert _normalised(references=references).references == (fits, "http://example.test/1")
 
 
 def test_ten_references_are_kept_in_their_order() -> None:
     """The most useful first."""
-    said = [f"https://example.test/{number}" for number in range(12)]
+    references = [f"https://example.test/{number}" for number in range(12)]
 
-    assert _normalised(references=said).references == tuple(said[:10])
+    assert _normalised(references=references).references == tuple(references[:10])
 
 
 def test_a_reference_is_one_line_of_text() -> None:

@@ -14,9 +14,9 @@ TENTHS = [tenths / 10 for tenths in range(101)]
 def test_the_table_in_the_docs_is_true() -> None:
     """People sort by it and quote it."""
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in (docs or "").splitlines() if row.startswith("| ")][1:]
-    said = {Severity(severity): (band, int(plain), int(most)) for severity, band, plain, most in rows}
+    documented = {Severity(severity): (band, int(plain), int(most)) for severity, band, plain, most in rows}
 
-    assert said == {
+    assert documented == {
         severity: (
             f"{score(severity, tool_score=0.0, has_fix=False)}-{score(severity, tool_score=10.0, has_fix=True)}",
             score(severity, tool_score=None, has_fix=False),

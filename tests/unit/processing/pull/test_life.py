@@ -1,6 +1,6 @@
-"""The life of a finding that is read: open, resolved, reopened. Everything real but the store and the clock.
+"""The life of a finding in reports: open, resolved, reopened. All parts are real but the store and the clock.
 
-What a report says is in tests/contract/intake_suite.py; here is what becomes of it when it says so no more.
+tests/contract/intake_suite.py tests how findings are stored; here they are dropped, and come back.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -26,7 +26,7 @@ ONE, OTHER = a_finding(vuln_id="CVE-2026-1"), a_finding(vuln_id="CVE-2026-2")
 
 
 class Life:
-    """A pipeline that can be begun again over the same store and clock."""
+    """Pipelines, one after the other, over the same store and clock."""
 
     def __init__(self) -> None:
         self.store, self.clock = MemoryStore(), FakeClock(skips_waits=True)
@@ -38,13 +38,13 @@ class Life:
             yield pipeline
 
     async def after(self, pipeline: Pipeline, secs: float) -> dict[str, str]:
-        """Let that much time pass, and one round."""
+        """Let that much time pass, and settle. Return the state of each record."""
         self.clock.advance(secs=secs)
         await pipeline.intake.settle()
-        return self.said()
+        return self.states()
 
-    def said(self) -> dict[str, str]:
-        """Per CVE its phase, how often it was reopened, and why it is so."""
+    def states(self) -> dict[str, str]:
+        """Return by CVE the phase, how often the record was reopened, and the reason."""
         return {record["spec"]["details"]["vulnID"]: _state(record["status"]) for record in self.store.objects.values()}
 
     def status(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _state(status: dict[str, Any]) -> str:
 
 
 async def _listed(pipeline: Pipeline, reports: dict[ReportRef, Sequence[Finding]]) -> None:
-    """As sources/objects does it when a list is complete."""
+    """A complete list holds these reports."""
     for report, findings in reports.items():
         pipeline.intake.take(report, "listed", findings, subject=POD)
     pipeline.intake.replace_all(SCOPE, set(reports))
@@ -73,8 +73,8 @@ def life() -> Life:
 # ---------------------------------------------------------------- resolved
 
 
-async def test_what_a_report_no_longer_says_is_fixed(life: Life) -> None:
-    """At once: the report was read whole. What it still says is left alone."""
+async def test_a_finding_that_its_report_drops_is_fixed(life: Life) -> None:
+    """At once, because the whole report was read. The other findings stay as they are."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE, OTHER]})
         before = list(life.store.calls)
@@ -83,7 +83,7 @@ async def test_what_a_report_no_longer_says_is_fixed(life: Life) -> None:
         pipeline.intake.take(NGINX, "2", [OTHER], subject=POD)
         await pipeline.intake.settle()
 
-    assert life.said() == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Open"}
+    assert life.states() == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Open"}
     assert [operation for operation, _ in life.store.calls[len(before) :]] == ["set_status"]
     status = next(record["status"] for record in life.store.objects.values() if record["status"]["phase"] == "Resolved")
     assert (status["firstSeen"], status["resolvedAt"], status["lastSeen"]) == (
@@ -93,28 +93,28 @@ async def test_what_a_report_no_longer_says_is_fixed(life: Life) -> None:
     )
 
 
-async def test_an_empty_report_fixes_all_that_it_said(life: Life) -> None:
-    """With or without a word on what it is about."""
+async def test_an_empty_report_fixes_all_that_it_held(life: Life) -> None:
+    """Also if it does not name its subject."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE, OTHER]})
         pipeline.intake.take(NGINX, "2", [])
         await pipeline.intake.settle()
 
-    assert life.said() == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Resolved Fixed"}
+    assert life.states() == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Resolved Fixed"}
 
 
-async def test_what_another_report_still_says_is_open(life: Life) -> None:
-    """It is only counted less."""
+async def test_a_finding_that_another_report_holds_stays_open(life: Life) -> None:
+    """Only its count falls."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE], SIDECAR: [ONE]})
         pipeline.intake.take(NGINX, "2", [], subject=POD)
         await pipeline.intake.settle()
 
-    assert life.said() == {"CVE-2026-1": "Open"}
+    assert life.states() == {"CVE-2026-1": "Open"}
     assert life.status()["count"] == 1
 
 
-async def test_a_report_that_is_gone_is_given_its_time(life: Life) -> None:
+async def test_a_report_that_is_gone_has_the_grace_to_come_back(life: Life) -> None:
     """The Trivy Operator deletes each report once a day, and writes it again."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
@@ -125,7 +125,7 @@ async def test_a_report_that_is_gone_is_given_its_time(life: Life) -> None:
 
 
 async def test_a_report_that_comes_back_as_it_was_changes_nothing(life: Life) -> None:
-    """Not one write."""
+    """Nothing is written."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         written = list(life.store.calls)
@@ -138,8 +138,8 @@ async def test_a_report_that_comes_back_as_it_was_changes_nothing(life: Life) ->
     assert life.store.calls == written
 
 
-async def test_a_report_that_comes_back_without_it_says_that_it_is_fixed(life: Life) -> None:
-    """Then there is nothing left to wait for."""
+async def test_a_finding_that_is_not_in_the_report_that_comes_back_is_fixed(life: Life) -> None:
+    """There is nothing left to wait for."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE, OTHER]})
         pipeline.intake.forget(NGINX)
@@ -149,8 +149,8 @@ async def test_a_report_that_comes_back_without_it_says_that_it_is_fixed(life: L
         assert await life.after(pipeline, 0) == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Open"}
 
 
-async def test_another_report_that_drops_it_does_not_cut_the_time_short(life: Life) -> None:
-    """The one that is gone may come back and say it."""
+async def test_another_report_that_drops_the_finding_does_not_end_the_grace(life: Life) -> None:
+    """The report that is gone may come back with it."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE], SIDECAR: [ONE]})
         pipeline.intake.forget(NGINX)
@@ -161,7 +161,7 @@ async def test_another_report_that_drops_it_does_not_cut_the_time_short(life: Li
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved Fixed"}
 
 
-async def test_what_a_new_report_of_the_same_resource_does_not_say_was_fixed(life: Life) -> None:
+async def test_a_finding_that_a_new_report_of_the_resource_does_not_hold_is_fixed(life: Life) -> None:
     """A rollout: another ReplicaSet, another report, the same Deployment."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
@@ -171,8 +171,8 @@ async def test_what_a_new_report_of_the_same_resource_does_not_say_was_fixed(lif
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved Fixed"}
 
 
-async def test_a_report_of_something_else_fixes_nothing(life: Life) -> None:
-    """Nothing speaks of that Pod any more: what became of it is not known."""
+async def test_a_report_about_another_resource_fixes_nothing(life: Life) -> None:
+    """No report is about the Pod any more: whether the finding was fixed is unknown."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.forget(NGINX)
@@ -182,29 +182,29 @@ async def test_a_report_of_something_else_fixes_nothing(life: Life) -> None:
 
 
 @pytest.mark.parametrize("severity", [Severity.LOW, Severity.INFO])
-async def test_a_severity_below_the_threshold_resolves_and_says_so(life: Life, severity: Severity) -> None:
-    """It is still there: whoever reads Fixed would believe that it is not."""
+async def test_a_severity_below_the_threshold_resolves_with_a_reason_of_its_own(life: Life, severity: Severity) -> None:
+    """The finding is still there; Fixed would be wrong."""
     async with life.running(min_severity=Severity.MEDIUM) as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.take(NGINX, "2", [a_finding(vuln_id="CVE-2026-1", severity=severity)], subject=POD)
         await pipeline.intake.settle()
 
-    assert life.said() == {"CVE-2026-1": "Resolved BelowThreshold"}
+    assert life.states() == {"CVE-2026-1": "Resolved BelowThreshold"}
 
 
 async def test_a_raised_threshold_resolves_after_a_restart(life: Life) -> None:
-    """And a lowered one opens again what it excluded."""
+    """And a lowered threshold reopens what it excluded."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
     async with life.running(min_severity=Severity.CRITICAL) as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
-        assert life.said() == {"CVE-2026-1": "Resolved BelowThreshold"}
+        assert life.states() == {"CVE-2026-1": "Resolved BelowThreshold"}
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
-        assert life.said() == {"CVE-2026-1": "Open 1 Reopened"}
+        assert life.states() == {"CVE-2026-1": "Open 1 Reopened"}
 
 
-async def test_what_was_taken_back_before_it_was_written_is_never_written(life: Life) -> None:
+async def test_a_finding_that_is_withdrawn_before_it_is_written_is_never_written(life: Life) -> None:
     """There is nothing to resolve."""
     async with life.running() as pipeline:
         pipeline.intake.take(NGINX, "1", [ONE], subject=POD)
@@ -215,8 +215,8 @@ async def test_what_was_taken_back_before_it_was_written_is_never_written(life: 
         assert pipeline.page() == {"received": 1, "filtered": 1}
 
 
-async def test_a_record_that_is_covered_by_an_exception_is_resolved_too(life: Life) -> None:
-    """Suppressed means: still there."""
+async def test_a_suppressed_record_is_resolved_too(life: Life) -> None:
+    """Suppressed means that the finding is still there."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         [(name, record)] = life.store.objects.items()
@@ -225,7 +225,7 @@ async def test_a_record_that_is_covered_by_an_exception_is_resolved_too(life: Li
         pipeline.intake.take(NGINX, "2", [], subject=POD)
         await pipeline.intake.settle()
 
-    assert life.said() == {"CVE-2026-1": "Resolved Fixed"}
+    assert life.states() == {"CVE-2026-1": "Resolved Fixed"}
 
 
 def _as(stored: Any, phase: Phase) -> Any:
@@ -237,8 +237,8 @@ def _as(stored: Any, phase: Phase) -> Any:
 # ---------------------------------------------------------------- reopened
 
 
-async def test_what_returns_is_open_again(life: Life) -> None:
-    """With its old firstSeen, one more reopening, and without the time of its resolution."""
+async def test_a_finding_that_returns_is_open_again(life: Life) -> None:
+    """firstSeen stays, reopened rises by one, resolvedAt is removed."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         for version, findings in enumerate(([], [ONE], [], [ONE])):
@@ -248,14 +248,14 @@ async def test_what_returns_is_open_again(life: Life) -> None:
 
         assert (pipeline.intake.resolved, pipeline.intake.reopened) == (2, 2)
 
-    assert life.said() == {"CVE-2026-1": "Open 2 Reopened"}
+    assert life.states() == {"CVE-2026-1": "Open 2 Reopened"}
     status = life.status()
     assert (status["firstSeen"], status["lastSeen"]) == ("2026-01-01T00:00:00Z", "2026-01-01T00:04:00Z")
     assert "resolvedAt" not in status
 
 
-async def test_what_returns_changed_is_brought_up_to_date(life: Life) -> None:
-    """What was found, and that it is open."""
+async def test_a_finding_that_returns_changed_is_written_and_open_again(life: Life) -> None:
+    """Spec and status."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.take(NGINX, "2", [], subject=POD)
@@ -269,7 +269,7 @@ async def test_what_returns_changed_is_brought_up_to_date(life: Life) -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_lost_answer_reopens_once(life: Life, times: int) -> None:
-    """The write is made again, and says the same."""
+    """The write is repeated with the same content."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.take(NGINX, "2", [], subject=POD)
@@ -279,7 +279,7 @@ async def test_a_lost_answer_reopens_once(life: Life, times: int) -> None:
         pipeline.intake.take(NGINX, "3", [ONE], subject=POD)
         await _settled(pipeline)
 
-    assert life.said() == {"CVE-2026-1": "Open 1 Reopened"}
+    assert life.states() == {"CVE-2026-1": "Open 1 Reopened"}
 
 
 async def test_a_resolution_that_fails_is_made_later(life: Life) -> None:
@@ -290,14 +290,14 @@ async def test_a_resolution_that_fails_is_made_later(life: Life) -> None:
         pipeline.intake.take(NGINX, "2", [], subject=POD)
         with pytest.raises(Transient):
             await pipeline.intake.settle()
-        assert life.said() == {"CVE-2026-1": "Open"}
+        assert life.states() == {"CVE-2026-1": "Open"}
         await _settled(pipeline)
 
-    assert life.said() == {"CVE-2026-1": "Resolved Fixed"}
+    assert life.states() == {"CVE-2026-1": "Resolved Fixed"}
 
 
 async def _settled(pipeline: Pipeline) -> None:
-    """As rounds do: until nothing is left."""
+    """Settle until nothing is left."""
     for _ in range(10):
         try:
             await pipeline.intake.settle()
@@ -308,8 +308,8 @@ async def _settled(pipeline: Pipeline) -> None:
 # ---------------------------------------------------------------- unknown is never empty
 
 
-async def test_what_is_out_of_sight_is_not_gone(life: Life) -> None:
-    """Neither as long as it is, nor before all was told that happened meanwhile."""
+async def test_a_report_in_a_stale_scope_is_not_concluded_to_be_gone(life: Life) -> None:
+    """Not before all changes of the meantime were reported."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.forget(NGINX)
@@ -321,7 +321,7 @@ async def test_what_is_out_of_sight_is_not_gone(life: Life) -> None:
 
 
 async def test_a_report_that_cannot_be_read_resolves_nothing(life: Life) -> None:
-    """Neither one that said it before, nor one that came back, nor one that was there at the start."""
+    """Neither a report that held the finding before, nor one that came back, nor one that was there at the start."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.cannot_read(NGINX)
@@ -338,8 +338,8 @@ async def test_a_report_that_cannot_be_read_resolves_nothing(life: Life) -> None
         assert (await life.after(pipeline, 0))["CVE-2026-1"] == "Resolved Fixed"
 
 
-async def test_an_unreadable_report_that_a_list_does_not_name_any_more_is_given_its_time(life: Life) -> None:
-    """From when it went, however long it could not be read before."""
+async def test_an_unreadable_report_that_is_not_listed_any_more_has_the_grace_to_come_back(life: Life) -> None:
+    """The grace begins when it disappears, however long it could not be read before."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
     async with life.running() as pipeline:
@@ -352,8 +352,8 @@ async def test_an_unreadable_report_that_a_list_does_not_name_any_more_is_given_
         assert await life.after(pipeline, 1) == {"CVE-2026-1": "Resolved ReportGone"}
 
 
-async def test_after_a_restart_only_a_whole_list_says_what_is_gone(life: Life) -> None:
-    """What its report does not say any more was fixed; what has no report may come back for a while."""
+async def test_after_a_restart_only_a_complete_list_shows_what_is_gone(life: Life) -> None:
+    """A finding that its report does not hold any more was fixed; a report that is not listed may come back during the grace."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE], SIDECAR: [OTHER]})
     async with life.running() as pipeline:
@@ -364,8 +364,8 @@ async def test_after_a_restart_only_a_whole_list_says_what_is_gone(life: Life) -
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": "Resolved Fixed", "CVE-2026-2": "Resolved Fixed"}
 
 
-async def test_after_a_restart_nothing_is_written_of_what_is_as_it_was(life: Life) -> None:
-    """Resolved ones stay resolved, open ones open."""
+async def test_after_a_restart_nothing_is_written_where_nothing_changed(life: Life) -> None:
+    """Resolved records stay resolved, and open records stay open."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE, OTHER]})
         pipeline.intake.take(NGINX, "2", [OTHER], subject=POD)
@@ -379,8 +379,8 @@ async def test_after_a_restart_nothing_is_written_of_what_is_as_it_was(life: Lif
 
 
 @pytest.mark.parametrize(("is_confined", "state"), [(False, "Resolved ReportGone"), (True, "Open")])
-async def test_a_record_of_an_earlier_version_does_not_tell_its_report(life: Life, *, is_confined: bool, state: str) -> None:
-    """It may come from any kind, so all must be in sight; and from any namespace, so it stays where only some are read."""
+async def test_a_record_without_a_report_may_belong_to_any_report(life: Life, *, is_confined: bool, state: str) -> None:
+    """All kinds must be fresh before it is resolved; if only some namespaces are read, it stays open."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
     for record in life.store.objects.values():
@@ -394,8 +394,21 @@ async def test_a_record_of_an_earlier_version_does_not_tell_its_report(life: Lif
         assert await life.after(pipeline, GRACE_SECS) == {"CVE-2026-1": state}
 
 
-async def test_records_of_other_sources_are_not_ours_to_resolve(life: Life) -> None:
-    """Each source knows its own."""
+@pytest.mark.parametrize("junk", ["nonsense", "a/b", "//", "", "/default/pod-nginx-web"])
+async def test_a_report_annotation_that_is_no_reference_breaks_nothing(life: Life, junk: str) -> None:
+    """Whoever may patch a record may write anything there: the record counts as one that names no report, and the others are settled."""
+    async with life.running() as pipeline:
+        await _listed(pipeline, {NGINX: [ONE], SIDECAR: [OTHER]})
+    edited = next(record for record in life.store.objects.values() if record["spec"]["details"]["vulnID"] == "CVE-2026-1")
+    edited["metadata"]["annotations"]["zen.kube-zen.io/report"] = junk
+    async with life.running() as pipeline:
+        await _listed(pipeline, {})
+        assert await life.after(pipeline, 0) == {"CVE-2026-1": "Open", "CVE-2026-2": "Open"}
+        assert await life.after(pipeline, GRACE_SECS) == dict.fromkeys(("CVE-2026-1", "CVE-2026-2"), "Resolved ReportGone")
+
+
+async def test_records_of_other_sources_are_not_resolved(life: Life) -> None:
+    """Each source resolves its own records only."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         for record in life.store.objects.values():
@@ -406,7 +419,7 @@ async def test_records_of_other_sources_are_not_ours_to_resolve(life: Life) -> N
 
 
 async def test_a_record_that_somebody_deleted_is_not_resolved(life: Life) -> None:
-    """There is nothing to write to."""
+    """There is no record to write."""
     async with life.running() as pipeline:
         await _listed(pipeline, {NGINX: [ONE]})
         pipeline.intake.forget(NGINX)

@@ -1,4 +1,4 @@
-"""Random lives against a model of ten lines: after any sequence of events the store says what the model says.
+"""Random lives of findings, compared with a model of ten lines: after any sequence of events the store holds what the model holds.
 
 Everything is real but the store and the clock: a restart is a new pipeline over the same store.
 """
@@ -24,7 +24,7 @@ CVES = ("CVE-2026-1", "CVE-2026-2", "CVE-2026-3")
 SCOPE = Scope(REPORTS)
 NAMES = (ReportRef(REPORTS, "default", "a"), ReportRef(REPORTS, "default", "b"))
 POD = Resource("v1", "Pod", "nginx", "default")
-SAID = st.frozensets(st.sampled_from(CVES))
+HELD = st.frozensets(st.sampled_from(CVES))
 
 
 class Model:
@@ -33,17 +33,17 @@ class Model:
     def __init__(self) -> None:
         self.records: dict[str, tuple[str, int]] = {}
 
-    def see(self, said: set[str], unknown: set[str]) -> None:
-        """said: by some report now. unknown: by a report that is gone, but perhaps comes back, or that cannot be seen."""
-        for cve in said:
+    def see(self, held: set[str], unknown: set[str]) -> None:
+        """held: by a report now. unknown: held by a report that is gone and may come back, or that is not watched."""
+        for cve in held:
             phase, reopened = self.records.get(cve, ("Open", 0))
             self.records[cve] = ("Open", reopened + (phase == "Resolved"))
-        for cve in self.records.keys() - said - unknown:
+        for cve in self.records.keys() - held - unknown:
             self.records[cve] = ("Resolved", self.records[cve][1])
 
 
 class Lives(RuleBasedStateMachine):
-    """reports: what the tool has now. seen: what zenwatch could know of it. gone: what disappeared in its sight, and when."""
+    """reports: what the tool has now. seen: what zenwatch could know of it. gone: which reports it saw disappear, and when."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Lives(RuleBasedStateMachine):
         self.reports: dict[ReportRef, frozenset[str]] = {}
         self.seen: dict[ReportRef, frozenset[str]] = {}
         self.gone: dict[ReportRef, tuple[float, frozenset[str]]] = {}
-        self.is_in_sight = False
+        self.is_fresh = False
         self.version = 0
         self.tasks: list[asyncio.Task[Any]] = []
         self.unlisted: set[str] = set()
@@ -63,10 +63,10 @@ class Lives(RuleBasedStateMachine):
     def begin(self) -> None:
         self.start()
 
-    @rule(report=st.sampled_from(NAMES), said=SAID)
-    def a_report_appears_or_changes(self, report: ReportRef, said: frozenset[str]) -> None:
-        self.reports[report] = said
-        if self.is_in_sight:
+    @rule(report=st.sampled_from(NAMES), held=HELD)
+    def a_report_appears_or_changes(self, report: ReportRef, held: frozenset[str]) -> None:
+        self.reports[report] = held
+        if self.is_fresh:
             self.show(report)
 
     @precondition(lambda self: self.reports)
@@ -74,24 +74,24 @@ class Lives(RuleBasedStateMachine):
     def a_report_disappears(self, number: int) -> None:
         report = sorted(self.reports)[number % len(self.reports)]
         del self.reports[report]
-        if self.is_in_sight:
+        if self.is_fresh:
             self.hide(report)
 
     @rule()
     def the_list_fails(self) -> None:
         self.intake.mark_stale(SCOPE)
-        self.is_in_sight = False
+        self.is_fresh = False
 
     @rule()
     def the_list_succeeds(self) -> None:
         for report in self.reports:
             self.show(report)
         for report in self.seen.keys() - self.reports.keys():
-            self.hide(report, is_told=False)
+            self.hide(report, is_reported=False)
         self.intake.replace_all(SCOPE, set(self.reports))
-        self.is_in_sight = True
+        self.is_fresh = True
         for cve in self.unlisted.difference(*self.seen.values()):
-            self.look_for(cve)
+            self.find_report_of(cve)
         self.unlisted = set()
 
     @rule(secs=st.sampled_from((1.0, GRACE_SECS / 2, GRACE_SECS)))
@@ -105,31 +105,31 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def zenwatch_restarts(self) -> None:
-        """What is stored as open and not listed anew is a report that is gone: since now, as far as anybody can know."""
+        """An open record whose report is not listed again lost its report; as far as zenwatch knows, it lost it now."""
         self.end()
         self.start()
-        self.is_in_sight = False
-        # What was in sight before says nothing now; the next list makes it gone, or says it again.
+        self.is_fresh = False
+        # What was known before the restart is forgotten; the next list shows what is gone and what is still there.
         self.unlisted = {cve for cve, (phase, _) in self.model.records.items() if phase == "Open"}
         self.seen, self.gone = {}, {}
 
-    # ------------------------------------------------------------ what must be so
+    # ------------------------------------------------------------ what is always true
 
     @invariant()
-    def the_store_says_what_the_model_says(self) -> None:
+    def the_store_holds_what_the_model_holds(self) -> None:
         self.run(self.settle())
         stored = {
             record["spec"]["details"]["vulnID"]: (record["status"]["phase"], record["status"]["reopened"])
             for record in self.store.objects.values()
         }
         now = self.clock.monotonic_secs()
-        over = [report for report, (since, _) in self.gone.items() if self.is_in_sight and now - since >= GRACE_SECS]
+        over = [report for report, (since, _) in self.gone.items() if self.is_fresh and now - since >= GRACE_SECS]
         for report in over:
             del self.gone[report]
-        self.model.see(set().union(*self.seen.values()), set().union(self.unlisted, *(said for _, said in self.gone.values())))
+        self.model.see(set().union(*self.seen.values()), set().union(self.unlisted, *(held for _, held in self.gone.values())))
         assert stored == self.model.records
 
-    # ------------------------------------------------------------ hands
+    # ------------------------------------------------------------ how it happens
 
     def show(self, report: ReportRef) -> None:
         self.version += 1
@@ -138,21 +138,21 @@ class Lives(RuleBasedStateMachine):
         self.seen[report] = self.reports[report]
         self.gone.pop(report, None)
 
-    def hide(self, report: ReportRef, *, is_told: bool = True) -> None:
-        said = self.seen.pop(report, frozenset())
-        if said:
-            self.gone[report] = (self.clock.monotonic_secs(), said)
-        if is_told:
+    def hide(self, report: ReportRef, *, is_reported: bool = True) -> None:
+        held = self.seen.pop(report, frozenset())
+        if held:
+            self.gone[report] = (self.clock.monotonic_secs(), held)
+        if is_reported:
             self.intake.forget(report)
 
-    def look_for(self, cve: str) -> None:
-        """Open before a restart: if its report is not listed, that is gone since now."""
+    def find_report_of(self, cve: str) -> None:
+        """The record was open before a restart: if its report is not listed, the report is gone since now."""
         [record] = [record for record in self.store.objects.values() if record["spec"]["details"]["vulnID"] == cve]
         report = ReportRef.parse(record["metadata"]["annotations"]["zen.kube-zen.io/report"])
         assert report is not None
         if report not in self.reports:
-            since, said = self.gone.get(report, (self.clock.monotonic_secs(), frozenset()))
-            self.gone[report] = (since, said | {cve})
+            since, held = self.gone.get(report, (self.clock.monotonic_secs(), frozenset()))
+            self.gone[report] = (since, held | {cve})
 
     def start(self) -> None:
         pipeline = a_pipeline(store=self.store, clock=self.clock, grace_secs=GRACE_SECS, scopes=frozenset({SCOPE}))

@@ -1,4 +1,4 @@
-"""zenwatch/processing/pull/lifecycle.py: create, write again, or leave."""
+"""zenwatch/processing/pull/lifecycle.py: create a record, write it again, or leave it."""
 
 from dataclasses import replace
 
@@ -10,29 +10,29 @@ from zenwatch.model.record import Phase, Reason, Status, Stored, spec_hash
 from zenwatch.model.write import Upsert
 from zenwatch.processing.pull.lifecycle import decide
 
-SAYS_IT = a_stored(spec_hash=spec_hash(an_event()))
+UP_TO_DATE = a_stored(spec_hash=spec_hash(an_event()))
 
 
-def test_what_is_stored_and_counted_the_same_is_left() -> None:
-    """A round over an unchanged cluster writes nothing."""
-    assert decide(an_event(), count=1, stored=SAYS_IT) is None
+def test_a_record_that_agrees_with_its_finding_is_left() -> None:
+    """Settling an unchanged cluster writes nothing."""
+    assert decide(an_event(), count=1, stored=UP_TO_DATE) is None
 
 
 @pytest.mark.parametrize(
     ("stored", "count"),
-    [(None, 1), (a_stored(spec_hash="other"), 1), (a_stored(spec_hash=""), 1), (SAYS_IT, 2)],
-    ids=["not stored", "says something else", "does not tell what it says", "counted differently"],
+    [(None, 1), (a_stored(spec_hash="other"), 1), (a_stored(spec_hash=""), 1), (UP_TO_DATE, 2)],
+    ids=["not stored", "another spec", "no hash of the spec", "another count"],
 )
 def test_whatever_differs_is_written(stored: Stored | None, count: int) -> None:
-    """The write carries what is there, so that the writer knows whether to create or to update."""
+    """The request holds the stored record, so that the writer knows whether to create or to update."""
     event = an_event()
 
     assert decide(event, count=count, stored=stored) == Upsert(event, spec_hash(event), Status(count=count), stored)
 
 
-def test_what_returns_is_open_again_and_says_so() -> None:
-    """Also where nothing else changed."""
-    resolved = replace(SAYS_IT, phase=Phase.RESOLVED, reopened=2)
+def test_a_finding_that_returns_reopens_its_record() -> None:
+    """Also if nothing else changed."""
+    resolved = replace(UP_TO_DATE, phase=Phase.RESOLVED, reopened=2)
 
     write = decide(an_event(), count=1, stored=resolved)
 
@@ -40,9 +40,9 @@ def test_what_returns_is_open_again_and_says_so() -> None:
     assert write.status == Status(Phase.OPEN, 1, 3, Reason.REOPENED)
 
 
-def test_what_is_covered_by_an_exception_stays_so() -> None:
-    """It is still there; who suppressed it knows that."""
-    suppressed = replace(SAYS_IT, phase=Phase.SUPPRESSED)
+def test_a_suppressed_record_stays_suppressed() -> None:
+    """Whoever suppressed it knows that the finding is still there."""
+    suppressed = replace(UP_TO_DATE, phase=Phase.SUPPRESSED)
 
     assert decide(an_event(), count=1, stored=suppressed) is None
     write = decide(an_event(), count=2, stored=suppressed)
@@ -50,10 +50,10 @@ def test_what_is_covered_by_an_exception_stays_so() -> None:
     assert write.status == Status(Phase.SUPPRESSED, 2)
 
 
-@pytest.mark.parametrize("lost", [0, 1], ids=["written by somebody else", "our own, with a lost answer"])
+@pytest.mark.parametrize("lost", [0, 1], ids=["written by somebody else", "written by us, with a lost answer"])
 def test_a_reopening_is_counted_once_however_often_it_is_tried(lost: int) -> None:
     """The status is absolute, and never below what is stored."""
-    resolved = replace(SAYS_IT, phase=Phase.RESOLVED, reopened=1)
+    resolved = replace(UP_TO_DATE, phase=Phase.RESOLVED, reopened=1)
     write = decide(an_event(), count=1, stored=resolved)
     assert write is not None
 

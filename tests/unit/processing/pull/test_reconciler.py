@@ -1,6 +1,6 @@
-"""zenwatch/processing/pull/reconciler.py: the store says what the reports say, and the ledger balances all the while.
+"""zenwatch/processing/pull/reconciler.py: the records follow the reports, and the accounts balance at every moment.
 
-What every Intake promises stands in tests/contract/intake_suite.py.
+tests/contract/intake_suite.py tests what every Intake promises.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ AWAY = Transient("the store is away")
 
 
 def _only(pipeline: Pipeline) -> tuple[str, int, list[str]]:
-    """The one record: its severity, its count and its packages."""
+    """Return severity, count and packages of the only record."""
     [kept] = pipeline.store.objects.values()
     return kept["spec"]["severity"], kept["status"]["count"], list(kept["spec"]["details"]["packages"])
 
@@ -30,7 +30,7 @@ def _only(pipeline: Pipeline) -> tuple[str, int, list[str]]:
 
 
 async def test_two_reports_of_one_resource_become_one_record() -> None:
-    """Trivy reports per container: one record with both packages, counted twice, and the worse severity."""
+    """Trivy writes a report per container: the record has both packages, the count 2 and the worse severity."""
     async with running() as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding(package="zlib 1.2", severity=Severity.MEDIUM)])
         pipeline.intake.take(SIDECAR, "1", [a_finding(package="zlib 1.3", severity=Severity.HIGH)])
@@ -42,8 +42,8 @@ async def test_two_reports_of_one_resource_become_one_record() -> None:
         assert pipeline.page() == {"received": 2, "stored": 1, "repeated": 1}
 
 
-async def test_a_report_that_is_forgotten_is_counted_no_longer() -> None:
-    """What only it said is gone from the record."""
+async def test_a_forgotten_report_is_not_counted_any_more() -> None:
+    """What only this report held is removed from the record."""
     async with running() as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding(package="zlib 1.2", severity=Severity.MEDIUM)])
         pipeline.intake.take(SIDECAR, "1", [a_finding(package="zlib 1.3", severity=Severity.HIGH)])
@@ -56,7 +56,7 @@ async def test_a_report_that_is_forgotten_is_counted_no_longer() -> None:
 
 
 async def test_a_record_that_no_report_holds_stays() -> None:
-    """It was found; that it is gone is for the lifecycle to say, not a reason to delete it."""
+    """It was found: the lifecycle may resolve it, and nothing deletes it here."""
     async with running() as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding()])
         await pipeline.intake.settle()
@@ -68,8 +68,8 @@ async def test_a_record_that_no_report_holds_stays() -> None:
         assert pipeline.store.operations() == ["create"]
 
 
-async def test_what_is_stored_already_is_repeated_not_written() -> None:
-    """After a restart, nothing is written again."""
+async def test_a_finding_that_is_stored_already_is_repeated() -> None:
+    """A restart writes nothing again."""
     async with running() as before:
         before.intake.take(WEB, "1", [a_finding()])
         await before.intake.settle()
@@ -98,7 +98,7 @@ async def test_nothing_is_concluded_before_the_mirror_is_synced() -> None:
 
 
 async def test_a_write_that_fails_stays_in_flight_until_it_is_settled() -> None:
-    """Not settled is not lost: the next round writes it."""
+    """The next settle() writes it."""
     async with running() as pipeline:
         pipeline.store.fail_next(4, AWAY)
         pipeline.intake.take(WEB, "1", [a_finding(), a_finding(package="zlib 1.3")])
@@ -112,8 +112,8 @@ async def test_a_write_that_fails_stays_in_flight_until_it_is_settled() -> None:
         assert pipeline.page() == {"received": 2, "stored": 1, "repeated": 1}
 
 
-async def test_findings_that_vanish_before_they_were_written_are_filtered() -> None:
-    """The ledger balances although there is nothing to store any more."""
+async def test_findings_that_are_withdrawn_before_they_are_written_are_filtered() -> None:
+    """The accounts balance although nothing is stored."""
     async with running() as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding(), a_finding(vuln_id="CVE-2026-2")])
         pipeline.intake.forget(WEB)
@@ -124,8 +124,8 @@ async def test_findings_that_vanish_before_they_were_written_are_filtered() -> N
         assert pipeline.page() == {"received": 2, "filtered": 2}
 
 
-async def test_findings_that_vanish_after_a_failed_write_are_filtered() -> None:
-    """The same, one failure later."""
+async def test_findings_that_are_withdrawn_after_a_failed_write_are_filtered() -> None:
+    """They are not written any more."""
     async with running() as pipeline:
         pipeline.store.fail_next(4, AWAY)
         pipeline.intake.take(WEB, "1", [a_finding()])
@@ -139,8 +139,8 @@ async def test_findings_that_vanish_after_a_failed_write_are_filtered() -> None:
         assert pipeline.page() == {"received": 1, "filtered": 1}
 
 
-async def test_a_record_that_the_store_refuses_is_rejected_and_the_others_go_on() -> None:
-    """One record against the schema is no reason to stop; and it is not tried again in every round."""
+async def test_a_refused_record_does_not_stop_the_others() -> None:
+    """It becomes a dead letter, and no later settle() tries it again."""
     async with running() as pipeline:
         pipeline.store.fail_next(1, Invalid("422: no"))
         pipeline.intake.take(WEB, "1", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(3)])
@@ -154,7 +154,7 @@ async def test_a_record_that_the_store_refuses_is_rejected_and_the_others_go_on(
 
 
 async def test_a_missing_permission_keeps_everything_for_later() -> None:
-    """An administrator grants it, and nothing was lost meanwhile."""
+    """Once it is granted, everything is written."""
     async with running() as pipeline:
         pipeline.store.fail_next(1, Forbidden("missing permission: create zenagentevents"))
         pipeline.intake.take(WEB, "1", [a_finding()])
@@ -167,7 +167,7 @@ async def test_a_missing_permission_keeps_everything_for_later() -> None:
 
 
 async def test_an_outage_costs_a_few_writes_not_all_of_them() -> None:
-    """Each write that fails was retried by the writer: the others would fare no better now."""
+    """The writer has retried each write that failed: the others would not succeed now."""
     async with running() as pipeline:
         pipeline.store.fail_next(1000, AWAY)
         pipeline.intake.take(WEB, "1", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(100)])
@@ -179,11 +179,11 @@ async def test_an_outage_costs_a_few_writes_not_all_of_them() -> None:
         assert pipeline.page() == {"received": 100, "in_flight": 100}
 
 
-# ---------------------------------------------------------------- others change things meanwhile
+# ---------------------------------------------------------------- somebody else changes records meanwhile
 
 
 async def test_a_record_deleted_by_hand_is_written_again() -> None:
-    """The tool still reports it: the next settle puts it back, without counting it anew."""
+    """The tool still reports it: the next settle() creates it, and counts no finding again."""
     async with running() as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding()])
         await pipeline.intake.settle()
@@ -198,7 +198,7 @@ async def test_a_record_deleted_by_hand_is_written_again() -> None:
 
 
 async def test_a_deleted_record_that_no_report_holds_stays_deleted() -> None:
-    """The person who deleted it was right."""
+    """The tool does not report it any more."""
     async with running() as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding()])
         await pipeline.intake.settle()
@@ -212,8 +212,8 @@ async def test_a_deleted_record_that_no_report_holds_stays_deleted() -> None:
         assert pipeline.store.objects == {}
 
 
-async def test_what_changes_while_it_is_written_is_written_again() -> None:
-    """The write in flight carries what was true when it began; the next settle brings the rest."""
+async def test_a_finding_that_changes_during_its_write_is_written_again() -> None:
+    """The write in flight holds the finding as it was; the next settle() writes the change."""
     async with running() as pipeline:
         pipeline.store.hold_writes()
         pipeline.intake.take(WEB, "1", [a_finding(severity=Severity.HIGH)])
@@ -230,8 +230,8 @@ async def test_what_changes_while_it_is_written_is_written_again() -> None:
         assert pipeline.page() == {"received": 2, "stored": 2}
 
 
-async def test_settle_returns_only_after_the_last_receipt() -> None:
-    """What a round says it stored is stored."""
+async def test_settle_returns_after_the_last_result() -> None:
+    """What it reports as stored is stored."""
     writer = HeldWriter()
     async with running(writer=writer) as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding(), a_finding(vuln_id="CVE-2026-2")])
@@ -247,8 +247,8 @@ async def test_settle_returns_only_after_the_last_receipt() -> None:
         assert pipeline.page() == {"received": 2, "stored": 1, "repeated": 1}
 
 
-async def test_the_ledger_balances_at_every_moment() -> None:
-    """received = the sum over all outcomes + in flight, also between submit and receipt."""
+async def test_the_accounts_balance_at_every_moment() -> None:
+    """received = the sum over all outcomes + in flight, also between submit and result."""
     writer = HeldWriter()
     async with running(writer=writer, min_severity=Severity.MEDIUM) as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding(), a_finding(package="b"), a_finding(vuln_id="CVE-2026-2", severity=Severity.LOW)])
@@ -259,8 +259,8 @@ async def test_the_ledger_balances_at_every_moment() -> None:
         assert pipeline.page() == {"received": 3, "filtered": 1, "stored": 1, "repeated": 1}
 
 
-async def test_a_round_that_is_cut_off_while_it_hands_over_leaves_nothing_claimed() -> None:
-    """Its time was up while the writer's queue was full: the next round writes what this one could not hand over."""
+async def test_a_settle_that_is_cut_off_while_it_submits_leaves_no_record_in_flight() -> None:
+    """Its time is over while the queue of the writer is full: the next settle() submits the rest."""
     pipeline = a_pipeline()
     pipeline.intake.take(WEB, "1", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(10)])
 
@@ -275,8 +275,8 @@ async def test_a_round_that_is_cut_off_while_it_hands_over_leaves_nothing_claime
     assert pipeline.page() == {"received": 10, "stored": 10}
 
 
-async def test_others_have_the_loop_while_thousands_of_names_are_looked_at() -> None:
-    """After a restart all that is open is merged and compared, and nothing of it written: that alone must not hold the loop."""
+async def test_other_tasks_run_while_thousands_of_records_are_compared() -> None:
+    """After a restart all open records are compared, and none is written: this must not block the event loop."""
     async with running() as pipeline:
         pipeline.intake.take(WEB, "1", [a_finding(vuln_id=f"CVE-2026-{number}") for number in range(1000)])
         await pipeline.intake.settle()

@@ -1,4 +1,4 @@
-"""zenwatch/processing/pull/report_cache.py: what each report says, packed, and who says what."""
+"""zenwatch/processing/pull/report_cache.py: what each report holds, packed, and which reports hold an event."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ def _merged(cache: ReportCache, *events: Event) -> list[tuple[Event, int]]:
     return [(event, len(holders)) for _, event, holders in cache.merged([event.name for event in events])]
 
 
-def test_what_a_report_says_comes_back_as_it_was() -> None:
+def test_the_events_of_a_report_come_back_unchanged() -> None:
     """Packing and unpacking changes nothing."""
     cache, event = ReportCache(), an_event(references=("https://example.test/ä",), details={"cvss": 7.5, "packages": ["a"]})
 
@@ -31,7 +31,7 @@ def test_what_a_report_says_comes_back_as_it_was() -> None:
 
 
 def test_a_name_held_by_several_reports_is_counted_and_united() -> None:
-    """One record, however many containers hold it."""
+    """However many containers hold it, it is one record."""
     cache = ReportCache()
     for report, package in ((ReportRef("r", "ns", "a"), "x"), (ReportRef("r", "ns", "b"), "y"), (ReportRef("r", "ns", "c"), "z")):
         cache.replace(report, "1", _events(package))
@@ -43,8 +43,8 @@ def test_a_name_held_by_several_reports_is_counted_and_united() -> None:
     assert event.details["packages"] == ["x", "y", "z"]
 
 
-def test_a_report_that_says_something_twice_holds_it_once() -> None:
-    """The count is of reports, not of entries: byte-identical entries occur."""
+def test_an_event_that_a_report_holds_twice_is_counted_once() -> None:
+    """Reports are counted, not entries: there are byte-identical entries."""
     cache = ReportCache()
     cache.replace(ReportRef("r", "ns", "a"), "1", _events("x", "y", "x"))
 
@@ -55,8 +55,8 @@ def test_a_report_that_says_something_twice_holds_it_once() -> None:
     assert event.details["packages"] == ["x", "y"]
 
 
-def test_forgetting_takes_one_report_away() -> None:
-    """The others still hold what they say, down to the last."""
+def test_forgetting_removes_one_report() -> None:
+    """The others still hold their events, down to the last report."""
     cache = ReportCache()
     for report, package in ((ReportRef("r", "ns", "a"), "x"), (ReportRef("r", "ns", "b"), "y"), (ReportRef("r", "ns", "c"), "z")):
         cache.replace(report, "1", _events(package))
@@ -71,13 +71,13 @@ def test_forgetting_takes_one_report_away() -> None:
     assert len(cache) == 0
 
 
-def test_forgetting_what_is_not_held_changes_nothing() -> None:
-    """Nothing is touched, so nothing is looked at again."""
+def test_forgetting_an_unknown_report_changes_nothing() -> None:
+    """It returns no name, so no record is compared again."""
     assert ReportCache().forget(ReportRef("r", "ns", "a")) == set()
 
 
-def test_replacing_touches_old_and_new_names() -> None:
-    """What a report no longer says has to be looked at too."""
+def test_replacing_a_report_returns_its_old_and_its_new_names() -> None:
+    """A record whose finding was dropped has to be compared, too."""
     cache, one, other = ReportCache(), an_event(key="one"), an_event(key="other")
     cache.replace(ReportRef("r", "ns", "a"), "1", [one])
 
@@ -86,7 +86,7 @@ def test_replacing_touches_old_and_new_names() -> None:
 
 
 def test_a_report_that_cannot_be_packed_leaves_the_old_one() -> None:
-    """Unknown is never empty: what was held stays held, and under its old version."""
+    """The events stay cached under the old version: unknown is never empty."""
     cache = ReportCache()
     cache.replace(ReportRef("r", "ns", "a"), "1", [an_event()])
 
@@ -98,7 +98,7 @@ def test_a_report_that_cannot_be_packed_leaves_the_old_one() -> None:
 
 
 def test_reports_are_listed_by_their_kind() -> None:
-    """A kind whose name begins like another's is another kind."""
+    """A kind whose name begins like the name of another kind is another kind."""
     cache = ReportCache()
     for report in (
         ReportRef("a.example.com", "ns", "x"),
@@ -114,13 +114,13 @@ def test_reports_are_listed_by_their_kind() -> None:
 
 
 @pytest.mark.parametrize("change", ["replaced", "forgotten", "moved"])
-def test_reports_may_change_while_the_merged_events_are_taken(change: str) -> None:
-    """The consumer awaits the writer in between. What changed is told as it is now, or left for the next call; never as it was."""
+def test_reports_may_change_while_the_merged_events_are_read(change: str) -> None:
+    """The consumer awaits the writer in between. It receives a changed event as it is now, or with the next call; never as it was."""
     cache = ReportCache()
     first, second = an_event(key="first"), an_event(key="second")
     cache.replace(ReportRef("r", "ns", "a"), "1", [first, second])
-    told = cache.merged([first.name, second.name])
-    assert next(told) == (first.name, first, (ReportRef("r", "ns", "a"),))
+    merged = cache.merged([first.name, second.name])
+    assert next(merged) == (first.name, first, (ReportRef("r", "ns", "a"),))
     worse = replace(second, severity=Severity.CRITICAL)
 
     if change == "replaced":
@@ -130,24 +130,24 @@ def test_reports_may_change_while_the_merged_events_are_taken(change: str) -> No
     if change == "moved":
         cache.replace(ReportRef("r", "ns", "b"), "1", [worse])
 
-    assert list(told) == ([(second.name, worse, (ReportRef("r", "ns", "a"),))] if change == "replaced" else [])
+    assert list(merged) == ([(second.name, worse, (ReportRef("r", "ns", "a"),))] if change == "replaced" else [])
 
 
-def test_a_report_that_joins_while_the_merged_events_are_taken_is_counted() -> None:
-    """The count belongs to the events that were merged."""
+def test_a_report_that_comes_while_the_merged_events_are_read_is_counted() -> None:
+    """The number of reports belongs to the events that were merged."""
     cache = ReportCache()
     first, second = an_event(key="first"), an_event(key="second")
     cache.replace(ReportRef("r", "ns", "a"), "1", [first, second])
-    told = cache.merged([first.name, second.name])
-    next(told)
+    merged = cache.merged([first.name, second.name])
+    next(merged)
 
     cache.replace(ReportRef("r", "ns", "b"), "1", [second])
 
-    assert [(name, len(holders)) for name, _, holders in told] == [(second.name, 2)]
+    assert [(name, len(holders)) for name, _, holders in merged] == [(second.name, 2)]
 
 
-def test_what_was_left_out_is_found_again_by_name() -> None:
-    """It is still reported, only not stored."""
+def test_a_filtered_finding_is_found_by_its_name() -> None:
+    """It is still reported, and only not stored."""
     cache, kept, below, gone = ReportCache(), an_event(key="kept"), an_event(key="below"), an_event(key="gone")
     cache.replace(ReportRef("r", "ns", "a"), "1", [kept], filtered=[below.name])
 
@@ -157,7 +157,7 @@ def test_what_was_left_out_is_found_again_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "subject", "is_spoken_of"),
+    ("held", "subject", "is_covered"),
     [
         (ReportRef("r", "ns", "same"), Resource(kind="Pod", name="nginx"), True),
         (ReportRef("r", "ns", "other"), Resource(kind="Pod", name="nginx"), True),
@@ -169,13 +169,13 @@ def test_what_was_left_out_is_found_again_by_name() -> None:
     ],
     ids=["it", "another report of it", "about another one now", "it, empty", "another one, empty", "one of a set", "another kind"],
 )
-def test_a_resource_is_spoken_of_as_long_as_a_report_of_the_kind_is_about_it(
-    held: ReportRef, subject: Resource | None, *, is_spoken_of: bool
+def test_a_resource_is_covered_as_long_as_a_report_of_the_kind_is_about_it(
+    held: ReportRef, subject: Resource | None, *, is_covered: bool
 ) -> None:
-    """Then what is not said of it any more was fixed, and is not just not reported."""
+    """A finding that such a report does not hold any more was fixed."""
     cache = ReportCache()
     cache.replace(held, "1", [], subjects=[subject] if subject is not None else [])
 
-    assert cache.covers(ReportRef("r", "ns", "same"), Resource(kind="Pod", name="nginx")) is is_spoken_of
+    assert cache.covers(ReportRef("r", "ns", "same"), Resource(kind="Pod", name="nginx")) is is_covered
     cache.forget(held)
     assert not cache.covers(ReportRef("r", "ns", "same"), Resource(kind="Pod", name="nginx"))

@@ -1,4 +1,4 @@
-"""zenwatch/processing/push/intake.py: what is pushed is stored once, seen again it is counted, and the ledger knows of each event."""
+"""zenwatch/processing/push/intake.py: a pushed event is stored once, each repetition is counted, and the accounts have every event."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ FALCO_ORIGIN = Origin("local", "falco")
 
 
 async def test_an_event_becomes_a_record_with_one_write() -> None:
-    """The status has the defaults that a new record needs."""
+    """The defaults of the status are right for a new record."""
     async with pushing() as push:
         assert await push.post(an_alert())
 
@@ -37,7 +37,7 @@ async def test_an_event_becomes_a_record_with_one_write() -> None:
 
 
 async def test_a_burst_of_one_alert_is_one_record() -> None:
-    """The count is how often it was seen, the last five samples stay in the order in which they came."""
+    """The count is the number of alerts, and the last five samples are kept in their order."""
     async with pushing() as push:
         for second in range(8):
             await push.post(an_alert(second=second))
@@ -48,8 +48,8 @@ async def test_a_burst_of_one_alert_is_one_record() -> None:
     assert push.page() == {"received": 8, "stored": 1, "repeated": 7}
 
 
-async def test_what_is_seen_while_a_write_is_on_its_way_is_one_more_write() -> None:
-    """However often: a storm costs what the store takes, not what the tool sends."""
+async def test_all_alerts_that_come_during_a_write_are_one_more_write() -> None:
+    """The number of writes depends on the store, not on the number of alerts."""
     async with pushing() as push:
         push.store.hold_writes()
         for second in range(9):
@@ -64,7 +64,7 @@ async def test_what_is_seen_while_a_write_is_on_its_way_is_one_more_write() -> N
 
 
 async def test_equal_samples_are_kept_once() -> None:
-    """Five times the same line says nothing."""
+    """Five equal samples would push out others."""
     async with pushing() as push:
         for second in range(3):
             await push.post(an_alert(second=second, sample="a shell"))
@@ -72,8 +72,8 @@ async def test_equal_samples_are_kept_once() -> None:
     assert push.sightings() == {"shell": (3, ["a shell"])}
 
 
-async def test_an_event_of_earlier_than_the_last_one_does_not_turn_time_back() -> None:
-    """Alerts of two nodes do not come in order."""
+async def test_an_older_event_does_not_lower_the_time_of_the_last_sighting() -> None:
+    """Alerts of two nodes come in any order."""
     async with pushing() as push:
         await push.post(an_alert(second=9))
         await push.post(an_alert(second=3))
@@ -84,7 +84,7 @@ async def test_an_event_of_earlier_than_the_last_one_does_not_turn_time_back() -
 
 
 async def test_after_a_restart_the_count_goes_on() -> None:
-    """What the record says is read before it is written; what it said of earlier samples stays."""
+    """The record is read before it is written, so that its earlier samples stay."""
     store = MemoryStore()
     async with pushing(store=store) as push:
         for second in range(3):
@@ -97,11 +97,11 @@ async def test_after_a_restart_the_count_goes_on() -> None:
 
 
 async def test_a_record_that_another_replica_stored_meanwhile_is_counted_up() -> None:
-    """The create answers that it is there; what it counts is not lost."""
+    """The create returns the record, and its count is kept."""
     async with pushing() as push:
         other, theirs = MemoryStore(), normalise(an_alert(sample="00: theirs"), cluster_id="local", seen_at=DETECTED_AT)
         await other.create(theirs, spec_hash=spec_hash(theirs))
-        # Before our watch tells us of it.
+        # Before the watch reports it.
         push.store.objects.update(other.objects)
         await push.post(an_alert(second=1))
 
@@ -110,7 +110,7 @@ async def test_a_record_that_another_replica_stored_meanwhile_is_counted_up() ->
 
 
 async def test_a_lost_answer_to_a_create_is_no_second_sighting() -> None:
-    """The record that is there at the second try says just what we wanted to write: it is our own."""
+    """The record that the second try finds has the spec that we wrote: it is our own."""
     async with pushing() as push:
         push.store.lose_answers(1)
         await push.post(an_alert())
@@ -119,8 +119,8 @@ async def test_a_lost_answer_to_a_create_is_no_second_sighting() -> None:
     assert push.page() == {"received": 1, "stored": 1}
 
 
-async def test_a_record_that_somebody_deleted_is_made_anew() -> None:
-    """With what was seen since."""
+async def test_a_record_that_somebody_deleted_is_created_again() -> None:
+    """It counts the alerts since then."""
     async with pushing() as push:
         await push.post(an_alert(second=0))
         [name] = push.store.objects
@@ -135,7 +135,7 @@ async def test_a_record_that_somebody_deleted_is_made_anew() -> None:
 
 
 async def test_an_event_that_is_sent_again_is_not_counted() -> None:
-    """The API server resends whole batches: the audit ID says that it is the same event."""
+    """The API server resends whole batches; the audit ID shows that it is the same event."""
     async with pushing(AUDIT) as push:
         event = an_alert(watcher=AUDIT)
         await push.post(event, event)
@@ -147,13 +147,13 @@ async def test_an_event_that_is_sent_again_is_not_counted() -> None:
 
 
 async def test_an_event_that_is_sent_again_after_a_restart_is_not_counted() -> None:
-    """It is known by its name, however it was worded."""
+    """Its name is the same, whatever else differs."""
     store = MemoryStore()
     async with pushing(AUDIT, store=store) as push:
         await push.post(an_alert(watcher=AUDIT))
     store.calls.clear()
     async with pushing(AUDIT, store=store) as push:
-        await push.post(an_alert(watcher=AUDIT, title="worded otherwise"))
+        await push.post(an_alert(watcher=AUDIT, title="another title"))
 
     assert store.operations() == []
     assert push.page() == {"received": 1, "repeated": 1}
@@ -162,8 +162,8 @@ async def test_an_event_that_is_sent_again_after_a_restart_is_not_counted() -> N
 # ---------------------------------------------------------------- bounds
 
 
-async def test_a_full_buffer_takes_nothing_of_a_batch_that_comes_again() -> None:
-    """Nothing of it is counted either: it will be, when it comes."""
+async def test_a_full_buffer_accepts_nothing_of_a_batch_that_is_sent_again() -> None:
+    """Nothing of it is counted now: it is counted when it is accepted."""
     async with pushing(AUDIT, capacity_events=2, is_started=False) as push:
         assert await push.intake.offer([an_alert("a", watcher=AUDIT)], filtered=3, rejected=1)
         assert not await push.intake.offer([an_alert(key, watcher=AUDIT) for key in "bc"], filtered=5, rejected=5)
@@ -171,8 +171,8 @@ async def test_a_full_buffer_takes_nothing_of_a_batch_that_comes_again() -> None
     assert push.page() == {"received": 5, "filtered": 3, "rejected": 1, "in_flight": 1}
 
 
-async def test_what_does_not_fit_and_does_not_come_again_is_lost_and_counted() -> None:
-    """Falco ignores the answer."""
+async def test_an_event_that_is_refused_and_not_sent_again_is_counted_as_lost() -> None:
+    """Falco ignores the response."""
     async with pushing(capacity_events=1, is_started=False) as push:
         assert await push.intake.offer([an_alert("a")], filtered=0, rejected=0)
         assert not await push.intake.offer([an_alert("b")], filtered=1, rejected=0)
@@ -180,8 +180,8 @@ async def test_what_does_not_fit_and_does_not_come_again_is_lost_and_counted() -
     assert push.page() == {"received": 3, "filtered": 1, "lost": 1, "in_flight": 1}
 
 
-async def test_a_body_of_which_nothing_is_taken_needs_no_room() -> None:
-    """Most audit events are left out; a full buffer does not make the sender repeat them."""
+async def test_a_body_of_which_nothing_is_stored_needs_no_capacity() -> None:
+    """Most audit events are filtered; a full buffer does not make the sender repeat them."""
     async with pushing(AUDIT, capacity_events=1, is_started=False) as push:
         assert await push.intake.offer([an_alert("a", watcher=AUDIT)], filtered=0, rejected=0)
         assert await push.intake.offer([], filtered=400, rejected=0)
@@ -189,8 +189,8 @@ async def test_a_body_of_which_nothing_is_taken_needs_no_room() -> None:
     assert push.page() == {"received": 401, "filtered": 400, "in_flight": 1}
 
 
-async def test_room_is_needed_by_records_and_not_by_sightings() -> None:
-    """While the store is away, a thousand equal alerts fit where ten different ones do."""
+async def test_records_need_capacity_and_sightings_do_not() -> None:
+    """While the store is away, a thousand equal alerts need no more capacity than one."""
     async with pushing(capacity_events=2) as push:
         push.store.hold_writes()
         for second in range(30):
@@ -207,7 +207,7 @@ async def test_room_is_needed_by_records_and_not_by_sightings() -> None:
 
 
 async def test_a_record_stays_under_its_size_whatever_is_pushed() -> None:
-    """A megabyte of output is no megabyte in the buffer."""
+    """A megabyte of output is cut before it is buffered."""
     async with pushing() as push:
         for second in range(6):
             await push.post(an_alert(second=second, sample=f"{second}" + "x" * 100_000, title="y" * 100_000))
@@ -222,7 +222,7 @@ async def test_a_record_stays_under_its_size_whatever_is_pushed() -> None:
 
 @pytest.mark.parametrize("error", [Transient("503"), Forbidden("missing permission: create")])
 async def test_an_event_waits_for_a_store_that_is_away(error: Exception) -> None:
-    """Nobody sends it again: it is tried until it is stored."""
+    """Nobody sends it again: the write is tried until it succeeds."""
     async with pushing() as push:
         push.store.fail_next(11, error)
         await push.post(an_alert("a"), an_alert("b"))
@@ -253,8 +253,8 @@ async def test_a_record_that_is_refused_for_good_is_a_dead_letter() -> None:
 
 
 @pytest.mark.parametrize("error", [Transient("503"), NotFound("gone"), Forbidden("no")])
-async def test_what_a_record_says_is_asked_again_until_it_is_told(error: Exception) -> None:
-    """Without it, the samples of before would be lost."""
+async def test_a_record_is_read_again_until_its_samples_are_known(error: Exception) -> None:
+    """A write without them would lose the earlier samples."""
     store = MemoryStore()
     async with pushing(store=store) as push:
         await push.post(an_alert(second=0))
@@ -269,8 +269,8 @@ async def test_what_a_record_says_is_asked_again_until_it_is_told(error: Excepti
 # ---------------------------------------------------------------- the end
 
 
-async def test_draining_waits_until_all_is_stored() -> None:
-    """What was acknowledged is stored before the process ends, and nothing more is taken."""
+async def test_drain_waits_until_everything_is_stored() -> None:
+    """All acknowledged events are stored before the process ends, and no more are accepted."""
     async with pushing() as push:
         push.store.hold_writes()
         for key in "abc":
@@ -285,8 +285,8 @@ async def test_draining_waits_until_all_is_stored() -> None:
     assert push.page() == {"received": 4, "stored": 3, "lost": 1}
 
 
-async def test_what_is_left_at_the_deadline_is_lost_and_counted() -> None:
-    """Memory ends with the process; the ledger says how much went with it."""
+async def test_events_that_are_left_at_the_deadline_are_counted_as_lost() -> None:
+    """The memory buffer ends with the process."""
     async with pushing() as push:
         push.store.hold_writes()
         await push.intake.offer([an_alert(key) for key in "abc"], filtered=0, rejected=0)
@@ -297,11 +297,11 @@ async def test_what_is_left_at_the_deadline_is_lost_and_counted() -> None:
     assert push.page() == {"received": 3, "lost": 3}
 
 
-# ---------------------------------------------------------------- what became of it
+# ---------------------------------------------------------------- how an event ended
 
 
-async def test_what_became_of_an_event_can_be_asked() -> None:
-    """By its key or the record's name; also while it is on its way."""
+async def test_the_outcome_of_an_event_can_be_searched() -> None:
+    """By its key or by the name of its record; also while it is in flight."""
     async with pushing(capacity_events=2) as push:
         push.store.hold_writes()
         await push.intake.offer([an_alert("a")], filtered=0, rejected=0)
@@ -315,7 +315,7 @@ async def test_what_became_of_an_event_can_be_asked() -> None:
         push.store.fail_next(1, Invalid("422"))
         await push.post(an_alert("b"))
 
-    assert [fate["outcome"] for fate in (*on_its_way, *stored, *by_name, *push.outcome_log.find("b"))] == [
+    assert [logged["outcome"] for logged in (*on_its_way, *stored, *by_name, *push.outcome_log.find("b"))] == [
         "in_flight",
         "stored",
         "repeated",
@@ -334,19 +334,19 @@ FAULTS = st.lists(st.sampled_from(["ok", "transient", "lost answer", "deleted"])
 @settings(deadline=None, max_examples=60)
 @given(bodies=BODIES, faults=FAULTS)
 async def test_every_sighting_is_counted_once_whatever_fails(bodies: Sequence[Sequence[str]], faults: Sequence[str]) -> None:
-    """The counts of the records are the number of alerts, unless somebody deletes records."""
+    """The counts of the records are the number of alerts."""
     sent: dict[str, int] = {}
     async with pushing(capacity_events=100) as push:
-        for place, body in enumerate(bodies):
-            fault = faults[place] if place < len(faults) else "ok"
+        for second, body in enumerate(bodies):
+            fault = faults[second] if second < len(faults) else "ok"
             if fault == "transient":
-                push.store.fail_next(1 + place % 6, Transient("503"))
+                push.store.fail_next(1 + second % 6, Transient("503"))
             elif fault == "lost answer":
                 push.store.lose_answers(1)
-            await push.intake.offer([an_alert(key, second=place, sample=f"{place}") for key in body], filtered=0, rejected=0)
+            await push.intake.offer([an_alert(key, second=second, sample=f"{second}") for key in body], filtered=0, rejected=0)
             for key in body:
                 sent[key] = sent.get(key, 0) + 1
-            for _ in range(place % 4):
+            for _ in range(second % 4):
                 await asyncio.sleep(0)
         await push.settled()
 
@@ -368,7 +368,7 @@ CRASHES = st.lists(st.integers(min_value=0, max_value=40), min_size=1, max_size=
 async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_dies(
     bodies: Sequence[Sequence[str]], crashes: Sequence[int], faults: Sequence[str], tmp_path: Path
 ) -> None:
-    """Whether it dies before, between or after a write and its receipt: the counts are the number of alerts that were acknowledged."""
+    """It may die before a write, before its result, or after it: the counts are the number of acknowledged alerts."""
     folder = str(tmp_path / uuid4().hex)
     store = MemoryStore()
     sent: dict[str, int] = {}
@@ -378,13 +378,13 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
         async with background(spool.run), pushing(store=store, inbox=spool.inbox(FALCO_ORIGIN), balances=schedule is None) as push:
             share = left[: 1 + life] if schedule is not None else left
             del left[: len(share)]
-            for place, body in enumerate(share):
-                fault = faults[place] if place < len(faults) else "ok"
+            for second, body in enumerate(share):
+                fault = faults[second] if second < len(faults) else "ok"
                 if fault == "lost answer":
                     store.lose_answers(1)
                 elif fault == "transient":
-                    store.fail_next(1 + place, Transient("503"))
-                findings = [an_alert(key, second=place, sample=f"{life}-{place}-{number}") for number, key in enumerate(body)]
+                    store.fail_next(1 + second, Transient("503"))
+                findings = [an_alert(key, second=second, sample=f"{life}-{second}-{number}") for number, key in enumerate(body)]
                 if findings and await push.intake.offer(findings, filtered=0, rejected=0):
                     for key in body:
                         sent[key] = sent.get(key, 0) + 1
@@ -401,8 +401,8 @@ async def test_every_acknowledged_sighting_is_counted_once_whenever_the_process_
     assert {record["spec"]["key"]: record["status"]["count"] for record in store.objects.values()} == sent
 
 
-async def test_a_storm_of_one_alert_is_a_write_a_window(tmp_path: Path) -> None:
-    """Ten thousand equal alerts: the record at once, then one status write for each window, and the right count in the end."""
+async def test_a_storm_of_one_alert_is_one_write_per_window(tmp_path: Path) -> None:
+    """Ten thousand equal alerts: the record is created at once, then written once per window, and the count is right."""
     clock = FakeClock()
     spool = Spool(str(tmp_path), Supervisor(), max_bytes=1 << 26)
     async with background(spool.run), pushing(inbox=spool.inbox(FALCO_ORIGIN), clock=clock, coalesce_secs=5.0) as push:

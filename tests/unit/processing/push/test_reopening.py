@@ -16,8 +16,8 @@ HOUR_SECS = 3600
 
 def status(push: Push) -> dict[str, Any]:
     [record] = push.store.objects.values()
-    said: dict[str, Any] = record["status"]
-    return said
+    fields: dict[str, Any] = record["status"]
+    return fields
 
 
 async def resolve(push: Push) -> None:
@@ -32,21 +32,21 @@ def late_alert(hours: float) -> Any:
 
 @pytest.mark.parametrize("sightings", [1, 3])
 async def test_a_resolved_record_that_is_seen_again_is_open_again(sightings: int) -> None:
-    """Counting goes on, one more reopening, however many sightings came together."""
+    """Its count goes on, and it is reopened once, however many sightings came together."""
     async with pushing() as push:
         await push.post(an_alert())
         await resolve(push)
         await push.post(*[an_alert(second=second) for second in range(1, sightings + 1)])
 
-        said = status(push)
-        assert (said["phase"], said["count"], said["reopened"], said["reason"]) == ("Open", 1 + sightings, 1, "Reopened")
-        assert "resolvedAt" not in said
+        fields = status(push)
+        assert (fields["phase"], fields["count"], fields["reopened"], fields["reason"]) == ("Open", 1 + sightings, 1, "Reopened")
+        assert "resolvedAt" not in fields
         assert push.page()["stored"] == 1
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 async def test_a_lost_answer_reopens_once(lost: int) -> None:
-    """And counts the sighting once."""
+    """And the sighting is counted once."""
     async with pushing() as push:
         await push.post(an_alert())
         await resolve(push)
@@ -58,7 +58,7 @@ async def test_a_lost_answer_reopens_once(lost: int) -> None:
 
 
 async def test_an_audit_event_that_is_sent_again_reopens_nothing() -> None:
-    """It is the same event, not another one."""
+    """It is the same event."""
     async with pushing(AUDIT) as push:
         await push.post(an_alert(watcher=AUDIT))
         await resolve(push)
@@ -69,7 +69,7 @@ async def test_an_audit_event_that_is_sent_again_reopens_nothing() -> None:
 
 @pytest.mark.parametrize(("window_hours", "reopened"), [(None, 0), (1, 1), (2, 1), (3, 0), (24, 0)])
 async def test_a_repeat_after_the_window_reopens_an_open_record(window_hours: int | None, reopened: int) -> None:
-    """DEDUP_WINDOW; empty: however late, it is one more sighting."""
+    """DEDUP_WINDOW. Without it a repeat is one more sighting, however late it comes."""
     window_secs = None if window_hours is None else float(window_hours * HOUR_SECS)
     async with pushing(window_secs=window_secs, clock=FakeClock(skips_waits=True)) as push:
         push.clock.advance(secs=9 * HOUR_SECS)
@@ -79,8 +79,8 @@ async def test_a_repeat_after_the_window_reopens_an_open_record(window_hours: in
         assert (status(push)["phase"], status(push)["count"], status(push)["reopened"]) == ("Open", 2, reopened)
 
 
-async def test_after_a_restart_the_window_is_measured_by_what_is_stored() -> None:
-    """What is not remembered is read, and never taken for new."""
+async def test_after_a_restart_the_window_begins_at_the_stored_sighting() -> None:
+    """The record is read where the process does not remember it."""
     async with pushing(window_secs=HOUR_SECS) as before:
         await before.post(late_alert(0))
     async with pushing(window_secs=HOUR_SECS, store=before.store, clock=before.clock) as push:
@@ -92,7 +92,7 @@ async def test_after_a_restart_the_window_is_measured_by_what_is_stored() -> Non
 
 
 async def test_a_burst_after_the_window_reopens_once() -> None:
-    """The first of them came late, the others repeat it."""
+    """The first alert comes late, the others repeat it."""
     async with pushing(window_secs=HOUR_SECS, coalesce_secs=5.0) as push:
         await push.post(late_alert(0))
         for number in range(5):

@@ -9,7 +9,7 @@ LAST_FIVE = [f"{second:02}: a shell" for second in range(3, 8)]
 
 
 async def test_the_last_five_samples_outlive_the_memory_of_their_record() -> None:
-    """Meanwhile more records were written than are remembered: what is stored is read before it is written again."""
+    """More records were written meanwhile than are remembered: the record is read before it is written again."""
     async with pushing() as push:
         for second in range(6):
             await push.post(an_alert(second=second))
@@ -22,7 +22,7 @@ async def test_the_last_five_samples_outlive_the_memory_of_their_record() -> Non
 
 
 async def test_the_last_five_samples_outlive_a_restart() -> None:
-    """Also where more than five were seen before it."""
+    """Also if there were more than five before it."""
     store = MemoryStore()
     async with pushing(store=store) as before:
         for second in range(7):
@@ -34,7 +34,7 @@ async def test_the_last_five_samples_outlive_a_restart() -> None:
 
 
 async def test_the_last_five_samples_outlive_a_write_that_fails() -> None:
-    """Nobody knows then what is stored, so it is read, and read again where that fails too."""
+    """What is stored is unknown then, so it is read, and read again if that fails too."""
     async with pushing() as push:
         for second in range(7):
             await push.post(an_alert(second=second))
@@ -45,8 +45,8 @@ async def test_the_last_five_samples_outlive_a_write_that_fails() -> None:
     assert push.sightings()["shell"] == (8, LAST_FIVE)
 
 
-async def test_samples_that_came_together_after_the_memory_was_lost_follow_those_that_are_stored() -> None:
-    """In the order in which they came, and each once."""
+async def test_samples_that_come_together_after_a_restart_follow_the_stored_samples() -> None:
+    """In the order of the alerts, and each once."""
     store = MemoryStore()
     async with pushing(store=store) as before:
         for second in range(5):

@@ -81,7 +81,7 @@ def test_a_tool_that_is_not_installed_is_never_silent(silence: SilenceDetector, 
 
 def test_a_source_whose_silence_is_good_news_is_silent_only_against_its_habit(clock: FakeClock) -> None:
     """Falco that never saw anything may be as well as it looks; Falco that told something every few minutes and stopped is not."""
-    falco = SilenceDetector(clock, at_least_secs=HOUR, needs_habit=True)
+    falco = SilenceDetector(clock, at_least_secs=HOUR, needs_usual_pause=True)
     assert silence_after(falco, clock, 30 * DAY) is None
 
     speak(falco, clock, 0, 5 * MINUTE, 5 * MINUTE)
@@ -114,7 +114,7 @@ def test_a_burst_teaches_nothing(silence: SilenceDetector, clock: FakeClock) -> 
 
 def test_a_busy_day_does_not_make_the_weekend_be_forgotten(clock: FakeClock) -> None:
     """The longest pause of each day counts, so hundreds of short ones on the next day change nothing."""
-    falco = SilenceDetector(clock, at_least_secs=DAY, needs_habit=True)
+    falco = SilenceDetector(clock, at_least_secs=DAY, needs_usual_pause=True)
     speak(falco, clock, 0, 2.5 * DAY)
 
     speak(falco, clock, *[2 * MINUTE] * 1000)

@@ -88,7 +88,7 @@ def serves(*plurals: str) -> Answer:
 
 
 def gauge() -> float | None:
-    return REGISTRY.get_sample_value("zenwatch_tool_installed", {"source": "trivy"})
+    return REGISTRY.get_sample_value("zenwatch_tool_installed", {"cluster_id": "local", "source": "trivy"})
 
 
 def changes(lines: list[Any]) -> list[tuple[str, str]]:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.payloads import a_benchmark, a_config_map, a_policy_report, a_secret, a_secret_report, a_test
-from zenwatch.runtime.plugins import installed_watchers
 from zenwatch.sources.pull.recognise import NoWatcherReadsIt, Recognised, Recogniser, Unrecognised
+from zenwatch.wiring.plugins import installed_watchers
 
 WATCHERS = {watcher.name: watcher for watcher in installed_watchers()}
 REPORT = a_secret_report(a_secret())

@@ -88,9 +88,9 @@ def a_webhook(intake: FakeIntake, outcome_log: LoggedOutcomes | None = None, *, 
         Origin("local", watcher.name),
         watcher,
         PushSettings.read(settings),
-        SelfIdentity(own_namespace="ns/"),
-        intake,
-        outcome_log or LoggedOutcomes(),
+        identity=SelfIdentity(own_namespace="ns/"),
+        intake=intake,
+        accounts=outcome_log or LoggedOutcomes(),
         monitor=SourceMonitor(Origin("local", watcher.name), FakeClock(), silence_secs=3600),
     )
 

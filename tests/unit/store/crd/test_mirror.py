@@ -1,4 +1,4 @@
-"""zenwatch/store/crd/mirror.py: what only Mirror does; what every Records promises stands in tests/contract/records_suite.py."""
+"""zenwatch/store/crd/mirror.py: what only Mirror does; tests/contract/records_suite.py tests what every contract.Records promises."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -18,22 +18,22 @@ from zenwatch.store.crd.mirror import Mirror
 
 
 class Scripted(MemoryStore):
-    """A store whose follow() tells what the test lists."""
+    """A store whose follow() yields what the test lists."""
 
-    def __init__(self, *told: Put | Gone | Synced) -> None:
+    def __init__(self, *changes: Put | Gone | Synced) -> None:
         super().__init__()
-        self._script = told
+        self._script = changes
 
     parts = ("",)
 
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
-        for told in self._script:
-            yield told
+        for change in self._script:
+            yield change
         await asyncio.Event().wait()
 
 
 class InParts(MemoryStore):
-    """A store of several namespaces, of which each tells what the test gives it, and waits where it gave nothing yet."""
+    """A store of several namespaces. The follow() of each yields what the test sends to it, and waits for more."""
 
     def __init__(self, *parts: str) -> None:
         super().__init__()
@@ -44,16 +44,16 @@ class InParts(MemoryStore):
     def parts(self) -> Sequence[str]:
         return self._parts
 
-    def tell(self, part: str, *told: Put | Gone | Synced | Exception) -> None:
-        for one in told:
-            self._pending[part].put_nowait(one)
+    def send(self, part: str, *changes: Put | Gone | Synced | Exception) -> None:
+        for change in changes:
+            self._pending[part].put_nowait(change)
 
     async def follow(self, part: str = "") -> AsyncIterator[Put | Gone | Synced]:
         while True:
-            told = await self._pending[part].get()
-            if isinstance(told, Exception):
-                raise told
-            yield told
+            change = await self._pending[part].get()
+            if isinstance(change, Exception):
+                raise change
+            yield change
 
 
 class WritesMeanwhile(MemoryStore):
@@ -70,7 +70,7 @@ class WritesMeanwhile(MemoryStore):
 
 
 async def test_whoever_asked_is_called_for_each_record_that_disappears() -> None:
-    """By this a deleted record is written again; and each disappearance is told once."""
+    """So a deleted record is written again. There is one call for each disappearance."""
     store = MemoryStore()
     mirror, gone = Mirror(store, Supervisor()), list[str]()
     mirror.call_when_gone(Origin("local", "trivy"), gone.append)
@@ -89,7 +89,7 @@ async def test_whoever_asked_is_called_for_each_record_that_disappears() -> None
 
 
 async def test_an_old_deletion_does_not_hide_a_newer_record() -> None:
-    """The record was deleted and written again; the watch is behind the receipt."""
+    """The record was deleted and written again; the watch is behind the result of the write."""
     newer = a_stored(version=9)
     mirror = Mirror(Scripted(Put(newer), Synced(), Gone(newer.name, 5), Put(a_stored(name="last"))), Supervisor())
     async with background(mirror.follow):
@@ -98,8 +98,8 @@ async def test_an_old_deletion_does_not_hide_a_newer_record() -> None:
     assert await mirror.get(newer.name) == newer
 
 
-async def test_a_late_receipt_does_not_bring_back_a_record_that_is_gone() -> None:
-    """Its version is below the deletion's. Believed, the record would never be written again."""
+async def test_a_late_result_does_not_bring_back_a_record_that_is_gone() -> None:
+    """Its version is below the version of the deletion. If the mirror kept it, the record would never be written again."""
     late = a_stored(version=4)
     mirror = Mirror(Scripted(Put(a_stored(version=3)), Synced(), Gone(late.name, 5), Put(a_stored(name="last"))), Supervisor())
     async with background(mirror.follow):
@@ -111,7 +111,7 @@ async def test_a_late_receipt_does_not_bring_back_a_record_that_is_gone() -> Non
 
 
 async def test_what_was_written_while_reading_is_not_forgotten() -> None:
-    """The list may have passed that place before the write; the receipt vouches for the record."""
+    """The list may have passed the record before the write; the result of the write shows that it exists."""
     store = WritesMeanwhile()
     mirror = store.mirror = Mirror(store, Supervisor())
     mirror.put(a_stored(name="known before"))
@@ -137,8 +137,8 @@ async def test_a_store_that_is_away_ends_follow_and_keeps_what_is_known() -> Non
     assert await mirror.get(stored.name) == stored
 
 
-async def test_an_expired_place_is_read_again_at_once() -> None:
-    """410 is no failure: it is the server's way to say that the list has to be read anew."""
+async def test_after_an_expired_version_the_store_is_read_again_at_once() -> None:
+    """410 is no failure: the list has to be read again."""
     store = MemoryStore()
     mirror = Mirror(store, Supervisor())
     async with background(mirror.follow):
@@ -147,8 +147,8 @@ async def test_an_expired_place_is_read_again_at_once() -> None:
         await until(lambda: store.follows_begun == 2)
 
 
-async def test_a_place_that_is_always_too_old_costs_a_pause() -> None:
-    """Reading the records anew tells all of them, which is no progress: only a change after that is."""
+async def test_a_version_that_is_always_expired_costs_a_pause() -> None:
+    """A list yields all records, which is no progress; a change after the list is."""
     store = MemoryStore()
     await store.create(an_event(), spec_hash="a")
     mirror = Mirror(store, Supervisor())
@@ -169,33 +169,33 @@ async def test_a_place_that_is_always_too_old_costs_a_pause() -> None:
 
 
 async def test_an_index_of_several_parts_is_synced_after_the_last_of_them() -> None:
-    """A record of the namespace that is still being read would else be written a second time."""
+    """Otherwise a record of the namespace that is still being read would be written a second time."""
     store = InParts("shop", "bank")
     mirror = Mirror(store, Supervisor())
     async with background(partial(mirror.follow, "shop"), partial(mirror.follow, "bank")):
         synced = asyncio.create_task(mirror.wait_until_synced())
-        store.tell("shop", Synced(), Put(a_stored(name="later", namespace="shop")))
+        store.send("shop", Synced(), Put(a_stored(name="later", namespace="shop")))
         await until(lambda: "later" in mirror)
         assert not synced.done()
 
-        store.tell("bank", Put(a_stored(name="last", namespace="bank")), Synced())
+        store.send("bank", Put(a_stored(name="last", namespace="bank")), Synced())
         async with patience():
             await synced
         assert "last" in mirror
 
 
 async def test_a_part_that_is_read_again_takes_only_its_own_records_away() -> None:
-    """Those of other namespaces are not in its list, nor need they be: not while these are read, nor after."""
+    """Its list holds no records of other namespaces, and these stay known."""
     store = InParts("shop", "bank", "zenwatch")
     mirror, gone = Mirror(store, Supervisor()), list[str]()
     mirror.call_when_gone(Origin("local", "trivy"), gone.append)
     async with background(*(partial(mirror.follow, part) for part in store.parts)):
-        store.tell("shop", Put(a_stored(name="stays", namespace="shop")), Put(a_stored(name="goes", namespace="shop")), Synced())
-        store.tell("bank", Put(a_stored(name="of a part that is synced", namespace="bank")), Synced())
-        store.tell("zenwatch", Put(a_stored(name="of a part that is still read", namespace="zenwatch")))
+        store.send("shop", Put(a_stored(name="stays", namespace="shop")), Put(a_stored(name="goes", namespace="shop")), Synced())
+        store.send("bank", Put(a_stored(name="of a part that is synced", namespace="bank")), Synced())
+        store.send("zenwatch", Put(a_stored(name="of a part that is still read", namespace="zenwatch")))
         await until(lambda: mirror.total_records == 4)
 
-        store.tell("shop", Expired("too old"), Put(a_stored(name="stays", namespace="shop")), Synced())
+        store.send("shop", Expired("too old"), Put(a_stored(name="stays", namespace="shop")), Synced())
         await until(lambda: bool(gone))
 
     assert gone == ["goes"]

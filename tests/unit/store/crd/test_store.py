@@ -1,4 +1,4 @@
-"""zenwatch/store/crd/store.py: the answers that a real API server does not give on demand; the rest is tests/contract/store_suite.py."""
+"""zenwatch/store/crd/store.py: the responses that a real API server does not send on demand; tests/contract/store_suite.py tests the rest."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -24,7 +24,7 @@ THERE["metadata"]["resourceVersion"] = "7"
 
 @asynccontextmanager
 async def _store_on(*, namespaces: Sequence[str] = (), **answers: Answer) -> AsyncIterator[CrdStore]:
-    """default, own: what a create in these namespaces is answered. get: what a get in default is. namespaces: CrdStore's."""
+    """default, own: the responses to a create in these namespaces. get: the response to a get in default. namespaces: of the CrdStore."""
     async with FakeApiServer() as server:
         for name, (method, path) in {"default": ("POST", IN_DEFAULT), "own": ("POST", IN_OWN)}.items():
             if name in answers:
@@ -39,7 +39,7 @@ async def _store_on(*, namespaces: Sequence[str] = (), **answers: Answer) -> Asy
 
 
 async def test_a_kind_that_is_not_served_may_come() -> None:
-    """Somebody forgot the CRDs: the sentence says how to get them, and the write is tried again."""
+    """Somebody forgot the CRDs: the error names the command that applies them, and the write is tried again."""
     async with _store_on(default=NOT_SERVED) as store:
         with pytest.raises(Transient, match=r"zenwatch crds \| kubectl apply"):
             await store.create(an_event(), spec_hash="a")
@@ -47,7 +47,7 @@ async def test_a_kind_that_is_not_served_may_come() -> None:
 
 @pytest.mark.parametrize("own", [NO_NAMESPACE, GOING], ids=["missing", "terminating"])
 async def test_an_own_namespace_that_cannot_take_records_is_a_passing_failure(own: Answer) -> None:
-    """Nothing is rejected for it: it is created again, and then the records are written."""
+    """No record is rejected: once the namespace is created again, the records are written."""
     async with _store_on(default=NO_NAMESPACE, own=own) as store:
         with pytest.raises(Transient, match="own namespace"):
             await store.create(an_event(), spec_hash="a")
@@ -64,7 +64,7 @@ async def test_a_record_that_is_there_is_read() -> None:
 
 
 async def test_a_record_that_vanishes_between_409_and_get_is_tried_again() -> None:
-    """Not a missing CRD: whoever reads the log must not be sent to apply them."""
+    """The CRD is not missing, so the log must not advise to apply it."""
     gone = status(404, reason="NotFound", message="not found", details={"group": "zen.kube-zen.io", "kind": "zenagentevents"})
     async with _store_on(default=status(409, reason="AlreadyExists"), get=gone) as store:
         with pytest.raises(Transient) as raised:
@@ -81,7 +81,7 @@ async def test_a_missing_permission_is_named() -> None:
 
 
 async def test_a_record_against_the_schema_is_invalid() -> None:
-    """This record, never."""
+    """It can never be stored."""
     async with _store_on(default=status(422, reason="Invalid", message="spec.title: too long")) as store:
         with pytest.raises(Invalid, match="too long"):
             await store.create(an_event(), spec_hash="a")
@@ -96,14 +96,14 @@ async def test_a_record_against_the_schema_is_invalid() -> None:
     ids=["everywhere", "and the own one", "each once"],
 )
 async def test_what_has_to_be_followed_is_where_records_may_lie(namespaces: Sequence[str], parts: Sequence[str]) -> None:
-    """Those that we may work in, and our own; without a limit one part tells all."""
+    """The allowed namespaces and our own; without a limit, one part is the whole cluster."""
     async with _store_on(namespaces=namespaces) as store:
         assert tuple(store.parts) == parts
 
 
 @pytest.mark.parametrize(("namespaces", "lies_in"), [(("shop",), "zenwatch"), (("shop", "default"), "default"), ((), "default")])
 async def test_a_record_of_a_namespace_where_we_may_not_write_goes_to_the_own_one(namespaces: Sequence[str], lies_in: str) -> None:
-    """Without a try that would be refused; the finding of a kind that is read here may be about a resource elsewhere."""
+    """It does not try what would be refused; a report that is read may be about a resource in another namespace."""
     there = body(THERE | {"metadata": THERE["metadata"] | {"namespace": lies_in}}, code=201)
     async with _store_on(namespaces=namespaces, **{"own" if lies_in == "zenwatch" else "default": there}) as store:
         stored, is_new = await store.create(an_event(), spec_hash="a")
@@ -119,17 +119,17 @@ async def test_a_part_is_listed_and_watched_in_its_namespace() -> None:
         server.answers("GET", IN_DEFAULT, table, watch(line("ADDED", record)))
         client = server.client()
         store = CrdStore(client, cluster_ids=["local"], own_namespace="zenwatch", namespaces=("default",))
-        told = []
+        changes = []
         try:
             async with asyncio.timeout(2):
                 async for change in store.follow("default"):
-                    told.append(change)
+                    changes.append(change)
                     if isinstance(change, Put):
                         break
         finally:
             await client.close()
 
-    assert [type(change) for change in told] == [Synced, Put]
+    assert [type(change) for change in changes] == [Synced, Put]
     assert {seen.path for seen in server.seen} == {IN_DEFAULT}
 
 

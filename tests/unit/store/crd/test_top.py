@@ -26,7 +26,7 @@ def groups_of(records: Sequence[Stored]) -> TopGroups:
 
 
 def test_one_cve_in_many_workloads_is_one_line() -> None:
-    """With how many there are, how bad the worst is, and how many went away."""
+    """It has the number of open records, the worst severity, and the number of resolved records."""
     groups = groups_of(
         [
             a_record(1, "CVE-1", "HIGH"),
@@ -45,7 +45,7 @@ def test_one_cve_in_many_workloads_is_one_line() -> None:
 
 
 def test_one_critical_record_comes_before_many_high_ones() -> None:
-    """And of the same worst severity the larger group first."""
+    """Of groups with the same worst severity, the larger one comes first."""
     records = [a_record(number, "many", "HIGH") for number in range(5)]
     groups = groups_of([*records, a_record(6, "worst", "CRITICAL"), a_record(7, "few", "HIGH")])
 
@@ -55,7 +55,7 @@ def test_one_critical_record_comes_before_many_high_ones() -> None:
 
 
 def test_what_is_only_resolved_is_no_line() -> None:
-    """The question is what is open."""
+    """Only open records count."""
     groups = groups_of([a_record(1, "gone", "CRITICAL", Phase.RESOLVED)])
 
     assert groups.top("cve", 10) == []
@@ -63,7 +63,7 @@ def test_what_is_only_resolved_is_no_line() -> None:
 
 
 def test_every_dimension_of_a_record_counts() -> None:
-    """One record stands in as many groups as it has something in common with others."""
+    """A record is in one group of each dimension that it has a value for."""
     resource = Resource("v1", "Pod", "nginx", "shop")
     record = a_stored(resource=resource, cve="CVE-1", policy="no-root", rule="check", image="app:1", actor="alice")
     groups = groups_of([record])
@@ -83,7 +83,7 @@ _RECORDS = st.builds(
 
 @given(st.lists(st.tuples(_RECORDS, st.booleans())))
 def test_counting_step_by_step_says_what_counting_at_once_says(steps: list[tuple[Stored, bool]]) -> None:
-    """Whatever comes, changes and goes; and nothing is left behind of what is gone."""
+    """Whatever is added, changed and removed; no group is left of records that are gone."""
     groups, kept = TopGroups(), dict[str, Stored]()
     for record, stays in steps:
         groups.replace(kept.pop(record.name, None), record if stays else None)

@@ -1,4 +1,4 @@
-"""zenwatch/runtime/preview.py: a hostile file costs no more than that file. cli/test_preview.py has the output."""
+"""zenwatch/wiring/preview.py: a hostile file costs no more than that file. cli/test_preview.py has the output."""
 
 import json
 import resource
@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tests.support.payloads import a_benchmark, a_check, a_config_map, a_secret, a_secret_report, a_test, an_assessment
-from zenwatch.runtime.plugins import installed_watchers
-from zenwatch.runtime.preview import Preview
 from zenwatch.sdk.watcher import AnyWatcher
+from zenwatch.wiring.plugins import installed_watchers
+from zenwatch.wiring.preview import Preview
 
 Json = dict[str, Any]
 

@@ -18,8 +18,8 @@ from zenwatch.model.refs import Origin
 from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 from zenwatch.processing.self_findings import SCOPE, SOURCE, SelfFinding, SelfReporter
-from zenwatch.runtime.pipelines import MonitoredSource, Services
 from zenwatch.store.budget import Level
+from zenwatch.wiring.pipelines import MonitoredSource, Services
 
 log = structlog.get_logger(component="housekeeping")
 
@@ -162,6 +162,6 @@ def _drift(about: str, missing: Sequence[str]) -> SelfFinding:
         about=about,
         severity=Severity.MEDIUM,
         title=f"{about} does not send any more what it always sent: {', '.join(missing[:3])}",
-        remediation="See what was changed with the tool, such as an upgrade; findings may lack what these fields said.",
+        remediation="See what was changed with the tool, such as an upgrade; findings may lack what these fields held.",
         details={"missing": list(missing)},
     )

@@ -19,12 +19,12 @@ from zenwatch.kube.client import KubeClient
 from zenwatch.kube.cluster import Cluster, OwnAccount
 from zenwatch.kube.owners import ControllerFinder
 from zenwatch.kube.scopes import scopes_of
-from zenwatch.runtime.app import App
 from zenwatch.runtime.clock import SystemClock
-from zenwatch.runtime.plugins import ConfiguredWatcher, configured_watchers
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import SelfIdentity, Watcher
 from zenwatch.store.crd.store import CrdStore
+from zenwatch.wiring.app import App
+from zenwatch.wiring.plugins import ConfiguredWatcher, configured_watchers
+from zenwatch.wiring.settings import Settings
 
 log = structlog.get_logger(component="app")
 

@@ -8,13 +8,13 @@ from zenwatch.api.status import ProcessReport, SourceReport, status
 from zenwatch.api.top import top
 from zenwatch.contract import Component, Store
 from zenwatch.runtime.components import Task
-from zenwatch.runtime.housekeeping import Housekeeping
-from zenwatch.runtime.pipelines import MonitoredSource, PushPipeline, Services
 from zenwatch.web.liveness import Heartbeat
 from zenwatch.web.readiness import Readiness
-from zenwatch.web.routes import Route, route_table
+from zenwatch.web.routes import route_table
 from zenwatch.web.server import Server
 from zenwatch.web.server_config import ServerConfig
+from zenwatch.wiring.housekeeping import Housekeeping
+from zenwatch.wiring.pipelines import MonitoredSource, PushPipeline, Services
 
 
 def server_components(
@@ -26,29 +26,16 @@ def server_components(
     components: list[Component] = [Task("web/beat", heartbeat.beat, services.supervisor)]
     if config.certificate:
         components.append(Task("web/certificate", config.certificate.watch, services.supervisor))
-    routes = _routes(services, config, pushes, housekeeping, heartbeat, readiness)
-    return [*components, Server(routes, config)]
-
-
-def _routes(
-    services: Services,
-    config: ServerConfig,
-    pushes: Sequence[PushPipeline],
-    housekeeping: Housekeeping,
-    heartbeat: Heartbeat,
-    readiness: Readiness,
-) -> list[Route]:
-    report = partial(_process_report, services, housekeeping)
-    started_at = services.clock.now()
-    return route_table(
+    routes = route_table(
         hooks=[push.webhook for push in pushes],
         body_timeout_secs=config.body_timeout_secs,
         liveness=heartbeat.check,
         readiness=readiness.check,
         explain=partial(explain, services.ledger.outcome_log.find),
         top=partial(top, services.records),
-        status=partial(status, services.records, report, started_at),
+        status=partial(status, services.records, partial(_process_report, services, housekeeping), services.clock.now()),
     )
+    return [*components, Server(routes, config)]
 
 
 def _process_report(services: Services, housekeeping: Housekeeping) -> ProcessReport:

@@ -6,10 +6,10 @@ from importlib.metadata import entry_points
 
 from zenwatch.config.env import Setting
 from zenwatch.errors import BadInput, ConfigError
-from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import plugin_boundary
 from zenwatch.sdk.settings import WatcherSettings, watcher_prefix
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
+from zenwatch.wiring.settings import Settings
 
 # Paths that the server needs itself.
 OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/explain", "/top", "/status"})
@@ -82,5 +82,5 @@ ConfiguredWatcher = tuple[AnyWatcher, WatcherSettings]
 
 
 def configured_watchers(environment: Mapping[str, str], watchers: Sequence[AnyWatcher] | None = None) -> list[ConfiguredWatcher]:
-    """Each watcher with its settings, the disabled ones included. watchers: None: all that are installed. ConfigError: a setting is wrong."""
+    """Return each watcher with its settings, disabled ones, too. watchers: None for all that are installed. Raises ConfigError."""
     return [(watcher, settings_of(watcher, environment)) for watcher in (installed_watchers() if watchers is None else watchers)]

@@ -1,4 +1,4 @@
-"""zenwatch/runtime/housekeeping.py and processing/self_findings.py: what zenwatch reports about itself and its tools."""
+"""zenwatch/wiring/housekeeping.py and processing/self_findings.py: what zenwatch reports about itself and its tools."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,10 +12,10 @@ from tests.support.tasks import background, patience, until
 from zenwatch.errors import Transient
 from zenwatch.model.queue import Fill
 from zenwatch.model.refs import Origin
-from zenwatch.runtime.housekeeping import Housekeeping, self_reporter
-from zenwatch.runtime.pipelines import MonitoredSource
-from zenwatch.runtime.settings import Settings
 from zenwatch.sources.monitor.source import SourceMonitor
+from zenwatch.wiring.housekeeping import Housekeeping, self_reporter
+from zenwatch.wiring.pipelines import MonitoredSource
+from zenwatch.wiring.settings import Settings
 
 TRIVY, FALCO = Origin("local", "trivy"), Origin("local", "falco")
 HOUR_SECS = 3600.0
@@ -29,7 +29,7 @@ class House:
         self.store, self.clock, self.mirror, self.budget = self.core.store, self.core.clock, self.core.mirror, self.core.budget
         self.is_installed = True
         self.trivy = SourceMonitor(TRIVY, self.clock, silence_secs=26 * HOUR_SECS)
-        self.falco = SourceMonitor(FALCO, self.clock, silence_secs=26 * HOUR_SECS, needs_habit=True)
+        self.falco = SourceMonitor(FALCO, self.clock, silence_secs=26 * HOUR_SECS, needs_usual_pause=True)
         services = services_of(self.core, Settings.read({}))
         sources = [
             MonitoredSource(TRIVY, self.trivy, self._is_trivy_installed),

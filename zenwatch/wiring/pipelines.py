@@ -21,7 +21,6 @@ from zenwatch.processing.push.inactivity import InactivityResolver
 from zenwatch.processing.push.intake import EventIntake
 from zenwatch.processing.push.processor import PushProcessor
 from zenwatch.runtime.components import Task
-from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.settings import PushSettings, WatcherSettings
 from zenwatch.sdk.watcher import PushWatcher, SelfIdentity, Watcher
@@ -32,6 +31,7 @@ from zenwatch.sources.pull.reconcile_loop import Interval, ReconcileLoop
 from zenwatch.sources.push.webhook import Webhook
 from zenwatch.store.budget import Budget
 from zenwatch.store.writer import Writer
+from zenwatch.wiring.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PullPipeline:
         self.origin = origin = Origin(cluster.id, watcher.name)
         self._services = services
         self._task = f"source/{origin}"
-        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_usual_pause=not watcher.is_steady)
         kinds = scopes_of(watcher, settings)
         policy = PullPolicy(
             own.min_severity,
@@ -139,9 +139,15 @@ class PushPipeline:
         self._records = services.records
         self._inbox: Inbox = services.spool.inbox(origin) if services.spool else MemoryInbox(origin, capacity_events=own.buffer_events)
         intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
-        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_habit=not watcher.is_steady)
+        self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_usual_pause=not watcher.is_steady)
         self.webhook = Webhook(
-            origin, watcher, own, cluster.identity if cluster else SelfIdentity(), intake, services.ledger, monitor=self._monitor
+            origin,
+            watcher,
+            own,
+            identity=cluster.identity if cluster else SelfIdentity(),
+            intake=intake,
+            accounts=services.ledger,
+            monitor=self._monitor,
         )
         self.processor = PushProcessor(
             origin,

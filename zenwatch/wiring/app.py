@@ -24,11 +24,6 @@ from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.runtime.components import Components, Task
-from zenwatch.runtime.housekeeping import Housekeeping, self_reporter
-from zenwatch.runtime.pipelines import PullPipeline, PushPipeline, Services
-from zenwatch.runtime.plugins import ConfiguredWatcher
-from zenwatch.runtime.serving import server_components
-from zenwatch.runtime.settings import Settings
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, Watcher
@@ -37,6 +32,11 @@ from zenwatch.store.crd.mirror import Mirror
 from zenwatch.store.retention import Retention
 from zenwatch.store.writer import LoggedDeadLetters, Writer, WriterServices
 from zenwatch.web.server_config import server_config
+from zenwatch.wiring.housekeeping import Housekeeping, self_reporter
+from zenwatch.wiring.pipelines import PullPipeline, PushPipeline, Services
+from zenwatch.wiring.plugins import ConfiguredWatcher
+from zenwatch.wiring.serving import server_components
+from zenwatch.wiring.settings import Settings
 
 log = structlog.get_logger(component="app")
 

@@ -1,4 +1,4 @@
-"""zenwatch/runtime/app.py: which watchers there are, and what is started for them."""
+"""zenwatch/wiring/app.py: which watchers there are, and what is started for them."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,10 +15,10 @@ from tests.support.tasks import until
 from zenwatch.cli import main
 from zenwatch.errors import ConfigError
 from zenwatch.model.finding import Finding, Severity
-from zenwatch.runtime.in_cluster import InClusterApp
-from zenwatch.runtime.plugins import configured_watchers, installed_watchers, settings_of
-from zenwatch.runtime.settings import Settings
 from zenwatch.sdk.watcher import ApiResource, Watcher
+from zenwatch.wiring.in_cluster import InClusterApp
+from zenwatch.wiring.plugins import configured_watchers, installed_watchers, settings_of
+from zenwatch.wiring.settings import Settings
 
 EMPTY_TABLE = body({"metadata": {"resourceVersion": "1"}, "columnDefinitions": [], "rows": []})
 RECORDS = "/apis/zen.kube-zen.io/v1/zenagentevents"

@@ -1,0 +1,35 @@
+"""zenwatch/cli/run.py: what `zenwatch run` keeps in memory."""
+
+import subprocess
+import sys
+
+from tests.support.paths import ROOT
+
+# With a kubeconfig the Kubernetes client is imported, which imports pydantic itself; a pod needs neither.
+PROGRAM = """
+import sys
+
+from zenwatch.cli import run
+from zenwatch.config.validate import in_child_process
+from zenwatch.wiring.plugins import installed_watchers
+
+installed = installed_watchers()
+settings, own = in_child_process(lambda: run._read_settings(installed))
+assert settings.watch_interval_secs == 7.0, settings
+assert own.keys() >= {"trivy", "falco"}, own
+print(*sorted({"pydantic", "pydantic_core", "kubernetes"} & sys.modules.keys()))
+"""
+
+
+def test_run_validates_its_settings_and_keeps_no_pydantic() -> None:
+    """A child process validates them (decisions/0012)."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={"PYTHONPATH": str(ROOT), "WATCH_INTERVAL": "7s"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout.strip()) == (0, ""), ended.stderr
