@@ -15,7 +15,7 @@ from tests.support.live.install import install_zenwatch
 FINDINGS_PER_REPORT = 20
 SETTLE_SECS = 10.0
 IDLE_MINUTES = 2
-# The goals of specification 003 ("Resource Usage") are the baselines: a ratio below 1 keeps them.
+# The goals of docs/specification.md, "Resource usage" are the baselines: a ratio below 1 keeps them.
 TYPICAL_RSS_MB, HEAVY_RSS_MB = 50.0, 80.0
 # Ours: limits.memory counts the working set.
 TYPICAL_WORKING_SET_MB, HEAVY_WORKING_SET_MB = 50.0, 65.0

@@ -66,7 +66,7 @@ def test_a_new_record_shows_the_default_status(cluster: ControlPlane, namespace:
     ["spec.source=trivy", "spec.severity=HIGH", "spec.category=security", "spec.eventType=vulnerability-report", "spec.clusterID=local"],
 )
 def test_records_can_be_selected_by(selector: str, cluster: ControlPlane, namespace: str) -> None:
-    """The fields that records.md promises; the selection happens in the API server."""
+    """The selectable fields of docs/records.md, "Queries and columns"; the API server selects."""
     create(cluster, a_record(namespace))
 
     assert cluster.kubectl("get", "zae", "-n", namespace, "-o", "name", "--field-selector", selector).count("\n") == 1

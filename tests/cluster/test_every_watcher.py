@@ -140,7 +140,7 @@ def test_confined_to_namespaces_roles_are_enough(cluster: ControlPlane, namespac
 
 
 def test_a_watcher_that_is_disabled_reads_nothing(cluster: ControlPlane, namespace: str, start_zenwatch: Start) -> None:
-    """Each tool is independent and can be enabled or disabled (specification 003)."""
+    """Each tool is independent and can be enabled or disabled (docs/specification.md, "Sources")."""
     apply(cluster, report_in(namespace, a_vulnerability()))
     zenwatch = start_zenwatch(TRIVY_ENABLED="false")
     eventually(lambda: [line for line in zenwatch.log("round_done") if line["source"] == "kyverno"])

@@ -282,7 +282,7 @@ def test_findings_about_zenwatch_have_their_details() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     """The code shortens what exceeds them."""
-    [falco] = [module for module in watcher_modules() if module.__name__ == "watchers.falco"]
+    [falco] = [module for module in watcher_modules() if module.__name__ == "watchers.falco.finding"]
 
     assert {row["what"]: row["at most"] for row in table(RECORDS, "What zenwatch shortens")} == {
         "key": f"{normalise.KEY_CHARS:,} characters",
@@ -345,7 +345,7 @@ def test_the_first_page_lists_all_others() -> None:
 
 
 def test_the_code_cites_only_what_the_repository_has() -> None:
-    """A citation names a page and perhaps a section: docs/records.md "By source"."""
+    """A citation names a page and perhaps a section: docs/records.md, "By source"."""
     dead = []
     for file in (file for file in CODE if file != Path(__file__)):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):

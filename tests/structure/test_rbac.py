@@ -42,7 +42,7 @@ def test_owners_may_be_read(file: str, group: str, plural: str) -> None:
 
 
 def test_nothing_is_written_outside_our_own_group() -> None:
-    """Specification 003: no write access to any workload resource."""
+    """docs/specification.md, "Security": no write access to any workload resource."""
     for rule in rules():
         if rule["apiGroups"] != ["zen.kube-zen.io"]:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}, rule

@@ -10,7 +10,7 @@ Detail = Scalar | Sequence[str] | Mapping[str, str]
 
 
 class Severity(StrEnum):
-    """The one scale over all tools (specification 003); the worst is declared first."""
+    """The single scale over all tools, the worst first (docs/severity.md, "The scale")."""
 
     CRITICAL = "CRITICAL"
     HIGH = "HIGH"

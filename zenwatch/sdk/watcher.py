@@ -7,7 +7,7 @@ from typing import Any
 from zenwatch.model.finding import Finding, Resource, Severity
 from zenwatch.sdk.settings import PushSettings
 
-# How many entries zenwatch keeps of a list that grows with every sighting (docs/records.md, Details).
+# How many entries zenwatch keeps of a list that grows with every sighting (docs/records.md, "Details").
 RECENT_ENTRIES = 5
 
 

@@ -103,7 +103,7 @@ def read(environment: dict[str, str]) -> EnvSettings:
 
 
 def test_nothing_set_means_the_defaults() -> None:
-    """The specification's: 30 s, HIGH and above."""
+    """Those of docs/specification.md, "Settings", and others that zenwatch adds."""
     settings = Settings.read({})
 
     assert (settings.cluster_id, settings.own_namespace) == ("local", "zenwatch")
@@ -180,7 +180,7 @@ def test_a_watcher_has_defaults_of_its_own_that_a_variable_overrides() -> None:
 
 
 def test_an_unknown_behavior_mode_ends_the_start_with_the_three() -> None:
-    """Specification 003 names them."""
+    """A user who mistypes a mode learns which ones there are (docs/specification.md, "Settings")."""
     with pytest.raises(ConfigError, match=r"BEHAVIOR_MODE is 'turbo'; expected one of normal, conservative, aggressive\."):
         Settings.read({"BEHAVIOR_MODE": "turbo"})
 

@@ -13,7 +13,7 @@ from zenwatch.kube.http.request import Discovery
 
 AREA = "cluster"
 MEASURED_REQUESTS = 5
-# A guess: a write costs a few of these, and the specification's latencies leave time for a second.
+# A guess: a write needs a few requests, and a record should be there within seconds. Measured delays would change it.
 SLOW_SECS = 0.5
 # A small request that every account may send.
 _SMALL_REQUEST = Discovery("authorization.k8s.io", "v1")

@@ -10,10 +10,10 @@ from zenwatch.model.event import Event
 from zenwatch.model.finding import Detail
 from zenwatch.sdk.watcher import RECENT_ENTRIES
 
-# docs/records.md "Several findings of the same key": lists are united, sorted and cut at 20, with a count of the rest.
+# docs/records.md, "Several findings of the same key": lists are united, sorted and cut at 20, with a count of the rest.
 LIST_ENTRIES = 20
-# The whole object stays under 16 KiB of JSON (docs/records.md "What zenwatch shortens"). Text of four bytes a character fills the other
-# fields with 12 KiB at most.
+# The whole object stays under 16 KiB of JSON (docs/records.md, "What zenwatch shortens").
+# Text of four bytes a character fills the other fields with 12 KiB at most.
 OBJECT_BYTES = 15 * 1024
 DETAILS_BYTES = 8 * 1024
 REMEDIATION_BYTES = 2 * 1024

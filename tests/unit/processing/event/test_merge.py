@@ -38,7 +38,7 @@ def test_the_worst_event_leads() -> None:
 
 
 def test_lists_are_united_and_sorted() -> None:
-    """records.md: two findings of one key are one record, its lists are united."""
+    """docs/records.md, "Several findings of the same key": they become a single record, and its lists are united."""
     assert merge(_events("b", "a", "b")).details["packages"] == ["a", "b"]
 
 
@@ -102,7 +102,7 @@ def test_merging_is_done_once_and_for_all() -> None:
 
 
 def test_lists_are_cut_at_20_with_a_count_of_the_rest() -> None:
-    """records.md: packagesOmitted: 7."""
+    """docs/records.md, "Details": `packagesOmitted: 7`."""
     merged = merge(_events(*(f"package-{number:02}" for number in range(27))))
 
     assert merged.details["packages"] == [f"package-{number:02}" for number in range(20)]

@@ -44,7 +44,7 @@ def test_an_event_holds_what_the_finding_holds() -> None:
 
 
 def test_without_a_time_it_was_detected_when_we_saw_it() -> None:
-    """records.md: the tool's own time where it gives one, else when we first saw it."""
+    """docs/records.md, "Spec": the tool's own time, or the time when zenwatch first sees the finding."""
     assert _normalised(detected_at=None).detected_at == "2026-05-06T07:08:09Z"
 
 
@@ -116,7 +116,7 @@ def test_an_empty_title_is_the_type() -> None:
 
 
 def test_a_key_of_1024_characters_is_kept() -> None:
-    """records.md: full, at most 1,024 characters."""
+    """docs/records.md, "What zenwatch shortens": a key has at most 1,024 characters."""
     assert bounded_key("x" * 1024) == "x" * 1024
 
 
