@@ -36,7 +36,7 @@ class Measured:
         self._lines.put("")
 
     def _next_line(self) -> str:
-        """Empty when it has ended, or said nothing for too long."""
+        """Empty when it has ended, or wrote nothing for too long."""
         try:
             return self._lines.get(timeout=PATIENCE_SECS)
         except queue.Empty:
@@ -50,9 +50,9 @@ class Measured:
             line = self._next_line()
             if not line or time.monotonic() > deadline:
                 raise RuntimeError(f"zenwatch stored {stored} of {records} records")
-            told = json.loads(line)
-            stored += told["stored"] if told["event"] == "round_done" else 0
-            if told["level"] in ("warning", "error"):
+            fields = json.loads(line)
+            stored += fields["stored"] if fields["event"] == "round_done" else 0
+            if fields["level"] in ("warning", "error"):
                 print(line.strip(), file=sys.stderr)
 
     def wait_for_round(self, source: str, *, received: int) -> None:
@@ -61,10 +61,10 @@ class Measured:
             pass
 
     def status(self, url: str) -> dict[str, Any]:
-        """What it says of itself."""
+        """What it reports of itself."""
         with urllib.request.urlopen(f"{url}/status", timeout=30) as answer:  # noqa: S310  our own
-            told: dict[str, Any] = json.load(answer)
-            return told
+            report: dict[str, Any] = json.load(answer)
+            return report
 
     def url(self) -> str:
         """Where it listens."""
@@ -86,12 +86,12 @@ class Measured:
             line = self._next_line()
             if not line:
                 break
-            told: dict[str, Any] = json.loads(line)
-            if told["event"] == event and keys.items() <= told.items():
-                return told
-            if told["level"] in ("warning", "error"):
+            fields: dict[str, Any] = json.loads(line)
+            if fields["event"] == event and keys.items() <= fields.items():
+                return fields
+            if fields["level"] in ("warning", "error"):
                 print(line.strip(), file=sys.stderr)
-        raise RuntimeError(f"zenwatch never said {event}")
+        raise RuntimeError(f"zenwatch never logged {event}")
 
     def rss_mb(self) -> float:
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():

@@ -37,12 +37,12 @@ def until(level: str, area: str, title: str, kubeconfig: Path, *arguments: str, 
     """What doctor says once it says that; empty: once it has no such check. Authorizers and discovery take a moment."""
 
     def asked() -> DoctorReport | None:
-        told = doctor(kubeconfig, *arguments, **settings)
-        return told if told.checks.get((area, title), {"level": ""})["level"] == level else None
+        report = doctor(kubeconfig, *arguments, **settings)
+        return report if report.checks.get((area, title), {"level": ""})["level"] == level else None
 
-    told = eventually(asked)
-    assert told is not None
-    return told
+    report = eventually(asked)
+    assert report is not None
+    return report
 
 
 def pasted(advice: list[str]) -> list[dict[str, Any]]:
@@ -100,15 +100,15 @@ def test_where_all_is_well_it_says_so(cluster: ControlPlane, account: Identity, 
     kubeconfig = cluster.kubeconfig(account)
     eventually(lambda: records_of_source(cluster, namespace, "trivy"))
 
-    told = doctor(kubeconfig, **there)
+    report = doctor(kubeconfig, **there)
     code, shown = run_command("doctor", "--kubeconfig", str(kubeconfig), **there)
 
-    assert (told.code, told.bad(), code) == (0, [], 0)
-    assert told.account == "system:serviceaccount:zenwatch:zenwatch"
-    assert told.text("trivy", "tool") == "detected: 8 of 8 kinds served as aquasecurity.github.io/v1alpha1"
-    assert told.text("trivy", "data").startswith("last data ")
-    assert told.text("trivy", "data").endswith(" records open")
-    assert told.level("falco", "webhook") == told.level("audit", "webhook") == "OK"
+    assert (report.code, report.bad(), code) == (0, [], 0)
+    assert report.account == "system:serviceaccount:zenwatch:zenwatch"
+    assert report.text("trivy", "tool") == "detected: 8 of 8 kinds served as aquasecurity.github.io/v1alpha1"
+    assert report.text("trivy", "data").startswith("last data ")
+    assert report.text("trivy", "data").endswith(" records open")
+    assert report.level("falco", "webhook") == report.level("audit", "webhook") == "OK"
     assert len(shown.splitlines()) <= 50
     assert "\033" not in shown
 
@@ -133,7 +133,7 @@ def test_a_permission_to_read_that_is_missing_comes_back_with_the_rule_that_doct
 
 
 def test_a_permission_to_write_that_is_missing_is_found_by_whoever_asks_for_the_account(cluster: ControlPlane, lesser: Lesser) -> None:
-    """An administrator asks for another account; that account itself may not, and is told the rule for it."""
+    """An administrator asks for another account; that account itself may not, and gets the rule for it."""
     whose = ("--as-service-account", f"zenwatch/{lesser.name}")
     lesser.grant([rule for rule in shipped_rules() if rule["resources"] != ["zenagentevents/status"]])
     broken = until("FAIL", "store", "access", cluster.kubeconfig(), *whose)
@@ -167,8 +167,8 @@ def test_roles_in_namespaces_are_checked_where_zenwatch_is_confined_to_them(clus
             cluster.kubectl("create", "rolebinding", name, "-n", where, f"--role={name}", f"--serviceaccount=zenwatch:{name}")
 
         def is_mended() -> bool:
-            told = doctor(kubeconfig, **confined)
-            return told.level("store", "access") == told.level("trivy", "access") == "OK"
+            report = doctor(kubeconfig, **confined)
+            return report.level("store", "access") == report.level("trivy", "access") == "OK"
 
         eventually(is_mended)
     finally:
@@ -255,7 +255,7 @@ def test_a_tool_whose_kinds_are_of_another_version_is_not_taken_for_a_quiet_one(
     until("", "kyverno", "version", kubeconfig)
 
 
-def test_a_namespace_of_ours_that_is_missing_can_be_made_as_told(cluster: ControlPlane, account: Identity) -> None:
+def test_a_namespace_of_ours_that_is_missing_can_be_made_as_proposed(cluster: ControlPlane, account: Identity) -> None:
     """Findings about nodes have nowhere else to go."""
     kubeconfig, name = cluster.kubeconfig(account), f"own-{os.urandom(4).hex()}"
     broken = doctor(kubeconfig, POD_NAMESPACE=name)
@@ -280,9 +280,9 @@ class MovedClock(SystemClock):
 
 
 @pytest.mark.parametrize(
-    ("off_secs", "level", "said"), [(20, Level.WARN, "ahead of"), (-20, Level.WARN, "behind"), (300, Level.FAIL, "ahead of")]
+    ("off_secs", "level", "text"), [(20, Level.WARN, "ahead of"), (-20, Level.WARN, "behind"), (300, Level.FAIL, "ahead of")]
 )
-async def test_a_clock_that_is_off_is_seen_until_it_is_set(cluster: ControlPlane, off_secs: float, level: Level, said: str) -> None:
+async def test_a_clock_that_is_off_is_seen_until_it_is_set(cluster: ControlPlane, off_secs: float, level: Level, text: str) -> None:
     """Against the real API server's Date; some seconds are nothing."""
     found = access.from_kubeconfig(str(cluster.kubeconfig()), None)
     client = KubeClient(found, timeout_secs=10, connections=2)
@@ -294,22 +294,22 @@ async def test_a_clock_that_is_off_is_seen_until_it_is_set(cluster: ControlPlane
     finally:
         await client.close()
 
-    assert (wrong.level, f"{said} the API server's" in wrong.text) == (level, True)
+    assert (wrong.level, f"{text} the API server's" in wrong.text) == (level, True)
     assert "timedatectl" in wrong.advice[0]
     assert right.level is Level.OK
 
 
-def test_an_api_server_that_is_away_is_the_only_thing_that_is_said_of_it(cluster: ControlPlane, tmp_path: Path) -> None:
+def test_an_api_server_that_is_away_is_the_only_thing_that_is_reported_of_it(cluster: ControlPlane, tmp_path: Path) -> None:
     """No cascade of timeouts; the process is asked all the same."""
     config = yaml.safe_load(cluster.kubeconfig().read_text())
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "config").write_text(yaml.safe_dump(config))
 
-    told = doctor(tmp_path / "config")
+    report = doctor(tmp_path / "config")
 
-    assert (told.code, told.account) == (2, "")
-    assert [where for where, check in told.checks.items() if check["level"] == "FAIL"] == [("cluster", "API server")]
-    assert ("process", "answers") in told.checks
+    assert (report.code, report.account) == (2, "")
+    assert [where for where, check in report.checks.items() if check["level"] == "FAIL"] == [("cluster", "API server")]
+    assert ("process", "answers") in report.checks
 
 
 # ---------------------------------------------------------------- webhooks
@@ -330,11 +330,11 @@ def test_webhooks_that_nobody_serves_are_reachable_once_zenwatch_runs(
     zenwatch = start_zenwatch(**token)
     post(f"{zenwatch.url}/falco/webhook/{TOKEN}", an_alert_in(namespace))
     eventually(lambda: records_of_source(cluster, namespace, "falco"))
-    told = doctor(kubeconfig, "--url", zenwatch.url, **token)
+    report = doctor(kubeconfig, "--url", zenwatch.url, **token)
 
-    assert (told.code, told.level("falco", "webhook"), told.level("audit", "webhook")) == (0, "OK", "OK")
-    assert "take the one of WEBHOOK_TOKEN_FILE" in told.text("process", "token")
-    assert "; 1 records open" in told.text("falco", "data")
+    assert (report.code, report.level("falco", "webhook"), report.level("audit", "webhook")) == (0, "OK", "OK")
+    assert "take the one of WEBHOOK_TOKEN_FILE" in report.text("process", "token")
+    assert "; 1 records open" in report.text("falco", "data")
 
 
 def test_a_token_that_is_not_taken_and_a_path_that_is_not_there_are_named(
@@ -355,7 +355,7 @@ def test_a_token_that_is_not_taken_and_a_path_that_is_not_there_are_named(
     assert (mended.bad(), mended.code) == ([], 0)
 
 
-def test_settings_with_which_zenwatch_would_not_start_are_said_where_none_runs(
+def test_settings_with_which_zenwatch_would_not_start_are_reported_where_none_runs(
     cluster: ControlPlane, account: Identity, tmp_path: Path
 ) -> None:
     """Anybody could post: the sentence is that of `zenwatch run`, and so is the way out."""

@@ -1,4 +1,4 @@
-"""zenwatch/errors.py: one tree, by which rooms decide what to do."""
+"""zenwatch/errors.py: one tree, by which components decide what to do."""
 
 import inspect
 

@@ -61,8 +61,8 @@ def test_auto_is_json_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().err)["event"] == "stopping"
 
 
-@pytest.mark.parametrize(("level", "told"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_the_level_is_the_least_that_is_written(level: str, told: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_the_level_is_the_least_that_is_written(level: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Each level includes the worse ones."""
     log.configure(level=level, style="json")
     logger = structlog.get_logger()
@@ -72,7 +72,7 @@ def test_the_level_is_the_least_that_is_written(level: str, told: int, capsys: p
     logger.warning("c")
     logger.error("d")
 
-    assert len(capsys.readouterr().err.splitlines()) == told
+    assert len(capsys.readouterr().err.splitlines()) == lines
 
 
 @pytest.mark.parametrize("style", ["json", "text"])

@@ -128,7 +128,7 @@ def test_a_wrong_value_is_named_with_what_is_accepted(variable: str, value: str)
 
 
 @pytest.mark.parametrize(("variable", "value"), [(variable, value) for variable, values in RIGHT.items() for value in values])
-def test_what_is_said_to_be_accepted_is_accepted(variable: str, value: str) -> None:
+def test_what_the_readme_lists_as_accepted_is_accepted(variable: str, value: str) -> None:
     """The ends of each range, and upper and lower case where it makes no difference."""
     read({variable: value})
 
@@ -143,7 +143,7 @@ def test_every_setting_says_what_it_accepts_and_means() -> None:
     assert all(field.accepts and field.meaning for field in VARIABLES.values())
 
 
-def test_all_wrong_values_are_told_at_once() -> None:
+def test_all_wrong_values_are_reported_at_once() -> None:
     """One start instead of three."""
     with pytest.raises(ConfigError) as raised:
         Settings.read({"LOG_LEVEL": "x", "WRITE_CONCURRENCY": "0", "CLUSTER_ID": "ok"})

@@ -309,7 +309,7 @@ async def test_a_full_queue_drops_and_counts_and_says_so_once() -> None:
 # ---------------------------------------------------------------- failures
 
 
-async def test_a_missing_permission_is_told_once_with_the_file_that_grants_it() -> None:
+async def test_a_missing_permission_is_logged_once_with_the_file_that_grants_it() -> None:
     """A line for each would be a thousand lines of the same."""
     refused = status(403, reason="Forbidden")
     elsewhere = critical(resource=Resource("v1", "Pod", "nginx", "shop"))
@@ -326,7 +326,7 @@ async def test_a_missing_permission_is_told_once_with_the_file_that_grants_it() 
     assert (ROOT / "deployments" / "events" / "rbac.yaml").exists()
 
 
-async def test_each_missing_permission_is_told() -> None:
+async def test_each_missing_permission_is_logged() -> None:
     """Who grants one of two should learn of the other."""
     refused = status(403, reason="Forbidden")
     async with a_square(get=(refused, FOUND), post=(refused,)) as square:
@@ -359,7 +359,7 @@ async def test_a_passing_failure_is_tried_again(read: tuple[Answer, ...], create
         assert len(square.clock.waits) == 1
 
 
-async def test_a_failure_that_does_not_pass_is_given_up_and_told() -> None:
+async def test_a_failure_that_does_not_pass_is_given_up_and_logged() -> None:
     """The record is there; an Event is not worth a queue that stands still."""
     async with a_square(get=(status(503),) * (TRIES + 1) + (FOUND,)) as square:
         with capture_logs() as lines:

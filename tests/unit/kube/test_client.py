@@ -78,7 +78,7 @@ async def test_a_namespace_of_dots_does_not_lead_to_another_path(server: FakeApi
 
 
 async def test_a_body_is_sent_as_json_of_its_type(server: FakeApiServer, client: KubeClient) -> None:
-    """Three kinds of patch are told apart by it."""
+    """Three kinds of patch differ by it."""
     server.answers("PATCH", "/api/v1/namespaces/a/pods/b", body({"ok": True}))
 
     answer = await client.send(Call("patch", PODS, "a", "b"), query={"x": "1"}, body={"ä": 1}, content_type="application/merge-patch+json")
@@ -88,7 +88,7 @@ async def test_a_body_is_sent_as_json_of_its_type(server: FakeApiServer, client:
     assert (seen.body, seen.query, seen.headers["Content-Type"]) == ({"ä": 1}, {"x": "1"}, "application/merge-patch+json")
 
 
-async def test_the_size_of_an_answer_is_told(server: FakeApiServer, client: KubeClient) -> None:
+async def test_the_size_of_an_answer_is_returned(server: FakeApiServer, client: KubeClient) -> None:
     """Pages are meant in bytes."""
     server.answers("GET", PATH, raw(b'{"a": "\xc3\xa4"}'))
 
@@ -133,7 +133,7 @@ async def test_a_redirect_is_not_followed(server: FakeApiServer, client: KubeCli
 async def test_every_status_is_one_of_our_errors(
     answer: Answer, error: type[ZenwatchError], server: FakeApiServer, client: KubeClient
 ) -> None:
-    """Rooms decide by the class what to do; none of them knows a status code."""
+    """Components decide by the class what to do; none of them knows a status code."""
     server.answers("GET", PATH, answer)
 
     with pytest.raises(ZenwatchError) as raised:
@@ -162,7 +162,7 @@ async def test_how_long_to_wait_comes_through(answer: Answer, secs: float | None
     assert raised.value.retry_after_secs == secs
 
 
-async def test_a_missing_namespace_is_told_from_a_missing_object(server: FakeApiServer, client: KubeClient) -> None:
+async def test_a_missing_namespace_is_distinguished_from_a_missing_object(server: FakeApiServer, client: KubeClient) -> None:
     """By this a record falls back to zenwatch's own namespace."""
     server.answers("GET", PATH, status(404, message='namespaces "x" not found', details={"kind": "namespaces"}), status(404))
 
@@ -176,7 +176,7 @@ async def test_a_missing_namespace_is_told_from_a_missing_object(server: FakeApi
 
 
 async def test_a_refusal_names_the_permission(server: FakeApiServer, client: KubeClient) -> None:
-    """The sentence is what an administrator needs, not what the server said about us."""
+    """The sentence is what an administrator needs, not what the server states about us."""
     server.answers("GET", PATH, status(403, message='User "system:serviceaccount:x" cannot list'))
 
     with pytest.raises(Forbidden, match=r"^missing permission: list pods in all namespaces$"):
@@ -206,7 +206,7 @@ async def test_an_answer_that_is_not_json_may_be_better_next_time(content: bytes
 
 @pytest.mark.parametrize("content", [b"[]", b"null", b'"text"', b"1"])
 async def test_json_that_is_no_object_may_be_better_next_time(content: bytes, server: FakeApiServer, client: KubeClient) -> None:
-    """Everything the API says is an object; what is not would fail in the rooms as a bug."""
+    """Every answer of the API is an object; what is not would fail in a component as a bug."""
     server.answers("GET", PATH, raw(content))
 
     with pytest.raises(Transient):
@@ -348,20 +348,20 @@ async def test_a_second_401_is_a_refusal(server: FakeApiServer) -> None:
 
 
 async def _lines(client: KubeClient, *, idle_secs: float = 5.0) -> list[bytes]:
-    return [told async for told in client.stream(Call("watch", PODS), query={"watch": "true"}, idle_secs=idle_secs)]
+    return [line async for line in client.stream(Call("watch", PODS), query={"watch": "true"}, idle_secs=idle_secs)]
 
 
 async def test_lines_come_out_whole_however_they_were_cut(server: FakeApiServer, client: KubeClient) -> None:
     """TCP knows no lines; nor does it respect characters."""
     sent = b"".join(line("ADDED", {"name": name}) for name in ("a", "ä", "c"))
-    server.answers("GET", PATH, watch(*(sent[place : place + 3] for place in range(0, len(sent), 3)), then="end"), watch(sent, then="end"))
+    server.answers("GET", PATH, watch(*(sent[start : start + 3] for start in range(0, len(sent), 3)), then="end"), watch(sent, then="end"))
 
     odd, whole = await _lines(client), await _lines(client)
 
     assert odd == whole == sent.splitlines()
 
 
-async def test_the_start_of_a_line_without_its_end_is_not_told(server: FakeApiServer, client: KubeClient) -> None:
+async def test_the_start_of_a_line_without_its_end_is_not_returned(server: FakeApiServer, client: KubeClient) -> None:
     """The server ended the watch inside a line: it comes again with the next watch."""
     server.answers("GET", PATH, watch(b'{"a":1}\n{"b"', then="end"))
 

@@ -29,10 +29,10 @@ async def client(server: FakeApiServer) -> AsyncIterator[KubeClient]:
 
 
 @pytest.mark.parametrize(("group", "path"), [("", "/api/v1"), ("aquasecurity.github.io", "/apis/aquasecurity.github.io/v1")])
-async def test_the_kinds_of_a_group_are_told_by_their_plurals(group: str, path: str, server: FakeApiServer, client: KubeClient) -> None:
+async def test_the_kinds_of_a_group_are_listed_by_their_plurals(group: str, path: str, server: FakeApiServer, client: KubeClient) -> None:
     """The core group has a path of its own; a group that nobody serves any more says null, or nothing at all."""
-    told = body({"resources": [{"name": "pods", "kind": "Pod"}, {"name": "pods/log", "kind": "Pod"}]})
-    server.answers("GET", path, told, body({"resources": None}), body({}))
+    answer = body({"resources": [{"name": "pods", "kind": "Pod"}, {"name": "pods/log", "kind": "Pod"}]})
+    server.answers("GET", path, answer, body({"resources": None}), body({}))
 
     assert "pods" in await served_plurals(client, group, "v1")
     assert [await served_plurals(client, group, "v1") for _ in range(2)] == [frozenset(), frozenset()]

@@ -46,12 +46,12 @@ async def following(*answers: Answer, **options: Any) -> AsyncIterator[tuple[Fak
 
 async def _take(signals: AsyncIterator[WatchSignal], count: int) -> list[WatchSignal]:
     async with asyncio.timeout(5):
-        told: list[WatchSignal] = []
-        while len(told) < count:
+        received: list[WatchSignal] = []
+        while len(received) < count:
             signal = await anext(signals)
             # Of interruptions there are tests of their own.
-            told += [signal] if not isinstance(signal, Interrupted | Resumed) else []
-        return told
+            received += [signal] if not isinstance(signal, Interrupted | Resumed) else []
+        return received
 
 
 def _names(signals: list[WatchSignal]) -> list[str]:
@@ -64,12 +64,12 @@ def _names(signals: list[WatchSignal]) -> list[str]:
 async def test_a_list_of_one_page_is_complete_then_watched_from_its_version() -> None:
     """Nothing that happens between list and watch is missed."""
     async with following(page(pod("a"), version="100"), watch(line("ADDED", pod("b", "101")))) as (server, signals):
-        told = await _take(signals, 3)
+        received = await _take(signals, 3)
 
-    assert [type(signal) for signal in told] == [Page, ListComplete, Change]
-    assert isinstance(told[0], Page)
-    assert told[0].answer["items"] == [pod("a")]
-    assert _names(told) == ["ADDED b"]
+    assert [type(signal) for signal in received] == [Page, ListComplete, Change]
+    assert isinstance(received[0], Page)
+    assert received[0].answer["items"] == [pod("a")]
+    assert _names(received) == ["ADDED b"]
     listed, watched = server.seen
     assert (listed.query["limit"], "watch" in listed.query) == (str(PAGE_FIRST_OBJECTS), False)
     assert (watched.query["watch"], watched.query["resourceVersion"], watched.query["allowWatchBookmarks"]) == ("true", "100", "true")
@@ -81,10 +81,10 @@ async def test_complete_comes_after_the_last_page() -> None:
         server,
         signals,
     ):
-        told = await _take(signals, 4)
+        received = await _take(signals, 4)
         await server.until_seen(3)
 
-    assert [type(signal) for signal in told] == [Page, Page, Page, ListComplete]
+    assert [type(signal) for signal in received] == [Page, Page, Page, ListComplete]
     assert [seen.query.get("continue") for seen in server.seen[:3]] == [None, "t1", "t2"]
 
 
@@ -117,60 +117,60 @@ async def test_selectors_go_along() -> None:
 # ---------------------------------------------------------------- watching
 
 
-async def test_a_watch_that_the_server_ends_goes_on_at_its_place() -> None:
+async def test_a_watch_that_the_server_ends_goes_on_at_its_version() -> None:
     """Every five minutes, without a word in the log and without a new list."""
     first = watch(line("MODIFIED", pod("a", "105")), then="end")
     async with following(page(version="100"), first, watch(line("DELETED", pod("a", "106")))) as (server, signals):
-        told = await _take(signals, 4)
+        received = await _take(signals, 4)
 
-    assert _names(told) == ["MODIFIED a", "DELETED a"]
+    assert _names(received) == ["MODIFIED a", "DELETED a"]
     assert [seen.query.get("resourceVersion") for seen in server.seen] == [None, "100", "105"]
 
 
-async def test_a_watch_that_breaks_goes_on_at_its_place() -> None:
-    """Nothing is told twice, nothing is left out, nothing is listed anew."""
+async def test_a_watch_that_breaks_goes_on_at_its_version() -> None:
+    """Nothing is sent twice, nothing is left out, nothing is listed anew."""
     first = watch(line("ADDED", pod("a", "105")), then="cut")
     async with following(page(version="100"), first, watch(line("ADDED", pod("b", "106")))) as (server, signals):
-        told = await _take(signals, 4)
+        received = await _take(signals, 4)
 
-    assert _names(told) == ["ADDED a", "ADDED b"]
+    assert _names(received) == ["ADDED a", "ADDED b"]
     assert [seen.query.get("resourceVersion") for seen in server.seen] == [None, "100", "105"]
 
 
-async def test_a_break_is_told_and_its_end_only_by_a_bookmark() -> None:
-    """Before it, something may have happened that is still to be told: nothing may be concluded from what is not."""
+async def test_a_break_is_signalled_and_its_end_only_by_a_bookmark() -> None:
+    """Before it, something may have happened that is still to come: nothing may be concluded from what is not."""
     broken, again = (
         watch(line("ADDED", pod("a", "105")), then="cut"),
         watch(line("ADDED", pod("b", "106")), bookmark("107"), bookmark("108")),
     )
     async with following(page(version="100"), broken, again) as (_, signals), asyncio.timeout(5):
-        told = [type(await anext(signals)) for _ in range(6)]
+        received = [type(await anext(signals)) for _ in range(6)]
 
-    assert told == [Page, ListComplete, Change, Interrupted, Change, Resumed]
+    assert received == [Page, ListComplete, Change, Interrupted, Change, Resumed]
 
 
 async def test_a_watch_that_the_server_ends_in_order_is_no_interruption() -> None:
     """It does so every few minutes."""
     first = watch(line("MODIFIED", pod("a", "105")), then="end")
     async with following(page(version="100"), first, watch(line("DELETED", pod("a", "106")))) as (_, signals), asyncio.timeout(5):
-        told = [type(await anext(signals)) for _ in range(4)]
+        received = [type(await anext(signals)) for _ in range(4)]
 
-    assert told == [Page, ListComplete, Change, Change]
+    assert received == [Page, ListComplete, Change, Change]
 
 
-async def test_a_bookmark_moves_the_place_and_is_not_told() -> None:
-    """A quiet kind keeps a place that the server still knows."""
+async def test_a_bookmark_moves_the_version_and_is_no_signal() -> None:
+    """A quiet kind keeps a version that the server still knows."""
     first = watch(bookmark("150"), then="cut")
     async with following(page(version="100"), first, watch(line("ADDED", pod("b", "151")))) as (server, signals):
-        told = await _take(signals, 3)
+        received = await _take(signals, 3)
 
-    assert _names(told) == ["ADDED b"]
+    assert _names(received) == ["ADDED b"]
     assert server.seen[-1].query["resourceVersion"] == "150"
 
 
 @pytest.mark.parametrize("answer", [watch(error_line(410)), status(410)], ids=["inside the watch", "instead of the watch"])
-async def test_a_place_that_is_too_old_is_for_the_consumer(answer: Answer) -> None:
-    """What it knows is out of date: it has to be told everything anew."""
+async def test_a_version_that_is_too_old_is_for_the_consumer(answer: Answer) -> None:
+    """What it knows is out of date: it has to read everything anew."""
     async with following(page(), answer) as (_, signals):
         await _take(signals, 1 + 1)
         with pytest.raises(Expired):
@@ -178,7 +178,7 @@ async def test_a_place_that_is_too_old_is_for_the_consumer(answer: Answer) -> No
 
 
 async def test_following_again_after_that_lists_again() -> None:
-    """The old place is forgotten."""
+    """The old version is forgotten."""
     async with FakeApiServer() as server:
         server.answers("GET", PATH, page(version="100"), watch(error_line(410)), page(version="200"), watch())
         client = server.client()
@@ -196,7 +196,7 @@ async def test_following_again_after_that_lists_again() -> None:
 
 
 async def test_another_error_inside_a_watch_is_a_break() -> None:
-    """The server asks us to come again, from the same place."""
+    """The server asks us to come again, from the same version."""
     first = watch(line("ADDED", pod("a", "105")), error_line(500, "etcd"))
     async with following(page(version="100"), first, watch(line("ADDED", pod("b", "106")))) as (server, signals):
         await _take(signals, 4)
@@ -208,9 +208,9 @@ async def test_another_error_inside_a_watch_is_a_break() -> None:
 async def test_a_line_that_cannot_be_read_is_a_break(junk: bytes) -> None:
     """Whoever sent it, the next watch may be better."""
     async with following(page(version="100"), watch(junk), watch(line("ADDED", pod("b", "106")))) as (_, signals):
-        told = await _take(signals, 3)
+        received = await _take(signals, 3)
 
-    assert _names(told) == ["ADDED b"]
+    assert _names(received) == ["ADDED b"]
 
 
 async def test_watches_that_end_at_once_are_not_begun_without_pause() -> None:

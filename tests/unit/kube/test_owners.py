@@ -134,7 +134,7 @@ async def test_a_tool_that_does_not_say_the_version_is_understood(server: FakeAp
         owned(POD.name, DEPLOYMENT, controller=False),
         owned(POD.name, DEPLOYMENT, controller=None),
     ],
-    ids=["none", "no list", "node", "not controlling", "not said"],
+    ids=["none", "no list", "node", "not controlling", "absent"],
 )
 async def test_a_pod_without_a_controller_is_its_own(server: FakeApiServer, owners: ControllerFinder, metadata: dict[str, Any]) -> None:
     """Made by hand, or by the kubelet of a node (static); and an owner that only collects garbage runs nothing."""
@@ -282,7 +282,7 @@ async def test_unknown_is_not_without_an_owner(server: FakeApiServer, owners: Co
     assert await owners.controller_of(POD) == DEPLOYMENT
 
 
-async def test_a_single_read_that_fails_is_told_too(server: FakeApiServer, owners: ControllerFinder) -> None:
+async def test_a_single_read_that_fails_is_logged_too(server: FakeApiServer, owners: ControllerFinder) -> None:
     """Nothing is remembered of it."""
     server.answers("GET", PODS, page())
     server.answers("GET", f"{PODS}/{POD.name}", status(500), body(owned(POD.name, DEPLOYMENT)))
@@ -294,7 +294,7 @@ async def test_a_single_read_that_fails_is_told_too(server: FakeApiServer, owner
 
 
 async def test_a_missing_permission_costs_the_grouping_only(server: FakeApiServer, owners: ControllerFinder, clock: FakeClock) -> None:
-    """It is told once and tried again now and then: it may be granted."""
+    """It is logged once and tried again now and then: it may be granted."""
     elsewhere = Resource("v1", "Pod", "web", "elsewhere")
     server.answers("GET", PODS, status(403), page(owned(POD.name, DEPLOYMENT)))
     server.answers("GET", "/api/v1/namespaces/elsewhere/pods", status(403))

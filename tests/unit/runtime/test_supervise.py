@@ -82,15 +82,15 @@ async def test_work_that_returns_is_done() -> None:
 
 @pytest.mark.parametrize("failure", [RuntimeError("a bug"), Transient("away")], ids=["a bug", "a passing failure"])
 async def test_work_that_fails_is_run_again(failure: Exception) -> None:
-    """A bug in one room must not end the others; it is said with its task, the attempt and the wait."""
+    """A bug in one component must not end the others; it is logged with its task, the attempt and the wait."""
     supervisor, work = Supervisor(), Work(failure)
     with capture_logs() as lines:
         supervisor.start("source/x", work)
         await supervisor.join("source/")
 
     assert work.runs == 2
-    told = lines[-1]
-    assert (told["event"], told["task"], told["error"], told["attempt"]) == ("task_restarts", "source/x", str(failure), 1)
+    line = lines[-1]
+    assert (line["event"], line["task"], line["error"], line["attempt"]) == ("task_restarts", "source/x", str(failure), 1)
     assert [line["event"] for line in lines[:-1]] == (["task_failed"] if isinstance(failure, RuntimeError) else [])
 
 
@@ -105,7 +105,7 @@ async def test_the_wait_grows_with_each_failure_in_a_row() -> None:
     assert 0.2 <= lines[0]["wait_secs"] <= 0.5 <= lines[1]["wait_secs"] <= 1.0
 
 
-async def test_a_closed_room_ends_its_task() -> None:
+async def test_a_closed_component_ends_its_task() -> None:
     """Closed means that the process is stopping: nothing to restart, nothing to log."""
     supervisor, work = Supervisor(), Work(Closed("no more"))
     with capture_logs() as lines:
@@ -163,7 +163,7 @@ async def test_stop_does_not_wait_for_a_restart() -> None:
 
 
 async def test_a_name_is_given_once() -> None:
-    """Two tasks of one name could not be told apart in logs and metrics."""
+    """Two tasks of one name could not be distinguished in logs and metrics."""
     supervisor = Supervisor()
     supervisor.start("a", Work())
 

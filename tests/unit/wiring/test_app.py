@@ -29,14 +29,14 @@ def _nothing(_report: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def a_watcher(name: str, **parts: Any) -> Watcher:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "reads": (
             ApiResource(f"{name}.test", "v1", "reports", "Report"),
             ApiResource(f"{name}.test", "v1", "clusterreports", "ClusterReport", namespaced=False),
         ),
         "parse": _nothing,
     }
-    return Watcher(name=name, **said | parts)
+    return Watcher(name=name, **fields | parts)
 
 
 # ---------------------------------------------------------------- a watcher's settings
@@ -47,10 +47,10 @@ def test_a_watcher_s_own_defaults_hold_until_somebody_sets_them() -> None:
     watcher = a_watcher("kube-scan", min_severity=Severity.HIGH, namespace="scanners")
 
     default = settings_of(watcher, {"KUBE_SCAN_MIN_SEVERITY": " ", "SCAN_ENABLED": "false"})
-    said = settings_of(watcher, {"KUBE_SCAN_MIN_SEVERITY": "low", "KUBE_SCAN_NAMESPACE": "ci", "KUBE_SCAN_ENABLED": "false"})
+    configured = settings_of(watcher, {"KUBE_SCAN_MIN_SEVERITY": "low", "KUBE_SCAN_NAMESPACE": "ci", "KUBE_SCAN_ENABLED": "false"})
 
     assert (default.enabled, default.min_severity, default.namespace) == (True, Severity.HIGH, "scanners")
-    assert (said.enabled, said.min_severity, said.namespace) == (False, Severity.LOW, "ci")
+    assert (configured.enabled, configured.min_severity, configured.namespace) == (False, Severity.LOW, "ci")
 
 
 # ---------------------------------------------------------------- installed watchers
@@ -155,7 +155,7 @@ async def test_confined_to_namespaces_nothing_is_asked_for_outside_them() -> Non
     with capture_logs() as lines:
         async with running(inside, outside, environment={"WATCH_NAMESPACE": "shop,bank"}) as server:
             # Both have looked for their tool, which comes after everything else.
-            await until(lambda: sum(told["event"] == "tool_state_changed" for told in lines) == 2)
+            await until(lambda: sum(line["event"] == "tool_state_changed" for line in lines) == 2)
             paths = {seen.path for seen in server.seen}
 
     # Three parts of the store; one kind of two watchers in two namespaces, none of them served; its discovery; pods.

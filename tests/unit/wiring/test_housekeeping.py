@@ -119,7 +119,7 @@ async def test_fields_that_are_missing_are_one_record_until_they_are_back(house:
 
 
 async def test_a_full_budget_is_a_record_that_says_so(house: House) -> None:
-    """And a warning before; it is brought up to date, and resolved when there is room."""
+    """And a warning before; it is brought up to date, and resolved when enough is free."""
     for number in range(8):
         house.mirror.put(a_stored(name=f"r{number}", version=number + 1))
     assert await house.check() == {"record-budget": "Open"}
@@ -136,7 +136,7 @@ async def test_a_full_budget_is_a_record_that_says_so(house: House) -> None:
     assert "RECORD_BUDGET" in full["remediation"]
 
 
-async def test_what_zenwatch_says_has_a_record_where_nothing_else_has_room(house: House) -> None:
+async def test_what_zenwatch_reports_has_a_record_where_nothing_else_fits(house: House) -> None:
     """Rolled up, it would say nothing."""
     for number in range(12):
         house.mirror.put(a_stored(name=f"r{number}", version=number + 1))

@@ -104,7 +104,7 @@ def test_memory_is_bounded(drift: UnhurriedDetector) -> None:
     """Whatever comes: names, lists and kinds without end."""
     for number in range(2000):
         observe(drift, {"source": f"kind-{number}", f"field-{number}": 1})
-        observe(drift, {"kind": "Report", f"list-{number}": [{f"field-{place}": 1 for place in range(200)}]})
+        observe(drift, {"kind": "Report", f"list-{number}": [{f"field-{index}": 1 for index in range(200)}]})
 
     assert sum(1 + len(fields.names) for fields in drift._fields.values()) <= MOST_PATHS
 
@@ -142,16 +142,16 @@ def _payloads_of(tool: str) -> list[Json]:
     return [_changed(payload, "resourceVersion") for payload in payloads] or pytest.skip("no corpus: set ZENWATCH_CORPUS")
 
 
-def _changed(said: Any, gone: str) -> Any:
+def _changed(document: Any, gone: str) -> Any:
     """Without this field, wherever it stands; also in JSON that is a text."""
-    if isinstance(said, dict):
-        return {name: _changed(value, gone) for name, value in said.items() if name != gone}
-    if isinstance(said, list):
-        return [_changed(part, gone) for part in said]
-    if isinstance(said, str) and said.startswith(("{", "[")):
+    if isinstance(document, dict):
+        return {name: _changed(value, gone) for name, value in document.items() if name != gone}
+    if isinstance(document, list):
+        return [_changed(part, gone) for part in document]
+    if isinstance(document, str) and document.startswith(("{", "[")):
         with suppress(ValueError):
-            return json.dumps(_changed(json.loads(said), gone))
-    return said
+            return json.dumps(_changed(json.loads(document), gone))
+    return document
 
 
 def _shuffled(payloads: list[Json], chance: random.Random, *, rounds: int) -> Iterator[Json]:

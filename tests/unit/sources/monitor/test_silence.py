@@ -79,8 +79,8 @@ def test_a_tool_that_is_not_installed_is_never_silent(silence: SilenceDetector, 
     assert silence.silent_since(is_installed=False) is None
 
 
-def test_a_source_whose_silence_is_good_news_is_silent_only_against_its_habit(clock: FakeClock) -> None:
-    """Falco that never saw anything may be as well as it looks; Falco that told something every few minutes and stopped is not."""
+def test_a_source_whose_silence_is_good_news_is_silent_only_against_its_usual_pause(clock: FakeClock) -> None:
+    """Falco that never saw anything may be as well as it looks; Falco that sent something every few minutes and stopped is not."""
     falco = SilenceDetector(clock, at_least_secs=HOUR, needs_usual_pause=True)
     assert silence_after(falco, clock, 30 * DAY) is None
 
@@ -93,10 +93,10 @@ def test_a_source_whose_silence_is_good_news_is_silent_only_against_its_habit(cl
     assert silence_after(falco, clock, HOUR + 1) == last
 
 
-# ---------------------------------------------------------------- the habit
+# ---------------------------------------------------------------- the usual pause
 
 
-def test_the_habit_is_the_longest_usual_pause(silence: SilenceDetector, clock: FakeClock) -> None:
+def test_the_usual_pause_is_the_longest_of_the_last(silence: SilenceDetector, clock: FakeClock) -> None:
     """Three times as long is silence."""
     speak(silence, clock, 0, DAY, 20 * HOUR, DAY, HOUR)
 
@@ -122,7 +122,7 @@ def test_a_busy_day_does_not_make_the_weekend_be_forgotten(clock: FakeClock) -> 
     assert falco.silent_after_secs == 7.5 * DAY
 
 
-def test_an_old_habit_is_forgotten(silence: SilenceDetector, clock: FakeClock) -> None:
+def test_an_old_usual_pause_is_forgotten(silence: SilenceDetector, clock: FakeClock) -> None:
     """After so many days on which it spoke more often."""
     speak(silence, clock, 0, DAY, DAY)
 
@@ -131,7 +131,7 @@ def test_an_old_habit_is_forgotten(silence: SilenceDetector, clock: FakeClock) -
     assert silence.silent_after_secs == 30 * HOUR
 
 
-def test_one_outage_does_not_become_the_habit(silence: SilenceDetector, clock: FakeClock) -> None:
+def test_one_outage_does_not_become_the_usual_pause(silence: SilenceDetector, clock: FakeClock) -> None:
     """However long it was: the next one is noticed as soon as this one."""
     speak(silence, clock, 0, *[HOUR] * 5)
 
@@ -140,7 +140,7 @@ def test_one_outage_does_not_become_the_habit(silence: SilenceDetector, clock: F
     assert silence.silent_after_secs == AT_LEAST_SECS
 
 
-def test_a_silence_that_comes_again_is_the_habit(silence: SilenceDetector, clock: FakeClock) -> None:
+def test_a_silence_that_comes_again_is_the_usual_pause(silence: SilenceDetector, clock: FakeClock) -> None:
     """A scanner that runs once a week is reported twice, and then it is known."""
     week = [*[5 * MINUTE] * 10, 7 * DAY]
 
@@ -163,7 +163,7 @@ def test_a_restart_knows_from_the_first_list_when_a_scanner_spoke_last(silence: 
     assert silence.last_data_at == silence.silent_since(is_installed=True) == START - timedelta(days=2)
 
 
-def test_the_first_list_teaches_no_habit(silence: SilenceDetector, clock: FakeClock) -> None:
+def test_the_first_list_teaches_no_usual_pause(silence: SilenceDetector, clock: FakeClock) -> None:
     """Between two reports that are still there, others may have been written that are not."""
     for day in (60, 1):
         silence.record_activity(clock.now() - timedelta(days=day))
@@ -194,7 +194,7 @@ def test_old_news_change_nothing(silence: SilenceDetector, clock: FakeClock) -> 
     assert silence.silent_since(is_installed=True) == last
 
 
-def test_nothing_is_told_from_the_future(silence: SilenceDetector, clock: FakeClock) -> None:
+def test_nothing_is_concluded_from_the_future(silence: SilenceDetector, clock: FakeClock) -> None:
     """A node whose clock is ahead would hide a silence for as long."""
     silence.record_activity(datetime.max.replace(tzinfo=UTC))
     assert silence.last_data_at == START
@@ -222,7 +222,7 @@ def test_a_time_without_a_zone_is_utc(silence: SilenceDetector) -> None:
 
 @SETTINGS
 @given(st.lists(st.tuples(st.floats(0, 1e7), st.none() | st.datetimes(timezones=st.just(UTC)) | st.datetimes()), max_size=80))
-def test_whatever_it_hears_a_habit_stays_small_and_sane(heard: list[tuple[float, datetime | None]]) -> None:
+def test_whatever_it_hears_a_usual_pause_stays_small_and_sane(heard: list[tuple[float, datetime | None]]) -> None:
     """No time is of the future, none goes back, memory is bounded."""
     clock = FakeClock()
     silence = SilenceDetector(clock, at_least_secs=HOUR)

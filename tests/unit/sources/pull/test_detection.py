@@ -69,8 +69,8 @@ async def scene(**answers: Answer | list[Answer]) -> AsyncIterator[Scene]:
     """pods, new, old, vulns, audits, results: what is answered there, in order."""
     paths = {"pods": PODS, "new": NEW, "old": OLD, "vulns": f"{NEW}/vulnerabilityreports", "results": "/api/v1/configmaps"}
     async with FakeApiServer() as server:
-        for name, said in answers.items():
-            server.answers("GET", paths[name], *(said if isinstance(said, list) else [said]))
+        for name, sent in answers.items():
+            server.answers("GET", paths[name], *(sent if isinstance(sent, list) else [sent]))
         client = server.client()
         try:
             yield Scene(server, client)
@@ -92,7 +92,7 @@ def gauge() -> float | None:
 
 
 def changes(lines: list[Any]) -> list[tuple[str, str]]:
-    return [(told["state"], told["reason"]) for told in lines if told["event"] == "tool_state_changed"]
+    return [(line["state"], line["reason"]) for line in lines if line["event"] == "tool_state_changed"]
 
 
 # ---------------------------------------------------------------- what speaks for a tool
@@ -150,7 +150,7 @@ async def test_a_refusal_of_the_pods_is_named_once_and_not_asked_for_again() -> 
 
             assert looks == [["vulnerabilityreports.aquasecurity.github.io served"]] * 2
             assert stage.asked() == [PODS]
-    missing = [told["error"] for told in lines if told["event"] == "detection_refused"]
+    missing = [line["error"] for line in lines if line["event"] == "detection_refused"]
     assert missing == ["missing permission: list pods in namespace trivy-system"]
 
 
@@ -166,7 +166,7 @@ async def test_pods_that_cannot_be_counted_only_cost_the_hint(code: int) -> None
 # ---------------------------------------------------------------- what becomes of it
 
 
-async def test_only_a_change_is_said_and_the_gauge_follows_it() -> None:
+async def test_only_a_change_is_logged_and_the_gauge_follows_it() -> None:
     """Once at the start, whichever it is, and then when the tool comes or goes; not at every round."""
     gauges = []
     with capture_logs() as lines:
@@ -248,11 +248,11 @@ async def test_a_refused_discovery_does_not_stop_the_round() -> None:
 
 async def surveyed(stage: Scene, *reads: ApiResource, namespace: str = "") -> list[str]:
     watcher = Watcher("trivy", reads, _nothing, pod_labels="app=trivy")
-    return [said async for said in survey(stage.client, watcher, namespace=namespace)]
+    return [line async for line in survey(stage.client, watcher, namespace=namespace)]
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "line"),
     [
         (some(1, more=41), "42 vulnerabilityreports.aquasecurity.github.io"),
         (some(0), "0 vulnerabilityreports.aquasecurity.github.io"),
@@ -267,17 +267,17 @@ async def surveyed(stage: Scene, *reads: ApiResource, namespace: str = "") -> li
     ],
     ids=["some", "none", "not served", "refused", "away", "not acceptable"],
 )
-async def test_a_survey_has_one_line_for_a_kind(answer: Answer, said: str) -> None:
+async def test_a_survey_has_one_line_for_a_kind(answer: Answer, line: str) -> None:
     """Whatever the answer is; the kinds after it are asked for all the same."""
     async with scene(vulns=answer, results=some(3)) as stage:
-        assert await surveyed(stage, VULNS, RESULTS) == [said, "3 configmaps labelled app=trivy"]
+        assert await surveyed(stage, VULNS, RESULTS) == [line, "3 configmaps labelled app=trivy"]
 
         # The server counts what it leaves out, but not where a selector chooses.
         assert [dict(seen.query) for seen in stage.server.seen] == [{"limit": "1"}, {"limit": "500", "labelSelector": "app=trivy"}]
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "line"),
     [
         (some(2), "2 pods in namespace trivy-system"),
         (status(403), "missing permission: list pods in namespace trivy-system"),
@@ -285,8 +285,8 @@ async def test_a_survey_has_one_line_for_a_kind(answer: Answer, said: str) -> No
     ],
     ids=["some", "refused", "away"],
 )
-async def test_a_survey_ends_with_the_pods_where_the_tool_has_a_namespace(answer: Answer, said: str) -> None:
+async def test_a_survey_ends_with_the_pods_where_the_tool_has_a_namespace(answer: Answer, line: str) -> None:
     """An empty one: they are not asked for."""
     async with scene(pods=answer) as stage:
         assert await surveyed(stage) == []
-        assert await surveyed(stage, namespace="trivy-system") == [said]
+        assert await surveyed(stage, namespace="trivy-system") == [line]

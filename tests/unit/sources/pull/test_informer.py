@@ -31,13 +31,13 @@ A, B = f"{REPORTS}/default/a", f"{REPORTS}/default/b"
 ODD = {"nothing": None, "a list of numbers": [1]}
 
 
-def report(name: str, version: str = "1", **said: Any) -> dict[str, Any]:
-    """said: junk=True cannot be read, bug=True meets a bug of the watcher, odd=… is the one of ODD that its finding carries."""
-    return {"metadata": {"name": name, "namespace": "default", "resourceVersion": version}, **said}
+def report(name: str, version: str = "1", **fields: Any) -> dict[str, Any]:
+    """fields: junk=True cannot be read, bug=True meets a bug of the watcher, odd=… is the one of ODD that its finding carries."""
+    return {"metadata": {"name": name, "namespace": "default", "resourceVersion": version}, **fields}
 
 
 @dataclass
-class Room:
+class Stage:
     """Reports over a fake API server, and all that can be seen of it. parsed: the names that reached the watcher. kinds: theirs."""
 
     reports: ReportInformer
@@ -59,7 +59,7 @@ def _ref(text: str) -> ReportRef:
 
 
 @asynccontextmanager
-async def following(*answers: Answer, intake: Intake | None = None, namespace: str = "") -> AsyncIterator[Room]:
+async def following(*answers: Answer, intake: Intake | None = None, namespace: str = "") -> AsyncIterator[Stage]:
     """namespace: the only one that is read; empty: all."""
     parsed: list[str] = []
     kinds: list[Any] = []
@@ -78,7 +78,7 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
         client, noted, clock = server.client(), NotedIntake(), FakeClock()
         cluster, watcher = Cluster("local", client), Watcher("trivy", (KIND,), parse)
         reports = ReportInformer(cluster, KIND, watcher, intake or noted, namespace=namespace, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
-        informed = Room(reports, server, noted, clock, parsed, kinds)
+        informed = Stage(reports, server, noted, clock, parsed, kinds)
         reports.on_state_change = lambda: informed.changes.append(reports.state)
         try:
             async with background(reports.follow):
@@ -88,7 +88,7 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
 
 
 async def test_every_report_of_the_list_is_taken_and_only_they_are_kept() -> None:
-    """replace_all comes once the list is whole, and then the kind is known."""
+    """replace_all comes once the list is complete, and then the kind is known."""
     async with following(page(report("a"), more="t"), page(report("b")), watch()) as informed:
         known_from_the_begin = informed.reports.has_synced
         await informed.becomes(State.FOLLOWED)
@@ -121,7 +121,7 @@ async def test_a_report_of_a_known_version_is_not_parsed_again() -> None:
 
 
 async def test_a_relist_forgets_what_is_no_longer_there() -> None:
-    """Deletions that happened while the place was lost."""
+    """Deletions that happened while the version was lost."""
     async with following(page(report("a"), report("b")), watch(error_line(410)), page(report("b")), watch()) as informed:
         await until(lambda: len(informed.intake.kept) == 2)
 
@@ -198,11 +198,11 @@ async def test_a_report_that_cannot_be_read_is_rejected_and_the_others_go_on(fau
 
             assert set(informed.intake.held) == {B}
             assert informed.intake.kept == [(REPORTS, {A, B})]
-    rejected = [told for told in lines if told["event"] == "report_rejected"]
-    assert [(told["name"], told["source"]) for told in rejected] == [(A, "trivy")]
+    rejected = [line for line in lines if line["event"] == "report_rejected"]
+    assert [(line["name"], line["source"]) for line in rejected] == [(A, "trivy")]
 
 
-async def test_a_report_that_becomes_unreadable_keeps_what_it_said() -> None:
+async def test_a_report_that_becomes_unreadable_keeps_its_content() -> None:
     """Neither taken nor forgotten: what was known of it is still the best we know."""
     async with following(page(report("a")), watch(line("MODIFIED", report("a", "2", junk=True)), line("ADDED", report("b")))) as informed:
         await until(lambda: B in informed.intake.held)
@@ -260,7 +260,7 @@ async def test_a_missing_permission_is_named_once() -> None:
                 await informed.server.until_seen(requests)
 
     permission = "list vulnerabilityreports.aquasecurity.github.io in all namespaces"
-    assert len([told for told in lines if permission in told.get("error", "")]) == 1
+    assert len([line for line in lines if permission in line.get("error", "")]) == 1
 
 
 async def test_a_server_that_is_away_leaves_the_kind_unknown() -> None:
@@ -276,7 +276,7 @@ async def test_a_server_that_is_away_leaves_the_kind_unknown() -> None:
 
 
 async def test_a_kind_that_was_read_once_stays_known_while_the_server_is_away() -> None:
-    """What its reports said last still holds."""
+    """What its reports held last still holds."""
     async with following(page(report("a")), watch(error_line(410)), status(500)) as informed:
         await informed.becomes(State.UNREACHABLE)
 

@@ -142,8 +142,8 @@ async def test_a_round_says_in_one_line_what_came_of_it() -> None:
             await until(lambda: len(turn.clock.waits) == 3)
 
     lines_of = ("received", "stored", "filtered", "in_flight")
-    told = [[line.get(name, 0) for name in lines_of] for line in lines if line["event"] == "round_done"]
-    assert told == [[0, 0, 0, 0], [5, 2, 1, 2], [0, 2, 0, 0]]
+    counts = [[line.get(name, 0) for name in lines_of] for line in lines if line["event"] == "round_done"]
+    assert counts == [[0, 0, 0, 0], [5, 2, 1, 2], [0, 2, 0, 0]]
 
 
 async def test_a_round_that_failed_says_so() -> None:
@@ -157,7 +157,7 @@ async def test_a_round_that_failed_says_so() -> None:
     assert 0.5 <= failed["wait_secs"] <= 1.0
 
 
-async def test_what_a_failed_round_wrote_is_told_by_the_next_one() -> None:
+async def test_what_a_failed_round_wrote_is_logged_by_the_next_one() -> None:
     """No write goes unmentioned."""
     with capture_logs() as lines:
         async with turning(failures=[Transient("away")]) as turn:
@@ -194,7 +194,7 @@ async def test_a_look_that_fails_fails_the_round() -> None:
             assert 0.5 <= await turn.clock.pass_one_wait() <= 1.0
             await until(lambda: turn.intake.settled == 1)
 
-    assert [told["error"] for told in lines if told["event"] == "round_failed"] == ["away"]
+    assert [line["error"] for line in lines if line["event"] == "round_failed"] == ["away"]
 
 
 async def test_a_round_that_takes_too_long_fails_and_is_tried_again() -> None:
@@ -211,8 +211,8 @@ async def test_a_round_that_takes_too_long_fails_and_is_tried_again() -> None:
             await turn.clock.pass_one_wait()
             await until(lambda: len(turn.clock.waits) == 4)
 
-    failed = [told for told in lines if told["event"] == "round_failed"]
+    failed = [line for line in lines if line["event"] == "round_failed"]
     late = "not done within 0.01 s"
-    assert [(told["error"], told["attempt"]) for told in failed] == [(late, 1), (late, 2), ("away", 1)]
+    assert [(line["error"], line["attempt"]) for line in failed] == [(late, 1), (late, 2), ("away", 1)]
     assert 0.5 <= first_secs <= 1.0 <= second_secs <= 2.0
     assert (turn.intake.settled, turn.clock.waits[2]) == (1, INTERVAL_SECS)

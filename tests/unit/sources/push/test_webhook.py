@@ -106,7 +106,7 @@ def left_out(rule: str) -> float:
 
 
 async def test_every_event_of_a_body_is_taken_left_out_or_rejected() -> None:
-    """The sender is told how many, and so is the ledger; the metric says by which rule."""
+    """The sender gets the number, and so does the ledger; the metric counts by rule."""
     intake, dull = FakeIntake(), left_out("dull")
     answer = await post(a_webhook(intake, MIN_SEVERITY="HIGH"), "a", "dull", "bad", "dull", "own", "low", "b")
 
@@ -123,7 +123,7 @@ async def test_a_body_that_cannot_be_read_is_answered_with_why() -> None:
     assert intake.offers == []
 
 
-async def test_an_event_that_cannot_be_understood_is_told_once_for_a_body() -> None:
+async def test_an_event_that_cannot_be_understood_is_logged_once_for_a_body() -> None:
     """With the reason of the first one: the others will be like it."""
     with capture_logs() as logged:
         await post(a_webhook(FakeIntake()), "bad", "bad", "a")
@@ -147,7 +147,7 @@ async def test_a_bug_of_the_watcher_costs_the_event_and_tells_no_secret() -> Non
 
 
 @pytest.mark.parametrize(("sender_retries", "status"), [(True, 429), (False, 503)])
-async def test_a_full_buffer_is_said_with_what_became_of_the_body(sender_retries: bool, status: int) -> None:  # noqa: FBT001
+async def test_a_full_buffer_is_logged_with_what_became_of_the_body(sender_retries: bool, status: int) -> None:  # noqa: FBT001
     """The API server sends it again. Falco does not: that is a line in the log."""
     dull = left_out("dull")
     with capture_logs() as logged:

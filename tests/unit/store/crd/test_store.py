@@ -1,4 +1,4 @@
-"""zenwatch/store/crd/store.py: faults that a real API server does not send on demand; tests/contract/store_suite.py tests the rest."""
+"""zenwatch/store/crd/store.py: responses that a real API server does not send on demand; see also tests/contract/store_suite.py."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
