@@ -253,7 +253,7 @@ def await_self_findings(cluster: ControlPlane, namespace: str, wanted: dict[str,
 
 def gauge(zenwatch: InProcess, name: str, source: str) -> float | None:
     lines = dict(line.rsplit(" ", 1) for line in get(f"{zenwatch.url}/metrics")[1].splitlines() if not line.startswith("#"))
-    value = lines.get(f'{name}{{cluster_id="local",source="{source}"}}')
+    value = lines.get(f'{name}{{cluster_id="{zenwatch.cluster_id}",source="{source}"}}')
     return None if value is None else float(value)
 
 

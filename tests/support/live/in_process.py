@@ -42,6 +42,7 @@ class InProcess:
         self.clock = clock
         self._kubeconfig = str(kubeconfig)
         self._environment = {"WATCH_INTERVAL": "100ms", "LISTEN": "127.0.0.1:0", **settings}
+        self.cluster_id = self._environment.get("CLUSTER_ID", "local")
         self._app: InClusterApp | None = None
         self._ending = ExitStack()
         self._lines: list[Any] = []
@@ -119,13 +120,12 @@ class InProcess:
         """The address that it listens on, without a slash at the end."""
         return str(self.wait_for_log("listening")["address"])
 
-    @staticmethod
-    def _rounds(source: str) -> float:
-        return REGISTRY.get_sample_value("zenwatch_rounds_total", {"cluster_id": "local", "source": source, "result": "done"}) or 0.0
+    def _rounds(self, source: str) -> float:
+        labels = {"cluster_id": self.cluster_id, "source": source, "result": "done"}
+        return REGISTRY.get_sample_value("zenwatch_rounds_total", labels) or 0.0
 
-    @staticmethod
-    def _cache(source: str) -> float:
-        return REGISTRY.get_sample_value("zenwatch_reports_cached", {"cluster_id": "local", "source": source}) or 0.0
+    def _cache(self, source: str) -> float:
+        return REGISTRY.get_sample_value("zenwatch_reports_cached", {"cluster_id": self.cluster_id, "source": source}) or 0.0
 
 
 def _require_balanced_ledger(app: InClusterApp) -> None:
