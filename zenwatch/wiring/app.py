@@ -9,10 +9,10 @@ Server ──▶ Webhook ──▶ PushProcessor ┘                 │
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
-from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.changes.feed import MemoryFeed
 from zenwatch.contract import Clock, Store
 from zenwatch.deliver.dispatcher import Dispatcher
@@ -37,6 +37,9 @@ from zenwatch.wiring.pipelines import PullPipeline, PushPipeline, Services
 from zenwatch.wiring.plugins import ConfiguredWatcher
 from zenwatch.wiring.serving import server_components
 from zenwatch.wiring.settings import Settings
+
+if TYPE_CHECKING:
+    from zenwatch.buffer.sqlite.spool import Spool
 
 log = structlog.get_logger(component="app")
 
@@ -125,7 +128,7 @@ class App:
 
 def build_services(settings: Settings, store: Store, mirror: Mirror, supervisor: Supervisor, clock: Clock) -> Services:
     """What all pipelines lead into."""
-    spool = Spool(settings.spool_dir, supervisor, max_bytes=settings.spool_max_bytes) if settings.spool_dir else None
+    spool = build_spool(settings, supervisor) if settings.spool_dir else None
     changes, ledger = MemoryFeed(), Ledger(OutcomeLog(clock))
     results = WriterServices(mirror, changes, ledger, spool or LoggedDeadLetters())
     return Services(
@@ -141,6 +144,12 @@ def build_services(settings: Settings, store: Store, mirror: Mirror, supervisor:
         supervisor=supervisor,
         clock=clock,
     )
+
+
+def build_spool(settings: Settings, supervisor: Supervisor) -> "Spool":
+    from zenwatch.buffer.sqlite.spool import Spool  # noqa: PLC0415  SQLite costs a megabyte that a process without a spool saves
+
+    return Spool(settings.spool_dir, supervisor, max_bytes=settings.spool_max_bytes)
 
 
 def retention(services: Services, pushed: Sequence[Origin]) -> Retention:

@@ -7,9 +7,9 @@ Push:  Webhook ──▶ EventIntake ──▶ inbox ──▶ PushProcessor ─
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from zenwatch.buffer.memory import MemoryInbox
-from zenwatch.buffer.sqlite.spool import Spool
 from zenwatch.contract import ChangeFeed, Clock, Group, Inbox, RecordCache, Records, Store
 from zenwatch.kube.cluster import Cluster
 from zenwatch.kube.scopes import scopes_of
@@ -33,6 +33,9 @@ from zenwatch.store.budget import Budget
 from zenwatch.store.writer import Writer
 from zenwatch.wiring.settings import Settings
 
+if TYPE_CHECKING:
+    from zenwatch.buffer.sqlite.spool import Spool
+
 
 @dataclass(frozen=True)
 class Services:
@@ -46,7 +49,7 @@ class Services:
     changes: ChangeFeed
     ledger: Ledger
     budget: Budget
-    spool: Spool | None
+    spool: "Spool | None"
     supervisor: Supervisor
     clock: Clock
 

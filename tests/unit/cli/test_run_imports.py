@@ -5,7 +5,8 @@ import sys
 
 from tests.support.paths import ROOT
 
-# With a kubeconfig the Kubernetes client is imported, which imports pydantic itself; a pod needs neither.
+# SQLite is imported with SPOOL_DIR only. With a kubeconfig the Kubernetes client is imported, which imports pydantic itself;
+# a pod needs neither.
 PROGRAM = """
 import sys
 
@@ -17,11 +18,11 @@ installed = installed_watchers()
 settings, own = in_child_process(lambda: run._read_settings(installed))
 assert settings.watch_interval_secs == 7.0, settings
 assert own.keys() >= {"trivy", "falco"}, own
-print(*sorted({"pydantic", "pydantic_core", "kubernetes"} & sys.modules.keys()))
+print(*sorted({"pydantic", "pydantic_core", "kubernetes", "sqlite3"} & sys.modules.keys()))
 """
 
 
-def test_run_validates_its_settings_and_keeps_no_pydantic() -> None:
+def test_run_validates_its_settings_and_keeps_neither_pydantic_nor_sqlite() -> None:
     """A child process validates them (decisions/0012)."""
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM],
