@@ -197,7 +197,7 @@ async def _send_at_rate(url: str, namespace: str) -> int:
 
 async def _until_stored(url: str, source: str, events: int) -> None:
     async with aiohttp.ClientSession() as session, asyncio.timeout(300):
-        wanted = f'zenwatch_findings_settled_total{{outcome="stored",source="{source}"}}'
+        wanted = f'zenwatch_findings_settled_total{{cluster_id="local",outcome="stored",source="{source}"}}'
         while (await _metric(session, url, wanted) or 0) < events:  # noqa: ASYNC110  a metric sets no event
             await asyncio.sleep(0.1)
 
