@@ -1,6 +1,6 @@
 """Pushed events that wait to be stored, in memory and bounded.
 
-In: events from transform/stream, a whole body at a time.  Out: the same events, one by one, in order.
+In: events from processing/push, a whole body at a time.  Out: the same events, one by one, in order.
 Owns: at most `capacity_events` events that were not released; one larger batch where it was empty. Full means that offer() refuses.
 Stops: close() takes nothing more; what is in it can still be received, then Closed.
 """

@@ -30,7 +30,7 @@ def installed_watchers() -> list[AnyWatcher]:
         except BadInput as exc:
             raise ConfigError(f"{exc}. Mend that package or uninstall it.") from exc
         if not isinstance(watcher, AnyWatcher):
-            raise ConfigError(f"{where} is neither a Watcher nor a PushWatcher of zenwatch.contract. Mend that package or uninstall it.")
+            raise ConfigError(f"{where} is neither a Watcher nor a PushWatcher of zenwatch.sdk. Mend that package or uninstall it.")
         if reason := _why_unusable(watcher, watchers, declared_by):
             raise ConfigError(f"{where}: {reason}. Mend that package or uninstall it.")
         watchers.append(watcher)

@@ -2,10 +2,10 @@
 
 In: events from processing/push; message ids of those that are settled; intents; dead letters.  Out: the events, again after a restart.
 Owns: spool.sqlite in SPOOL_DIR, at most `max_bytes` of events in it, and in memory `window_events` events per source.
-Stops: close() commits what is known to be settled; what is not settled is given out again at the next start.
+Stops: close() commits what is known to be settled; what is not settled is delivered again at the next start.
 
-One transaction for all that arrived while the one before was being synced (decisions/0008). Only a transaction that takes events is synced:
-that some were settled may be forgotten when the machine goes down; they are then given out, and found to be stored.
+One transaction for all that arrived while the one before was being synced (decisions/0008). Only a transaction that takes events is synced.
+After a crash of the machine some settled events may therefore be delivered again; zenwatch then finds that they are stored.
 """
 
 import asyncio

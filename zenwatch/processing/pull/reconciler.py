@@ -1,7 +1,7 @@
 """Keep the records of one origin in agreement with its reports: contract.Intake of a pull source.
 
-The reports are the wish, the records are the fact, and settle() makes the fact follow the wish. A write that failed, a record that somebody
-deleted, a report that changed while it was written: each only marks a name as unsettled, and the next settle() sees to it.
+The reports are the desired state, the records the actual state; settle() makes them equal. A write that failed, a record that somebody
+deleted, a report that changed while it was written: each only marks a name as unsettled, and the next settle() handles it.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ from zenwatch.metrics import ROUND_SECONDS, ROUNDS
 from zenwatch.model.refs import Origin
 from zenwatch.runtime.backoff import backoff_secs
 
-log = structlog.get_logger(component="poll")
+log = structlog.get_logger(component="reconcile_loop")
 
 
 class Informer(Protocol):
