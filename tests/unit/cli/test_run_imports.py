@@ -34,3 +34,26 @@ def test_run_validates_its_settings_and_keeps_neither_pydantic_nor_sqlite() -> N
     )
 
     assert (ended.returncode, ended.stdout.strip()) == (0, ""), ended.stderr
+
+
+def test_run_imports_aiohttp_without_the_certificates_of_the_system() -> None:
+    """Each connection brings its own TLS context (decisions/0012); a context that is made later loads them as ever."""
+    program = """
+import os, ssl
+
+before = dict(os.environ)
+
+import zenwatch.cli.run
+import sys
+
+from aiohttp import connector
+
+assert os.environ == before
+assert connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"] == 0
+assert "frozenlist._frozenlist" not in sys.modules
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr
