@@ -7,7 +7,9 @@ process of its own.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Annotated, Any, Self, dataclass_transform
+from typing import Annotated, Any, Self, dataclass_transform, get_type_hints
+
+from zenwatch.config.validate import Declared, validated
 
 _UNIT_SECS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
@@ -157,10 +159,17 @@ class EnvSettings:
     @classmethod
     def read(cls, environment: Mapping[str, str], *, prefix: str = "", defaults: Mapping[str, Any] | None = None) -> Self:
         """Unset and empty variables mean the default. ConfigError: one line per wrong variable, each with what is accepted."""
-        from zenwatch.config.validate import validated  # noqa: PLC0415  it imports pydantic
-
         given = {variable: environment[variable] for variable in cls.variables(prefix) if environment.get(variable, "").strip()}
-        return cls(**validated(cls, dict(defaults or {}) | given, prefix=prefix))
+        return cls(**validated(cls._declared(prefix), dict(defaults or {}) | given))
+
+    @classmethod
+    def _declared(cls, prefix: str) -> list[Declared]:
+        types = get_type_hints(cls, include_extras=True)
+        by_field = {each.name: setting_of(each) for each in fields(cls)}
+        return [
+            Declared(name, f"{prefix}{each.variable}", types[name], each.default, each.accepts, each.limits)
+            for name, each in by_field.items()
+        ]
 
     def with_changes(self, **changes: Any) -> Self:
         return replace(self, **changes)

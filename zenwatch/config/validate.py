@@ -2,38 +2,46 @@
 
 import os
 import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from zenwatch.config.env import EnvSettings, setting_of
 from zenwatch.errors import ConfigError
 
 Result = TypeVar("Result")
 
 
-def validated(settings: type[EnvSettings], given: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:
+class Declared(NamedTuple):
+    """One field of a class of settings. type: with its Annotated parts. accepts: for a person. limits: of pydantic's Field, such as ge."""
+
+    field: str
+    variable: str
+    type: Any
+    default: Any
+    accepts: str
+    limits: Mapping[str, Any]
+
+
+def validated(declared: Sequence[Declared], given: Mapping[str, Any]) -> dict[str, Any]:
     """given: values by variable; the rest have their defaults. Return values by field. ConfigError: one line per wrong variable."""
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError  # noqa: PLC0415  9 MB that only the validating process pays
 
-    variables = settings.variables(prefix)
-    values = {variable: each.default for variable, each in variables.items()} | dict(given)
+    values = {each.variable: given.get(each.variable, each.default) for each in declared}
     try:
-        model = _model(settings).model_validate({variable.removeprefix(prefix): value for variable, value in values.items()})
+        model = _model(declared).model_validate(values)
     except ValidationError as exc:
-        wrong = {f"{prefix}{error['loc'][0]}" for error in exc.errors()}
-        sentences = [f"{name} is {values[name]!r}; expected {variables[name].accepts}." for name in variables if name in wrong]
+        wrong = {error["loc"][0] for error in exc.errors()}
+        sentences = [
+            f"{each.variable} is {values[each.variable]!r}; expected {each.accepts}." for each in declared if each.variable in wrong
+        ]
         raise ConfigError("\n".join(sentences)) from exc
-    return {name: getattr(model, name) for name in type(model).model_fields}
+    return {each.field: getattr(model, each.field) for each in declared}
 
 
-def _model(settings: type[EnvSettings]) -> Any:
-    from pydantic import ConfigDict, Field, create_model  # noqa: PLC0415
+def _model(declared: Sequence[Declared]) -> Any:
+    from pydantic import Field, create_model  # noqa: PLC0415
 
-    types = get_type_hints(settings, include_extras=True)
-    declared = {each.name: setting_of(each) for each in fields(settings)}
-    parts = {name: (types[name], Field(alias=each.variable, **each.limits)) for name, each in declared.items()}
-    return create_model(settings.__name__, __config__=ConfigDict(extra="ignore"), **parts)  # type: ignore[call-overload]
+    parts = {each.field: (each.type, Field(alias=each.variable, **each.limits)) for each in declared}
+    return create_model("Settings", **parts)  # type: ignore[call-overload]
 
 
 def in_child_process(work: Callable[[], Result]) -> Result:
