@@ -66,6 +66,10 @@ class Measured:
             report: dict[str, Any] = json.load(answer)
             return report
 
+    def wait_until_read_back(self) -> None:
+        """All stored records are known; before that nothing is written."""
+        self._until("records_read_back")
+
     def url(self) -> str:
         """Where it listens."""
         return str(self._until("listening")["address"])
