@@ -31,6 +31,14 @@ class Permanent(ZenwatchError):  # noqa: N818
     """It will not work however often it is tried."""
 
 
+class WebhookFailed(Transient):
+    """An admission webhook of the cluster did not answer, and without its answer the object is not taken (500)."""
+
+
+class NoNamespace(Transient):
+    """Neither the namespace of the record nor zenwatch's own one takes records."""
+
+
 class NotFound(Permanent):
     """The object does not exist; with missing_kind 'namespaces', its namespace does not (404)."""
 
@@ -49,6 +57,14 @@ class Conflict(Permanent):
 
 class Forbidden(Permanent):
     """The account may not do this (403). The message names the permission: verb resource.group in namespace."""
+
+
+class Denied(Permanent):
+    """A policy of the cluster refuses the object; the message is its own. What the policy looks at may change."""
+
+
+class QuotaExceeded(Denied):
+    """A ResourceQuota of the namespace is used up (403)."""
 
 
 class NamespaceTerminating(Permanent):

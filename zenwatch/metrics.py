@@ -36,6 +36,11 @@ RECORD_WRITE_SECONDS = Histogram(
     "From taking a write out of the queue to its result, retries included.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+WRITES_WAITING = Gauge(
+    "zenwatch_writes_waiting",
+    "Writes that the store refuses for the time being, by the namespace of the record.",
+    ["namespace", "cause"],
+)
 WRITE_CONCURRENCY = Gauge("zenwatch_write_concurrency", "How many writes may go on at the same time now.")
 RECORDS_RESOLVED = Counter("zenwatch_records_resolved", "Records that became Resolved, by why.", ["cluster_id", "source", "reason"])
 RECORDS_REOPENED = Counter("zenwatch_records_reopened", "Records that came back after they were resolved.", ["cluster_id", "source"])

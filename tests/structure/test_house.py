@@ -41,6 +41,8 @@ CLOSED_SETS = {
     "rule": "the names of the rules of a push watcher, and below-severity",
     "method": "the HTTP methods of kube.client",
     "code": "the HTTP status codes that an API server answers",
+    "namespace": "of the longest refused: wiring.housekeeping.MOST_NAMESPACES at most",
+    "cause": "store.retry_queue.Cause",
     "task": "the names that wiring/app.py gives: one per worker, source and kind",
 }
 BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_info")

@@ -34,8 +34,13 @@ class Synced:
 class Store(Protocol):
     """Where records live. A name identifies a record in all namespaces, because it is made of the content.
 
-    Every method may raise Transient (try again), Forbidden (a permission is missing) or Invalid (this record can never be stored).
+    Every method may raise Transient (try again), Forbidden (a permission is missing), Denied (a policy refuses it for the time being) or
+    Invalid (this record can never be stored).
     """
+
+    def target_of(self, event: Event) -> str:
+        """Where a new record of the event would live: what refuses writes there may take them elsewhere."""
+        ...
 
     async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
         """Create the record and return it with True; or return the existing record of that name with False.
@@ -65,6 +70,10 @@ class Store(Protocol):
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         """Return the whole record as it is now: metadata, spec, status. NotFound: the record is gone."""
+        ...
+
+    async def ping(self) -> None:
+        """Return once the store has answered a read that no namespace can refuse. Raises as the others do."""
         ...
 
     async def check(self) -> tuple[bool, list[str]]:

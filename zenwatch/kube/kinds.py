@@ -3,6 +3,7 @@
 from zenwatch.sdk.watcher import ApiResource
 
 RECORDS = ApiResource("zen.kube-zen.io", "v1", "zenagentevents", "ZenAgentEvent")
+NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
 PODS = ApiResource("", "v1", "pods", "Pod")
 REPLICA_SETS = ApiResource("apps", "v1", "replicasets", "ReplicaSet")
 JOBS = ApiResource("batch", "v1", "jobs", "Job")

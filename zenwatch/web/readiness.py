@@ -1,21 +1,31 @@
 """Whether the process can do its work: the store can take records, and no buffer is full."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from zenwatch.contract import Clock
 from zenwatch.model.queue import Fill
+from zenwatch.model.status import RefusedWrites
 
 # Probes come every few seconds, from several sides: they share one check of the store.
 KEEP_ANSWER_SECS = 5.0
 
 
 class Readiness:
-    """check_store: whether the store can take records, and a line for each part of it. buffers: by source."""
+    """check_store: whether the store can take records, and a line for each part of it. buffers: by source.
+
+    refused: namespaces that take no writes. The process is ready all the same: others do, and no other process would be better off.
+    """
 
     def __init__(
-        self, *, clock: Clock, check_store: Callable[[], Awaitable[tuple[bool, list[str]]]], buffers: Mapping[str, Callable[[], Fill]]
+        self,
+        *,
+        clock: Clock,
+        check_store: Callable[[], Awaitable[tuple[bool, list[str]]]],
+        buffers: Mapping[str, Callable[[], Fill]],
+        refused: Callable[[], Sequence[RefusedWrites]] = tuple,
     ) -> None:
+        self._refused = refused
         self._clock = clock
         self._check_store = check_store
         self._buffers = buffers
@@ -34,4 +44,5 @@ class Readiness:
             fill = fill_of_source()
             is_ready = is_ready and not fill.is_full
             lines = [*lines, f"buffer/{source} {'full' if fill.is_full else 'ok'}: {fill.used} of {fill.capacity} {fill.unit}"]
+        lines = [*lines, *(f"writes/{each.namespace} refused ({each.cause}): {each.waiting} wait" for each in self._refused())]
         return is_ready, "".join(f"{line}\n" for line in lines)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from zenwatch.buffer.memory import MemoryDeadLetters
 from zenwatch.changes.feed import MemoryFeed
-from zenwatch.contract import Clock, Store
+from zenwatch.contract import Clock, DeadLetters, Store
 from zenwatch.deliver.dispatcher import Dispatcher
 from zenwatch.deliver.kube_events import KubeEventAnnouncer
 from zenwatch.kube.cluster import Cluster
@@ -30,7 +31,7 @@ from zenwatch.sdk.watcher import PushWatcher, Watcher
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
 from zenwatch.store.retention import Retention
-from zenwatch.store.writer import LoggedDeadLetters, Writer, WriterServices
+from zenwatch.store.writer import Writer, WriterServices
 from zenwatch.web.server_config import server_config
 from zenwatch.wiring.housekeeping import Housekeeping, self_reporter
 from zenwatch.wiring.pipelines import PullPipeline, PushPipeline, Services
@@ -110,6 +111,7 @@ class App:
     async def _drain(self) -> bool:
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout_secs):
+                await self._services.writer.stop_waiting()
                 for push in self._pushes:
                     await push.processor.drain()
                 await self._services.writer.drain()
@@ -129,18 +131,27 @@ class App:
 def build_services(settings: Settings, store: Store, mirror: Mirror, supervisor: Supervisor, clock: Clock) -> Services:
     """What all pipelines lead into."""
     spool = build_spool(settings, supervisor) if settings.spool_dir else None
-    changes, ledger = MemoryFeed(), Ledger(OutcomeLog(clock))
-    results = WriterServices(mirror, changes, ledger, spool or LoggedDeadLetters())
+    changes, ledger, letters = MemoryFeed(), Ledger(OutcomeLog(clock)), MemoryDeadLetters()
+    dead_letters: DeadLetters = spool or letters
+    results = WriterServices(mirror, changes, ledger, dead_letters)
     return Services(
         settings=settings,
         store=store,
         records=mirror,
         cache=mirror,
-        writer=Writer(store, results, supervisor, clock=clock, concurrency=settings.write_concurrency),
+        writer=Writer(
+            store,
+            results,
+            supervisor,
+            clock=clock,
+            concurrency=settings.write_concurrency,
+            dead_letter_after_secs=settings.dead_letter_after_secs,
+        ),
         changes=changes,
         ledger=ledger,
         budget=Budget(mirror, records=settings.record_budget, size_bytes=settings.record_budget_bytes),
         spool=spool,
+        memory=letters,
         supervisor=supervisor,
         clock=clock,
     )

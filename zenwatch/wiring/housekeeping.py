@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 
 from zenwatch.contract import Group
-from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT
+from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT, WRITES_WAITING
 from zenwatch.model.finding import Severity
 from zenwatch.model.refs import Origin
 from zenwatch.model.timestamps import format_rfc3339
@@ -24,6 +24,8 @@ from zenwatch.wiring.pipelines import MonitoredSource, Services
 log = structlog.get_logger(component="housekeeping")
 
 CHECK_EVERY_SECS = 10.0
+# The series of so many namespaces are exported, those of the longest refused.
+MOST_NAMESPACES = 100
 TASK = "housekeeping"
 
 
@@ -88,6 +90,7 @@ class Housekeeping:
 
     async def check(self) -> None:
         self._check_budget()
+        self._count_refused()
         for source in self.sources:
             self._check_silence(source, is_installed=await source.is_installed())
             self._check_fields(source)
@@ -108,6 +111,12 @@ class Housekeeping:
                 details={"recordsLimit": budget.records_limit, "bytesLimit": budget.bytes_limit},
             )
         )
+
+    def _count_refused(self) -> None:
+        """The series of namespaces that take writes again end."""
+        WRITES_WAITING.clear()
+        for refused in self._services.writer.refused()[:MOST_NAMESPACES]:
+            WRITES_WAITING.labels(refused.namespace, refused.cause).set(refused.waiting)
 
     def _check_silence(self, source: MonitoredSource, *, is_installed: bool) -> None:
         origin, detector = source.origin, source.monitor.silence

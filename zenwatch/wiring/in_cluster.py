@@ -17,11 +17,13 @@ from zenwatch.errors import ConfigError
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.cluster import Cluster, OwnAccount
+from zenwatch.kube.own_namespace import ensure_namespace
 from zenwatch.kube.owners import ControllerFinder
 from zenwatch.kube.scopes import scopes_of
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.sdk.watcher import SelfIdentity, Watcher
 from zenwatch.store.crd.store import CrdStore
+from zenwatch.store.writer import most_requests
 from zenwatch.wiring.app import App
 from zenwatch.wiring.plugins import ConfiguredWatcher, configured_watchers
 from zenwatch.wiring.settings import Settings
@@ -49,6 +51,7 @@ class InClusterApp:
         watchers = configured_watchers(environment) if watchers is None else watchers
         settings, clock = settings.paced(), clock or SystemClock()
         account = OwnAccount()
+        self._own_namespace, self._may_ask_for_namespaces = settings.own_namespace, not settings.watch_namespaces
         self._client = client = api_client(settings, access, watchers, clock)
         cluster = Cluster(
             settings.cluster_id,
@@ -64,6 +67,8 @@ class InClusterApp:
 
     async def start(self) -> None:
         """ConfigError: the server's address cannot be had."""
+        if self._may_ask_for_namespaces:
+            await ensure_namespace(self._client, self._own_namespace)
         await self.app.start()
 
     async def stop(self) -> bool:
@@ -78,7 +83,7 @@ def api_client(settings: Settings, access: Access, watchers: Sequence[Configured
     return KubeClient(
         access,
         timeout_secs=settings.api_timeout_secs,
-        connections=settings.write_concurrency + watches + len(settings.watch_namespaces) + SPARE_CONNECTIONS,
+        connections=most_requests(settings.write_concurrency) + watches + len(settings.watch_namespaces) + SPARE_CONNECTIONS,
         rate_per_sec=settings.api_rate,
         clock=clock,
     )

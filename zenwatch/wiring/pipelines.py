@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zenwatch.buffer.memory import MemoryInbox
+from zenwatch.buffer.memory import MemoryDeadLetters
 from zenwatch.contract import ChangeFeed, Clock, Group, Inbox, RecordCache, Records, Store
 from zenwatch.kube.cluster import Cluster
 from zenwatch.kube.scopes import scopes_of
@@ -50,6 +50,7 @@ class Services:
     ledger: Ledger
     budget: Budget
     spool: "Spool | None"
+    memory: MemoryDeadLetters
     supervisor: Supervisor
     clock: Clock
 
@@ -140,7 +141,9 @@ class PushPipeline:
         settings, clock = services.settings, services.clock
         self.origin = origin = Origin(settings.cluster_id, watcher.name)
         self._records = services.records
-        self._inbox: Inbox = services.spool.inbox(origin) if services.spool else MemoryInbox(origin, capacity_events=own.buffer_events)
+        self._inbox: Inbox = (
+            services.spool.inbox(origin) if services.spool else services.memory.inbox(origin, capacity_events=own.buffer_events)
+        )
         intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
         self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_usual_pause=not watcher.is_steady)
         self.webhook = Webhook(

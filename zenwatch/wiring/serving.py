@@ -22,7 +22,8 @@ def server_components(
 ) -> list[Component]:
     """In the order in which they start."""
     heartbeat = Heartbeat(services.clock)
-    readiness = Readiness(clock=services.clock, check_store=store.check, buffers={push.origin.source: push.fill for push in pushes})
+    buffers = {push.origin.source: push.fill for push in pushes}
+    readiness = Readiness(clock=services.clock, check_store=store.check, buffers=buffers, refused=services.writer.refused)
     components: list[Component] = [Task("web/beat", heartbeat.beat, services.supervisor)]
     if config.certificate:
         components.append(Task("web/certificate", config.certificate.watch, services.supervisor))
@@ -41,7 +42,8 @@ def server_components(
 def _process_report(services: Services, housekeeping: Housekeeping) -> ProcessReport:
     budget = services.budget
     sources = [_source_report(source, housekeeping) for source in housekeeping.sources]
-    return ProcessReport(sources, budget.records_limit, budget.bytes_limit, budget.rolled_up, services.writer.is_failing)
+    writer = services.writer
+    return ProcessReport(sources, budget.records_limit, budget.bytes_limit, budget.rolled_up, writer.is_failing, writer.refused())
 
 
 def _source_report(source: MonitoredSource, housekeeping: Housekeeping) -> SourceReport:

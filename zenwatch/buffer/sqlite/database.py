@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from zenwatch.buffer.sqlite.dead_letters import FILE, SCHEMA, insert_letter
+from zenwatch.buffer.sqlite.dead_letters import FILE, SCHEMA, insert_letter, return_letters
 from zenwatch.errors import ConfigError, first_line
 from zenwatch.model.event import Event
 from zenwatch.model.queue import DeadLetter, Intent
@@ -75,6 +75,8 @@ class Database:
             self.connection = sqlite3.connect(self._folder / FILE, isolation_level=None, check_same_thread=False, timeout=10.0)
             self.connection.execute("PRAGMA journal_mode=WAL")
             self.connection.executescript(SCHEMA)
+            # Whether their targets take writes now is found out by trying.
+            return_letters(self.connection)
             [(self.used_at_start_bytes,)] = self.connection.execute("SELECT coalesce(sum(length(body) + ?), 0) FROM events", (ROW_BYTES,))
             [(self.last_at_start,)] = self.connection.execute("SELECT coalesce(max(seq), 0) FROM events")
         except (OSError, sqlite3.Error) as exc:
@@ -95,6 +97,17 @@ class Database:
         """Another number after another process changed something."""
         [(changes,)] = self.connection.execute("PRAGMA data_version")
         return int(changes)
+
+    def return_letters(self, target: str, most: int) -> int:
+        database = self.connection
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            left = return_letters(database, target=target, most=most)
+            database.execute("COMMIT")
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+        return left
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, so that the log can begin anew. It needs no space, and may not help."""

@@ -80,6 +80,17 @@ class Spool:
         self._batch.letters.append(letter)
         self._news.set()
 
+    async def bring_back(self, target: str, most: int) -> int:
+        try:
+            left: int = await self._in_thread(lambda: self.database.return_letters(target, most))
+        except sqlite3.Error as exc:
+            # It is asked again: they stay where they are.
+            log.warning("letters_not_returned", error=first_line(exc))
+            return 1
+        for inbox in self._inboxes.values():
+            inbox.look_again()
+        return left
+
     async def start(self) -> None:
         self._supervisor.start("spool", self.run)
 

@@ -10,13 +10,16 @@ import orjson
 from zenwatch.errors import (
     AlreadyExists,
     Conflict,
+    Denied,
     Expired,
     Forbidden,
     Invalid,
     NamespaceTerminating,
     NotFound,
     Permanent,
+    QuotaExceeded,
     Transient,
+    WebhookFailed,
     ZenwatchError,
     first_line,
 )
@@ -48,9 +51,8 @@ def error_of(code: int, body: bytes, retry_after: str | None, request: Request) 
     """The meaning of a Status (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/)."""
     status = _status_of(body)
     message = first_line(ValueError(status.get("message") or f"{request.verb} {request.path} answered {code}"))
-    if code == 500 and "request is too large" in message:
-        # etcd's limit is reported as a server error, but the object will not shrink.
-        return Invalid(f"{code}: {message}")
+    if (refusal := _admission_error(code, message)) is not None:
+        return refusal
     details = status.get("details") or {}
     if code in (408, 429) or code >= 500:
         asked = retry_after if retry_after and retry_after.isdigit() else details.get("retryAfterSeconds")
@@ -58,11 +60,31 @@ def error_of(code: int, body: bytes, retry_after: str | None, request: Request) 
     if code == 404:
         return NotFound(message, missing_kind=str(details.get("kind", "")))
     if code == 403:
-        causes = {cause.get("reason") for cause in details.get("causes") or ()}
-        return NamespaceTerminating(message) if "NamespaceTerminating" in causes else Forbidden(f"missing permission: {request.permission}")
+        return _forbidden(details, message, request)
     if code == 409 and status.get("reason") != "AlreadyExists":
         return Conflict(f"409: {message}")
     return _BY_CODE.get(code, Permanent)(f"{code}: {message}")
+
+
+def _forbidden(details: dict[str, Any], message: str, request: Request) -> ZenwatchError:
+    causes = {cause.get("reason") for cause in details.get("causes") or ()}
+    return NamespaceTerminating(message) if "NamespaceTerminating" in causes else Forbidden(f"missing permission: {request.permission}")
+
+
+def _admission_error(code: int, message: str) -> ZenwatchError | None:
+    """What refuses an object behind the authorization. A webhook and a policy choose their status code themselves, so only the
+    API server's own words tell (k8s.io/apiserver: webhook/errors/statuserror.go, policy/validating/plugin.go, resourcequota).
+    """
+    if code == 500 and "request is too large" in message:
+        # etcd's limit is reported as a server error, but the object will not shrink.
+        return Invalid(f"{code}: {message}")
+    if code >= 400 and ("denied the request" in message or "denied request:" in message):
+        return Denied(f"{code}: {message}")
+    if code == 403 and "exceeded quota" in message:
+        return QuotaExceeded(f"{code}: {message}")
+    if code == 500 and ("failed calling webhook" in message or "failed to call webhook" in message):
+        return WebhookFailed(f"{code}: {message}")
+    return None
 
 
 def permission_of(refusal: Forbidden) -> str:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from zenwatch.contract import Gone, Put, Synced
-from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient, ZenwatchError, first_line
+from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NoNamespace, NotFound, Transient, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.discovery import served_plurals
 from zenwatch.kube.http.request import Call
@@ -37,6 +38,10 @@ class CrdStore:
         self._selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL} in ({','.join(sorted(cluster_ids))})"
         self._parts = tuple(dict.fromkeys([*namespaces, own_namespace])) if namespaces else ("",)
 
+    async def ping(self) -> None:
+        with suppress(NotFound):
+            await self._client.send(Call("get", RECORDS, self._own_namespace, "ping"))
+
     async def check(self) -> tuple[bool, list[str]]:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECS):
@@ -54,10 +59,13 @@ class CrdStore:
     def parts(self) -> Sequence[str]:
         return self._parts
 
-    async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
+    def target_of(self, event: Event) -> str:
         namespace = namespace_of(event, own_namespace=self._own_namespace)
-        is_in_reach = self._parts == ("",) or namespace in self._parts
-        if not is_in_reach or namespace == self._own_namespace:
+        return namespace if self._parts == ("",) or namespace in self._parts else self._own_namespace
+
+    async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
+        namespace = self.target_of(event)
+        if namespace == self._own_namespace:
             return await self._create_in_own(event, spec_hash, report)
         try:
             return await self._create_in(namespace, event, spec_hash, report)
@@ -68,7 +76,9 @@ class CrdStore:
         try:
             return await self._create_in(self._own_namespace, event, spec_hash, report)
         except (NotFound, NamespaceTerminating) as exc:
-            raise Transient(f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE") from exc
+            raise NoNamespace(
+                f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE"
+            ) from exc
 
     async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: ReportRef | None = None) -> Stored:
         # A merge patch would leave fields in details that the finding no longer has; this replaces field by field.
