@@ -68,6 +68,7 @@ RECORDS_INDEXED = Gauge("zenwatch_records_indexed", "Stored records that the ind
 KUBERNETES_EVENTS = Counter("zenwatch_kubernetes_events", "What became of Events that new critical records were to make.", ["result"])
 
 API_REQUESTS = Counter("zenwatch_api_requests", "Requests to the API server, by answer.", ["method", "code"])
+LOG_LINES_LOST = Counter("zenwatch_log_lines_lost", "Log lines that could not be written: nobody reads them, or the disk is full.")
 TASK_RESTARTS = Counter("zenwatch_task_restarts", "Restarts of a task after an error.", ["task"])
 
 

@@ -12,3 +12,11 @@ class KubeSettings(EnvSettings):
     api_timeout_secs: Duration = setting(
         "API_TIMEOUT", "30s", "a duration such as 10s, from 1s to 10m", "The longest that one API request may take.", ge=1, le=600
     )
+    retry_after_max_secs: Duration = setting(
+        "RETRY_AFTER_MAX",
+        "1m",
+        "a duration such as 30s or 2m, from 1s to 10m",
+        "The longest that zenwatch waits because the API server, or a proxy before it, asks for it (Retry-After).",
+        ge=1,
+        le=600,
+    )

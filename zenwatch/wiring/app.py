@@ -78,7 +78,7 @@ class App:
         self._sources.add(*pulls, *(part for push in pushes for part in (push.inactivity, push.detection)))
         self._sources.add(reporter, housekeeping, retention(services, [push.origin for push in pushes]))
         if cluster and pushes:
-            self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor))
+            self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor, may_end=True))
         self._sources.add(*server_components(services, config, pushes, housekeeping, store))
 
     @property

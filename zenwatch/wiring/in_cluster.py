@@ -85,6 +85,7 @@ def api_client(settings: Settings, access: Access, watchers: Sequence[Configured
         timeout_secs=settings.api_timeout_secs,
         connections=most_requests(settings.write_concurrency) + watches + len(settings.watch_namespaces) + SPARE_CONNECTIONS,
         rate_per_sec=settings.api_rate,
+        most_wait_secs=settings.retry_after_max_secs,
         clock=clock,
     )
 

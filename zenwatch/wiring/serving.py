@@ -21,7 +21,7 @@ def server_components(
     services: Services, config: ServerConfig, pushes: Sequence[PushPipeline], housekeeping: Housekeeping, store: Store
 ) -> list[Component]:
     """In the order in which they start."""
-    heartbeat = Heartbeat(services.clock)
+    heartbeat = Heartbeat(services.clock, gone_tasks=services.supervisor.gone)
     buffers = {push.origin.source: push.fill for push in pushes}
     readiness = Readiness(clock=services.clock, check_store=store.check, buffers=buffers, refused=services.writer.refused)
     components: list[Component] = [Task("web/beat", heartbeat.beat, services.supervisor)]

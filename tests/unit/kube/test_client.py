@@ -151,12 +151,19 @@ async def test_every_status_is_one_of_our_errors(
         (status(429, retry_after="7"), 7.0),
         (status(503, details={"retryAfterSeconds": 3}), 3.0),
         (status(429, retry_after="7", details={"retryAfterSeconds": 3}), 7.0),
-        (status(429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), None),
+        (status(429, retry_after="Wed, 21 Oct 2015 07:28:00 GMT"), 0.0),
+        (status(503, retry_after="86400"), 60.0),
+        (status(503, retry_after="Wed, 21 Oct 2099 07:28:00 GMT"), 60.0),
+        (status(503, details={"retryAfterSeconds": 86400}), 60.0),
+        (status(503, retry_after="soon", details={"retryAfterSeconds": 3}), 3.0),
+        (status(503, retry_after="-1", details={"retryAfterSeconds": -3}), None),
+        (status(503, details={"retryAfterSeconds": "soon"}), None),
+        (status(503, details="a proxy has its own JSON"), None),
         (status(429), None),
     ],
 )
 async def test_how_long_to_wait_comes_through(answer: Answer, secs: float | None, server: FakeApiServer, client: KubeClient) -> None:
-    """The header counts first, then the Status; a date is not understood, and then our own back-off holds."""
+    """The header counts first, then the Status, up to a minute; what cannot be understood is ignored, and then our own back-off holds."""
     server.answers("GET", PATH, answer)
 
     with pytest.raises(Transient) as raised:

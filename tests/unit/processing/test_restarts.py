@@ -157,7 +157,7 @@ async def test_a_processor_over_a_spool_that_stops_and_starts_counts_every_event
             push.store.lose_answers(0)
         await push.processor.start()
         await push.settled()
-        await until(lambda: not spool.used_bytes)
+        await until(lambda: not spool.fill.used)
     await spool.close()
 
     assert counts(push) == dict.fromkeys("abc", 20)

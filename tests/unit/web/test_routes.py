@@ -185,7 +185,7 @@ async def test_the_status_is_json_with_the_fields_of_the_model() -> None:
     assert status == 200
     assert text == (
         '{"version":"0.1.0","started_at":"2026-01-01T00:00:00Z","sources":{},'
-        '"budget":{"records":1,"records_limit":10,"bytes":2,"bytes_limit":20,"rolled_up":0},"writes":{"retries":0,"failing":false}}'
+        '"budget":{"records":1,"records_limit":10,"bytes":2,"bytes_limit":20,"rolled_up":0},"writes":{"retries":0,"failing":false,"refused":[]}}'
     )
 
 

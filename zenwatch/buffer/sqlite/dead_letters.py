@@ -1,7 +1,7 @@
 """Dead letters: events that the store refuses for good, kept where a person can look at them.
 
 In: dead letters from the writer.  Out: rows for `zenwatch deadletters`; an event that is to be tried again goes back into the spool.
-Owns: the table dead_letters of spool.sqlite, at most MOST_LETTERS rows; the oldest go first.
+Owns: the table dead_letters of spool.sqlite, at most MOST_DEAD_LETTERS rows and an eighth of the database; the oldest go first.
 Stops: nothing to stop; every change is a transaction.
 """
 
@@ -89,9 +89,16 @@ class DeadLetterQueue:
 
 
 def insert_letter(database: sqlite3.Connection, letter: DeadLetter) -> None:
-    """Delete the oldest: a source that is refused every day must not fill the disk."""
     database.execute("INSERT INTO dead_letters (body) VALUES (?)", (orjson.dumps(letter),))
-    database.execute("DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", (MOST_DEAD_LETTERS,))
+
+
+def drop_oldest_letters(database: sqlite3.Connection, *, most_bytes: int) -> None:
+    """A source that is refused every day must not fill the disk."""
+    database.execute(
+        "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ? OR id IN (SELECT id FROM "
+        "(SELECT id, sum(length(body)) OVER (ORDER BY id DESC) AS newest_bytes FROM dead_letters) WHERE newest_bytes > ?)",
+        (MOST_DEAD_LETTERS, most_bytes),
+    )
 
 
 def return_letters(database: sqlite3.Connection, *, target: str = "", most: int = -1) -> int:
