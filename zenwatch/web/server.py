@@ -37,7 +37,7 @@ class Server:
     async def start(self) -> None:
         """Listen. ConfigError: the address is not available."""
         self._runner = runner = web.AppRunner(
-            application(self._routes, self._config.authenticator),
+            application(self._routes, self._config.authenticator, self._config.own_site),
             # Paths may hold tokens.
             access_log=None,
             logger=_logger_without_paths(),

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Literal
 
-from zenwatch.config.env import Address, Converted, Duration, EnvSettings, address_of, lower, setting
+from zenwatch.config.env import Address, Converted, Duration, EnvSettings, Matching, address_of, lower, setting
+
+_HOST_NAME = r"^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$"
+
+
+def _host_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(part.strip().lower().removesuffix(".") for part in value.split(",") if part.strip()))
 
 
 class WebSettings(EnvSettings):
@@ -43,6 +51,14 @@ class WebSettings(EnvSettings):
         "required",
         "required or none",
         "required: /metrics asks for what the webhooks ask for. none: it is open.",
+    )
+    allowed_hosts: Annotated[tuple[Annotated[str, Matching(_HOST_NAME)], ...], Converted(_host_names)] = setting(
+        "ALLOWED_HOSTS",
+        "",
+        "host names without a port, separated by commas",
+        "Further names under which zenwatch is reached. On loopback, or where no token is asked for, a Host that is neither an address nor "
+        "localhost nor one of these is refused (in a pod also names such as zenwatch.zenwatch.svc are taken); an Origin of another site "
+        "is refused always.",
     )
     webhook_timeout_secs: Duration = setting(
         "WEBHOOK_TIMEOUT",
