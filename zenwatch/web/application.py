@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler as AiohttpHandler
 from zenwatch.contract import HookResponse
 from zenwatch.contract.principal import ANONYMOUS, Principal, PrincipalKind, Role
 from zenwatch.web.auth import Authenticator
+from zenwatch.web.connection import is_spare, mark_busy
 from zenwatch.web.own_site import HEADERS, OwnSite
 from zenwatch.web.responses import Refused, one_line
 from zenwatch.web.routes import Route, count_nothing
@@ -17,7 +18,7 @@ _OPENED_BY = {Role.READ_METRICS: " (METRICS_AUTH)"}
 
 
 def application(routes: Sequence[Route], authenticator: Authenticator, own_site: OwnSite) -> web.Application:
-    app = web.Application()
+    app = web.Application(middlewares=[mark_busy])
     for path in dict.fromkeys(route.path for route in routes):
         resource = app.router.add_resource(path)
         of_path = [route for route in routes if route.path == path]
@@ -52,6 +53,8 @@ def _handle(respond: AiohttpHandler, own_site: OwnSite, count_answer: Callable[[
 
 def _respond(route: Route, authenticator: Authenticator) -> AiohttpHandler:
     async def respond(request: web.Request) -> web.StreamResponse:
+        if route.role is not None and is_spare(request):
+            raise Refused(503, "too many connections (MAX_CONNECTIONS); send it again", retry_after_secs=1)
         return await route.handler(request, _principal_of(request, route, authenticator))
 
     return respond

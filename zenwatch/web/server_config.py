@@ -9,6 +9,7 @@ from zenwatch.contract import Clock
 from zenwatch.contract.principal import ALL_ROLES, Role
 from zenwatch.errors import ConfigError
 from zenwatch.web.auth import Authenticator, Grants, TokenFile
+from zenwatch.web.connections import ConnectionLimits
 from zenwatch.web.own_site import OwnSite
 from zenwatch.web.settings import WebSettings
 from zenwatch.web.tls import Certificate
@@ -26,6 +27,7 @@ class ServerConfig:
     authenticator: Authenticator
     own_site: OwnSite
     body_timeout_secs: float
+    limits: ConnectionLimits
     certificate: Certificate | None = None
 
 
@@ -54,7 +56,16 @@ def server_config(settings: WebSettings, *, is_in_pod: bool, clock: Clock) -> Se
         is_in_pod=is_in_pod,
         bound=address.host,
     )
-    return ServerConfig(address, authenticator, own_site, settings.webhook_timeout_secs, certificate)
+    return ServerConfig(address, authenticator, own_site, settings.webhook_timeout_secs, _limits_of(settings), certificate)
+
+
+def _limits_of(settings: WebSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        headers_secs=settings.headers_timeout_secs,
+        idle_secs=settings.idle_timeout_secs,
+        connections=settings.max_connections,
+        of_one_address=settings.max_connections_per_address,
+    )
 
 
 def _grants(*, is_open: bool, is_metrics_open: bool) -> Grants:
