@@ -35,7 +35,7 @@ CLOSED_SETS = {
     "outcome": "model.envelope.Outcome",
     "result": "done, failed; of Kubernetes Events: created, dropped, skipped, refused, failed",
     "operation": "create, update, status, delete",
-    "reason": "buffer_full, shutdown; model.record.Reason; Expired, MadeRoom",
+    "reason": "buffer_full, shutdown; model.record.Reason; Expired, MadeRoom; headers_late, idle, made_way, refused, handshake",
     "severity": "model.finding.Severity",
     "phase": "model.record.Phase",
     "rule": "the names of the rules of a push watcher, and below-severity",

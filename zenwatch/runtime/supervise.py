@@ -63,6 +63,10 @@ class Supervisor:
             self._may_end.add(name)
         self._tasks[name] = asyncio.create_task(self._keep_running(name, work, longest_wait_secs), name=name)
 
+    def run_once(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Run work once, beside any number of the same name, and log what it raises. The caller keeps the task, and ends it."""
+        return asyncio.create_task(self._run_once(name, work), name=name)
+
     async def stop(self, prefix: str = "") -> None:
         """Cancel every task whose name begins with prefix and wait until each has ended."""
         ending = [self._tasks.pop(name) for name in list(self._tasks) if name.startswith(prefix)]
@@ -77,6 +81,12 @@ class Supervisor:
     async def join(self, prefix: str) -> None:
         """Wait until every task whose name begins with prefix has returned by itself."""
         await asyncio.gather(*(task for name, task in self._tasks.items() if name.startswith(prefix)))
+
+    async def _run_once(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as exc:  # a bug in it must not vanish with the task
+            log.exception("task_failed", task=name, error=first_line(exc))
 
     async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]], longest_wait_secs: float) -> None:
         attempt, logged = 0, OncePerMessage()

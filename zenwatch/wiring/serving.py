@@ -36,7 +36,7 @@ def server_components(
         top=partial(top, services.records),
         status=partial(status, services.records, partial(_process_report, services, housekeeping), services.clock.now()),
     )
-    return [*components, Server(routes, config)]
+    return [*components, Server(routes, config, services.supervisor)]
 
 
 def _process_report(services: Services, housekeeping: Housekeeping) -> ProcessReport:
