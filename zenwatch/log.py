@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from zenwatch.model.text import clean
+
 # A new key is added here first; tests/structure holds every log call to it.
 KEYS = frozenset(
     {
@@ -48,6 +50,14 @@ def _in_reading_order(_logger: Any, _method: str, line: MutableMapping[str, Any]
     return {**first, **line}
 
 
+def _for_a_terminal(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """JSON escapes what moves a cursor; a line of text must not hold it. A traceback has lines of its own."""
+    for key, value in line.items():
+        if isinstance(value, str) and key != "exception":
+            line[key] = clean(value)
+    return line
+
+
 class LibraryLog(logging.Handler):
     """Hands each record of a library's logger to `write`, which logs it as a line of ours."""
 
@@ -71,13 +81,14 @@ def configure(*, level: str, style: str) -> None:
     shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     final: list[Any] = (
         [
+            _for_a_terminal,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
                 pad_event_to=24,
                 sort_keys=False,
                 # The default one prints local variables, which may hold a report or a token.
                 exception_formatter=structlog.dev.plain_traceback,
-            )
+            ),
         ]
         if readable
         else [structlog.processors.format_exc_info, _in_reading_order, structlog.processors.JSONRenderer()]
