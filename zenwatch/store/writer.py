@@ -200,7 +200,7 @@ class Writer:
 
     async def _upsert(self, request: Upsert, progress: _Progress) -> None:
         stored = progress.stored if progress.stored is not None else await self._create(request, progress)
-        if stored.spec_hash != request.spec_hash:
+        if stored.spec_hash != request.spec_hash or stored.is_edited:
             updated = await self._store.update(request.event, spec_hash=request.spec_hash, stored=stored, report=request.report)
             progress.outcome = Outcome.STORED
             stored = self._confirmed(progress, stored, updated, request.event)

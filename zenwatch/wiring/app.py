@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from zenwatch.changes.feed import MemoryFeed
-from zenwatch.contract import Clock, Store
+from zenwatch.contract import Clock, Group, Store
 from zenwatch.deliver.dispatcher import Dispatcher
 from zenwatch.deliver.kube_events import KubeEventAnnouncer
 from zenwatch.kube.cluster import Cluster
@@ -29,6 +29,7 @@ from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, Watcher
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
+from zenwatch.store.mending import keep_mending
 from zenwatch.store.retention import Retention
 from zenwatch.store.writer import LoggedDeadLetters, Writer, WriterServices
 from zenwatch.web.server_config import server_config
@@ -75,6 +76,7 @@ class App:
         self._sinks, self._sources = Components(), Components()
         self._add_sinks(cluster)
         self._sources.add(*pulls, *(part for push in pushes for part in (push.inactivity, push.detection)))
+        self._sources.add(Task("mending", partial(keep_mending, store, self._mirror, services.clock), supervisor, group=Group.LEADER))
         self._sources.add(reporter, housekeeping, retention(services, [push.origin for push in pushes]))
         if cluster and pushes:
             self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor))
