@@ -1,6 +1,6 @@
 """Every error that one component may raise to another. Foreign exceptions become one of these at the edge (kube/, deliver/)."""
 
-from typing import Any
+from zenwatch.model.text import flat
 
 
 class ZenwatchError(Exception):
@@ -81,5 +81,4 @@ class Closed(ZenwatchError):  # noqa: N818
 
 def first_line(error: BaseException, limit_chars: int = 300) -> str:
     """The error as one bounded line for the log's `error` key."""
-    text: Any = str(error) or type(error).__name__
-    return " ".join(text.split())[:limit_chars]
+    return flat(str(error) or type(error).__name__)[:limit_chars]

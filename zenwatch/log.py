@@ -10,6 +10,7 @@ from typing import IO, Any
 import structlog
 
 from zenwatch.metrics import LOG_LINES_LOST
+from zenwatch.model.text import clean
 
 # A new key is added here first; tests/structure holds every log call to it.
 KEYS = frozenset(
@@ -52,6 +53,14 @@ def _in_reading_order(_logger: Any, _method: str, line: MutableMapping[str, Any]
     """Put the time, the level and the event first, because a person reads them first in a JSON line."""
     first = {key: line.pop(key) for key in ("timestamp", "level", "event") if key in line}
     return {**first, **line}
+
+
+def _for_a_terminal(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """JSON escapes what moves a cursor; a line of text must not hold it. A traceback has lines of its own."""
+    for key, value in line.items():
+        if isinstance(value, str) and key != "exception":
+            line[key] = clean(value)
+    return line
 
 
 class LibraryLog(logging.Handler):
@@ -128,13 +137,14 @@ def configure(*, level: str, style: str) -> None:
     shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     final: list[Any] = (
         [
+            _for_a_terminal,
             structlog.dev.ConsoleRenderer(
                 colors=is_terminal,
                 pad_event_to=24,
                 sort_keys=False,
                 # The default one prints local variables, which may hold a report or a token.
                 exception_formatter=structlog.dev.plain_traceback,
-            )
+            ),
         ]
         if readable
         else [structlog.processors.format_exc_info, _in_reading_order, structlog.processors.JSONRenderer()]

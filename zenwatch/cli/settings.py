@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 
+from zenwatch.cli.shared.terminal import show
 from zenwatch.config.env import Setting
 from zenwatch.wiring.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
 from zenwatch.wiring.settings import Settings
@@ -16,8 +17,8 @@ def define(command: argparse.ArgumentParser) -> None:
 
 def _call(_parsed: argparse.Namespace) -> int:
     for name, value, default, accepts, meaning in rows():
-        print(f"{name}={value}" + ("" if value == default else f"   (default: {default or 'empty'})"))
-        print(f"    {meaning}\n    Accepts {accepts}.")
+        show(f"{name}={value}" + ("" if value == default else f"   (default: {default or 'empty'})"))
+        show(f"    {meaning}", f"    Accepts {accepts}.")
     return 0
 
 

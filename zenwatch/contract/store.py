@@ -68,6 +68,10 @@ class Store(Protocol):
         """NotFound, Conflict: as in update()."""
         ...
 
+    async def mend(self) -> int:
+        """Restore what the store derives from a record, such as labels, where somebody changed it. Return in how many records."""
+        ...
+
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         """Return the whole record as it is now: metadata, spec, status. NotFound: the record is gone."""
         ...
@@ -147,8 +151,10 @@ class Records(RecordCounts, Protocol):
         """Resolved records, the longest unseen first."""
         ...
 
-    def call_when_gone(self, origin: Origin, call: Callable[[str], None] | None) -> None:
-        """call(name) for every record of the origin that disappears from the store. None: nobody wants to know any more."""
+    def call_when_changed(self, origin: Origin, call: Callable[[str], None] | None) -> None:
+        """call(name) for every record of the origin that disappears from the store, or that somebody else changes: what zenwatch wrote of
+        metadata and spec, the phase or the count. It may also be called for a change of our own. None: nobody wants to know any more.
+        """
         ...
 
 

@@ -38,7 +38,7 @@ class Steps:
 
     async def _upsert(self, request: Upsert, progress: Progress) -> None:
         stored = progress.stored if progress.stored is not None else await self._create(request, progress)
-        if stored.spec_hash != request.spec_hash:
+        if stored.spec_hash != request.spec_hash or stored.is_edited:
             updated = await self._store.update(request.event, spec_hash=request.spec_hash, stored=stored, report=request.report)
             progress.outcome = Outcome.STORED
             stored = self._confirmed(progress, stored, updated, request.event)

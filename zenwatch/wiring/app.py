@@ -15,7 +15,7 @@ import structlog
 
 from zenwatch.buffer.memory import MemoryDeadLetters
 from zenwatch.changes.feed import MemoryFeed
-from zenwatch.contract import Clock, DeadLetters, Store
+from zenwatch.contract import Clock, DeadLetters, Group, Store
 from zenwatch.deliver.dispatcher import Dispatcher
 from zenwatch.deliver.kube_events import KubeEventAnnouncer
 from zenwatch.kube.cluster import Cluster
@@ -30,6 +30,7 @@ from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, Watcher
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
+from zenwatch.store.mending import keep_mending
 from zenwatch.store.retention import Retention
 from zenwatch.store.writer import Writer, WriterServices
 from zenwatch.web.server_config import server_config
@@ -76,6 +77,7 @@ class App:
         self._sinks, self._sources = Components(), Components()
         self._add_sinks(cluster)
         self._sources.add(*pulls, *(part for push in pushes for part in (push.inactivity, push.detection)))
+        self._sources.add(Task("mending", partial(keep_mending, store, self._mirror, services.clock), supervisor, group=Group.LEADER))
         self._sources.add(reporter, housekeeping, retention(services, [push.origin for push in pushes]))
         if cluster and pushes:
             self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor, may_end=True))

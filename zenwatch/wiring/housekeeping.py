@@ -51,7 +51,7 @@ def self_reporter(services: Services) -> SelfReporter:
         capacity=_Unlimited(),
         clock=services.clock,
     )
-    services.records.call_when_gone(origin, reconciler.recheck)
+    services.records.call_when_changed(origin, reconciler.recheck)
     return SelfReporter(reconciler, services.supervisor, clock=services.clock)
 
 

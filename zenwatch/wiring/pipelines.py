@@ -119,14 +119,14 @@ class PullPipeline:
     async def start(self) -> None:
         # While this process did not work, another one may have changed records.
         self._reconciler.recheck_all()
-        self._services.records.call_when_gone(self.origin, self._reconciler.recheck)
+        self._services.records.call_when_changed(self.origin, self._reconciler.recheck)
         self._services.supervisor.start(f"{self._task}/reconcile", self._loop.run)
         for informer in self._informers:
             self._services.supervisor.start(f"{self._task}/{informer.scope}", informer.follow)
 
     async def stop(self) -> None:
         await self._services.supervisor.stop(f"{self._task}/")
-        self._services.records.call_when_gone(self.origin, None)
+        self._services.records.call_when_changed(self.origin, None)
 
     def _counts(self) -> dict[str, int]:
         counts = self._services.ledger.page(self.origin)

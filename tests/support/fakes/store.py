@@ -80,6 +80,10 @@ class MemoryStore:
         del self.objects[name]
         self._announce(Gone(name, self._next_version()))
 
+    def edit(self, name: str, part: str, **fields: Any) -> None:
+        """Change fields of metadata, spec or status, as a user would."""
+        self._keep(self.objects[name] | {part: self.objects[name][part] | fields})
+
     def stored(self, name: str) -> Stored:
         return stored_of(self.objects[name])
 
@@ -139,6 +143,9 @@ class MemoryStore:
         await self._enter("delete", stored.name, stored.namespace)
         self._require_version(stored)
         self.remove(stored.name)
+
+    async def mend(self) -> int:
+        return 0
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         self._fail("read")

@@ -51,7 +51,7 @@ def a_pipeline(
         capacity=core.budget,
         clock=core.clock,
     )
-    core.mirror.call_when_gone(origin, intake.recheck)
+    core.mirror.call_when_changed(origin, intake.recheck)
     return Pipeline(**vars(core), origin=origin, intake=intake)
 
 
