@@ -6,5 +6,6 @@ RECORDS = ApiResource("zen.kube-zen.io", "v1", "zenagentevents", "ZenAgentEvent"
 PODS = ApiResource("", "v1", "pods", "Pod")
 REPLICA_SETS = ApiResource("apps", "v1", "replicasets", "ReplicaSet")
 JOBS = ApiResource("batch", "v1", "jobs", "Job")
+LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS = ApiResource("", "v1", "events", "Event")
 SELF_SUBJECT_REVIEWS = ApiResource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
