@@ -13,8 +13,8 @@ from tests.bench.process import zenwatch_as_pod
 from tests.bench.pull import create_reports
 from tests.bench.push import an_alert, percentile, say, started, time_alerts
 from tests.support.controlplane.cluster import ControlPlane
+from tests.support.faults.silent_webhook import silent_webhook
 from tests.support.live.objects import remove_records
-from tests.support.live.silent_webhook import silent_webhook
 
 REFUSED = 1000
 REPORTS, FINDINGS = 50, 20

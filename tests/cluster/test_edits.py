@@ -10,7 +10,7 @@ import pytest
 from tests.support.builders.posted import an_alert_in
 from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
-from tests.support.edits import Edit, edits
+from tests.support.faults.edits import Edit, edits
 from tests.support.live.client import post
 from tests.support.live.in_process import InProcess
 from tests.support.live.objects import Json, apply, remove_records, writes

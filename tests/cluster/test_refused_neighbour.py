@@ -10,10 +10,10 @@ import pytest
 from tests.support.builders.posted import an_alert_in
 from tests.support.builders.vulnerability_reports import a_vulnerability, report_in, report_on
 from tests.support.controlplane.cluster import ControlPlane
+from tests.support.faults.silent_webhook import silent_webhook
 from tests.support.live.client import get, post
 from tests.support.live.objects import apply, records, records_of_source
 from tests.support.live.process import Zenwatch, eventually
-from tests.support.live.silent_webhook import silent_webhook
 
 pytestmark = pytest.mark.cluster
 Start = Callable[..., Zenwatch]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.support.live.volumes import small_volume
+from tests.support.faults.volumes import small_volume
 from zenwatch.log import LineWriter
 
 

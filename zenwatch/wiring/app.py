@@ -7,7 +7,7 @@ Server ──▶ Webhook ──▶ PushProcessor ┘                 │
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from zenwatch.model.refs import Origin
 from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.clock import SystemClock
-from zenwatch.runtime.components import Components, Task
+from zenwatch.runtime.components import ALL_GROUPS, Components, Task
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, Watcher
@@ -58,8 +58,12 @@ class App:
         watchers: Sequence[ConfiguredWatcher] = (),
         is_in_pod: bool = False,
         clock: Clock | None = None,
+        waits_for: Callable[[], str] = str,
     ) -> None:
-        """cluster: whose tools are watched; None: tools can only post. ConfigError: a setting of a watcher or the server cannot be used."""
+        """cluster: whose tools are watched; None: tools can only post. waits_for: why this process does not work yet; empty: it does.
+
+        ConfigError: a setting of a watcher or the server cannot be used.
+        """
         self._settings = settings
         self._supervisor = supervisor = Supervisor()
         self._mirror = Mirror(store, supervisor)
@@ -81,7 +85,7 @@ class App:
         self._sources.add(reporter, housekeeping, retention(services, [push.origin for push in pushes]))
         if cluster and pushes:
             self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor, may_end=True))
-        self._sources.add(*server_components(services, config, pushes, housekeeping, store))
+        self._sources.add(*server_components(services, config, pushes, housekeeping, store, waits_for=waits_for))
 
     @property
     def ledger(self) -> Ledger:
@@ -92,10 +96,13 @@ class App:
         """Sinks and sources. A group of them stops and starts where leadership or a role changes."""
         return self._sinks, self._sources
 
-    async def start(self) -> None:
-        """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had."""
-        await self._sinks.start()
-        await self._sources.start()
+    async def start(self, groups: Collection[Group] = ALL_GROUPS) -> None:
+        """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had.
+
+        groups: the others start with a later call.
+        """
+        await self._sinks.start(groups)
+        await self._sources.start(groups)
 
     async def stop(self) -> bool:
         """Upstream first. False: SHUTDOWN_TIMEOUT passed; writes were cut off, and pushed events that were not stored are lost."""

@@ -193,7 +193,8 @@ class PushPipeline:
         if self._detector is None:
             return None
         detect = partial(self._detector.keep_detecting, interval_secs=services.settings.watch_interval_secs, clock=services.clock)
-        return Task(f"source/{self.origin}/detect", detect, services.supervisor, group=Group.LEADER)
+        # It ends where the tool has no namespace to search.
+        return Task(f"source/{self.origin}/detect", detect, services.supervisor, group=Group.LEADER, may_end=True)
 
 
 def _pods_namespace(own: WatcherSettings, settings: Settings) -> str:

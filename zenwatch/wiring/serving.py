@@ -1,6 +1,6 @@
 """What the server serves: webhooks, probes, metrics, and answers to `zenwatch explain`, `top` and `doctor`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from zenwatch.api.explain import explain
@@ -18,12 +18,19 @@ from zenwatch.wiring.pipelines import MonitoredSource, PushPipeline, Services
 
 
 def server_components(
-    services: Services, config: ServerConfig, pushes: Sequence[PushPipeline], housekeeping: Housekeeping, store: Store
+    services: Services,
+    config: ServerConfig,
+    pushes: Sequence[PushPipeline],
+    housekeeping: Housekeeping,
+    store: Store,
+    *,
+    waits_for: Callable[[], str],
 ) -> list[Component]:
     """In the order in which they start."""
     heartbeat = Heartbeat(services.clock, gone_tasks=services.supervisor.gone)
     buffers = {push.origin.source: push.fill for push in pushes}
-    readiness = Readiness(clock=services.clock, check_store=store.check, buffers=buffers, refused=services.writer.refused)
+    refused = services.writer.refused
+    readiness = Readiness(clock=services.clock, check_store=store.check, buffers=buffers, waits_for=waits_for, refused=refused)
     components: list[Component] = [Task("web/beat", heartbeat.beat, services.supervisor)]
     if config.certificate:
         components.append(Task("web/certificate", config.certificate.watch, services.supervisor))

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.builders.findings import an_event
-from tests.support.live.volumes import small_volume
+from tests.support.faults.volumes import small_volume
 from tests.support.pipelines.core import Core, a_core
 from tests.support.pipelines.push import FALCO as FALCO_WATCHER
 from tests.support.pipelines.push import Push, a_push, an_alert

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.support.builders.findings import REPORTS, an_event
-from tests.support.edits import Edit, applied, edits
+from tests.support.faults.edits import Edit, applied, edits
 from zenwatch.kube.records import REPORT_ANNOTATION, object_of, stored_of
 from zenwatch.model.record import spec_hash
 from zenwatch.model.refs import ReportRef

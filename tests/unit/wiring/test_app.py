@@ -125,7 +125,7 @@ async def running(*watchers: Watcher, environment: Mapping[str, str] | None = No
             for resource in watcher.reads:
                 server.answers("GET", f"/apis/{resource.group}/v1/{resource.plural}", page(), watch())
         app = InClusterApp(
-            Settings.read(environment or {}),
+            Settings.read({"ALLOW_SECOND": "true"} | dict(environment or {})),
             server.access(),
             environment=environment,
             clock=FakeClock(),
