@@ -81,4 +81,4 @@ class Closed(ZenwatchError):  # noqa: N818
 
 def first_line(error: BaseException, limit_chars: int = 300) -> str:
     """The error as one bounded line for the log's `error` key."""
-    return flat(str(error) or type(error).__name__)[:limit_chars]
+    return flat(str(error))[:limit_chars] or type(error).__name__

@@ -26,7 +26,9 @@ from zenwatch.errors import (
 )
 from zenwatch.kube.http.request import Request
 from zenwatch.kube.http.retry_after import retry_after_secs
+from zenwatch.model.text import flat
 
+MESSAGE_CHARS = 300
 _BY_CODE: dict[int, type[ZenwatchError]] = {
     400: Invalid,
     401: Forbidden,
@@ -55,7 +57,7 @@ def error_of(code: int, body: bytes, retry_after: str | None, request: Request, 
     retry_after: the header. most_wait_secs: no longer wait is believed.
     """
     status = _status_of(body)
-    message = first_line(ValueError(status.get("message") or f"{request.verb} {request.path} answered {code}"))
+    message = flat(str(status.get("message") or ""))[:MESSAGE_CHARS] or f"{request.verb} {request.path} answered {code}"
     if (refusal := _admission_error(code, message)) is not None:
         return refusal
     details = status.get("details")
