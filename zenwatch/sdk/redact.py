@@ -44,7 +44,7 @@ def credentials_in(texts: Iterable[str], *, keys: Iterable[str] = ()) -> dict[st
     for some, known, is_key in ((texts, _CLEAN, False), (keys, _CLEAN_KEYS, True)):
         for text in some:
             left = text
-            if _contains_any(text.lower(), lower_hints) or _contains_any(text, exact_hints):
+            if (lower_hints and _contains_any(text.lower(), lower_hints)) or (exact_hints and _contains_any(text, exact_hints)):
                 left = _redacted(text, is_key=is_key)
             elif len(text) >= _RANDOM_CHARS:
                 left = _without_random_words(text, is_key=is_key)
@@ -59,15 +59,17 @@ def credentials_in(texts: Iterable[str], *, keys: Iterable[str] = ()) -> dict[st
 class _Clean(set[str]):
     """Texts without credentials. Tools repeat themselves, and a pushed text is searched by its watcher and again with its finding."""
 
+    chars = 0
+
     def remember(self, text: str) -> None:
-        if len(self) >= _MOST_REMEMBERED:
+        if self.chars > _MOST_REMEMBERED_CHARS:
             self.clear()
-        if len(text) <= _MOST_REMEMBERED_CHARS:
-            self.add(text)
+            self.chars = 0
+        self.chars += len(text)
+        self.add(text)
 
 
-_MOST_REMEMBERED = 2048
-_MOST_REMEMBERED_CHARS = 256
+_MOST_REMEMBERED_CHARS = 128 * 1024
 _CLEAN, _CLEAN_KEYS = _Clean(), _Clean()
 
 

@@ -4,9 +4,9 @@ Every finding of every source passes here, whatever its watcher did before.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from zenwatch.model.finding import Detail, Finding
+from zenwatch.model.finding import Finding
 from zenwatch.model.text import clean, flat, truncated
 from zenwatch.sdk.redact import credentials_in
 
@@ -25,7 +25,7 @@ class FreeText:
     def __init__(self, finding: Finding) -> None:
         key, resource = clean(finding.key), finding.resource
         parts = {part: flat(part) for part in (resource.api_version, resource.kind, resource.name, resource.namespace)}
-        texts = {text: flat(text[:SEARCHED_CHARS]) for text in _texts_of(finding)}
+        texts = {text: flat(text if len(text) <= SEARCHED_CHARS else text[:SEARCHED_CHARS]) for text in _texts_of(finding)}
         self._flat = texts | parts
         hidden = credentials_in([text for text in texts.values() if text not in parts.values()], keys=(key, *parts.values()))
         self.key = _key(finding.key, key, hidden.get(key, key))
@@ -57,15 +57,13 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _texts_of(finding: Finding) -> Iterator[str]:
-    yield from (finding.title, finding.remediation, *finding.references)
+def _texts_of(finding: Finding) -> list[str]:
+    texts = [finding.title, finding.remediation, *finding.references]
     for value in finding.details.values():
-        yield from _texts_in(value)
-
-
-def _texts_in(value: Detail) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, int | float):
-        return ()
-    return tuple(value.values()) if isinstance(value, Mapping) else tuple(value)
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list):
+            texts += value
+        elif not isinstance(value, int | float):
+            texts += value.values() if isinstance(value, Mapping) else value
+    return texts
