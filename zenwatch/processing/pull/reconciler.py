@@ -79,23 +79,31 @@ class Reconciler:
     def version_of(self, report: ReportRef) -> str | None:
         return self._cache.version_of(report)
 
-    def take(self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
+    def take(
+        self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None, rejected: int = 0
+    ) -> None:
         require_source(findings, self._origin.source)
         seen_at, cluster_id, least = self._clock.now(), self._origin.cluster_id, self._policy.min_severity
         events = [normalise(f, cluster_id=cluster_id, seen_at=seen_at) for f in findings if f.severity.is_at_least(least)]
         below = [finding for finding in findings if not finding.severity.is_at_least(least)]
         filtered = {name_of(finding, cluster_id=cluster_id) for finding in below}
         subjects = {subject} if subject is not None else {finding.resource for finding in findings}
-        # Whatever can fail comes before the first count: a report is taken whole or not at all.
-        self._unsettled.touch(self._cache.replace(report, version, events, filtered=filtered, subjects=subjects))
-        self._unsettled.touch(self._tombstones.drop(report))
-        self._freshness.mark_readable(report)
+        # Whatever can fail comes before the first count: a report is taken or rejected, never half of it.
+        touched = self._cache.replace(report, version, events, filtered=filtered, subjects=subjects, is_whole=not rejected)
+        self._unsettled.touch(touched)
+        if rejected:
+            self._freshness.mark_unreadable(report)
+        else:
+            self._unsettled.touch(self._tombstones.drop(report))
+            self._freshness.mark_readable(report)
         for event in events:
             self._unsettled.add(event.name)
         self._count(len(findings), below)
+        self._reject(rejected)
 
-    def cannot_read(self, report: ReportRef) -> None:
+    def cannot_read(self, report: ReportRef, *, rejected: int = 0) -> None:
         self._freshness.mark_unreadable(report)
+        self._reject(rejected)
 
     def forget(self, report: ReportRef) -> None:
         names = self._cache.forget(report)
@@ -204,12 +212,19 @@ class Reconciler:
                 continue
             stored = known.get(name)
             self._plan.release(name)
-            if stored is None or stored.is_resolved or self._tombstones.hold(name):
+            if stored is None or stored.is_resolved or self._tombstones.hold(name) or self._is_unclear(stored):
                 # A finding that was withdrawn before it was written is not written; of one that may come back nothing is known yet.
                 self._accounts.settle(self._origin, Outcome.FILTERED, self._unsettled.pop(name))
             elif not self._writes.is_in_flight(name):
                 reason = Reason.BELOW_THRESHOLD if name in below else self._reason(stored)
                 await self._writes.submit(resolution(stored, reason), self._unsettled.pop(name), batch)
+
+    def _is_unclear(self, stored: Stored) -> bool:
+        """Whether an entry that is not understood may be this finding. It then waits until that report is understood whole, or gone."""
+        unclear = self._cache.unclear_report(stored.report_ref, stored.resource)
+        if unclear is not None:
+            self._tombstones.add(unclear, [stored.name])
+        return unclear is not None
 
     def _reason(self, stored: Stored) -> Reason:
         return Reason.FIXED if self._cache.covers(stored.report_ref, stored.resource) else Reason.REPORT_GONE
@@ -230,6 +245,10 @@ class Reconciler:
             why = f"Its severity {finding.severity} is below {least}, the least that is stored of {source}."
             self._accounts.record_outcome(self._origin, finding.key, Outcome.FILTERED, why)
         self._count_reports()
+
+    def _reject(self, entries: int) -> None:
+        self._accounts.receive(self._origin, entries)
+        self._accounts.settle(self._origin, Outcome.REJECTED, entries)
 
     def _count_reports(self) -> None:
         REPORTS_CACHED.labels(*self._origin).set(len(self._cache))

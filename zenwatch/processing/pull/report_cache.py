@@ -22,13 +22,17 @@ _DIGEST_BYTES = NAME_DIGEST_HEX // 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedReport:
-    """filtered: the digests of the names that were filtered, one after the other. subjects: what the report is about."""
+    """filtered: the digests of the names that were filtered, one after the other. subjects: what the report is about.
+
+    is_whole: all its entries were understood. Otherwise it also holds what it held before.
+    """
 
     version: str
     names: tuple[str, ...]
     packed: bytes
     filtered: bytes
     subjects: frozenset[Resource]
+    is_whole: bool
 
 
 class ReportCache:
@@ -38,6 +42,7 @@ class ReportCache:
         self._holders: dict[str, ReportRef | list[ReportRef]] = {}
         # How many reports of a kind are about a resource.
         self._subjects: Tally[tuple[str, Resource]] = Tally()
+        self._unclear: dict[ReportRef, frozenset[Resource]] = {}
 
     def __len__(self) -> int:
         return len(self._reports)
@@ -63,13 +68,21 @@ class ReportCache:
         *,
         filtered: Collection[str] = (),
         subjects: Collection[Resource] = (),
+        is_whole: bool = True,
     ) -> set[str]:
-        """These are the events of the report now. Return every name that it holds, or held before. filtered: names that were filtered."""
+        """These are the events of the report now. Return every name that it holds, or held before. filtered: names that were filtered.
+
+        is_whole False: some entries were not understood. They may be any of the events that it held before, which it therefore keeps.
+        """
+        if not is_whole and (before := self._reports.get(report)):
+            events, subjects = [*events, *self._others(report, events)], before.subjects.union(subjects)
         names = tuple(dict.fromkeys(event.name for event in events))
         packed = zlib.compress(orjson.dumps(list(events)), 1)
         digests = b"".join(bytes.fromhex(name[-NAME_DIGEST_HEX:]) for name in filtered)
         touched = self.forget(report)
-        self._reports[report] = CachedReport(version, names, packed, digests, frozenset(subjects))
+        self._reports[report] = CachedReport(version, names, packed, digests, frozenset(subjects), is_whole)
+        if not is_whole:
+            self._unclear[report] = frozenset(subjects)
         self._subjects.update((report.kind, subject) for subject in subjects)
         for name in names:
             holders = self._holders_of(name)
@@ -79,6 +92,7 @@ class ReportCache:
     def forget(self, report: ReportRef) -> set[str]:
         """Return the names that the report held."""
         cached = self._reports.pop(report, None)
+        self._unclear.pop(report, None)
         if cached is None:
             return set()
         for subject in cached.subjects:
@@ -99,6 +113,12 @@ class ReportCache:
         cached = self._reports.get(report) if report is not None else None
         is_about_nothing = cached is not None and not cached.subjects
         return is_about_nothing or (kind, resource) in self._subjects or (kind, NO_RESOURCE) in self._subjects
+
+    def unclear_report(self, report: ReportRef | None, resource: Resource) -> ReportRef | None:
+        """This report, or another one of its kind about the resource, if some of its entries were not understood. None: there is none."""
+        if report is None or report in self._unclear:
+            return report
+        return next((other for other, subjects in self._unclear.items() if other.kind == report.kind and resource in subjects), None)
 
     def filtered_among(self, names: Collection[str]) -> set[str]:
         """Those of the names that a report still holds, and that were filtered."""
@@ -135,6 +155,11 @@ class ReportCache:
             if holders := self._holders_of(name):
                 groups.setdefault(holders[0], []).append(name)
         return groups
+
+    def _others(self, report: ReportRef, events: Collection[Event]) -> list[Event]:
+        """What the report holds beside these events."""
+        names = {event.name for event in events}
+        return [event for name, held in self._unpacked(report, {}).items() if name not in names for event in held]
 
     def _unpacked(self, report: ReportRef, cache: dict[CachedReport, dict[str, list[Event]]]) -> dict[str, list[Event]]:
         cached = self._reports[report]
