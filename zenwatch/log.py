@@ -1,9 +1,10 @@
 """How zenwatch logs: a constant snake_case name, then keys of one list. JSON lines, or readable text on a terminal."""
 
 import logging
+import os
 import sys
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, TextIO
 
 import structlog
 
@@ -65,6 +66,11 @@ def _log_complaint(record: logging.LogRecord) -> None:
     structlog.get_logger(component="library").warning("library_complained", name=record.name, error=message[:300])
 
 
+def is_coloured(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether colours may be written to it: https://no-color.org, and terminals that know none."""
+    return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
 def configure(*, level: str, style: str) -> None:
     """level: debug, info, warning or error. style: json, text, or auto for text on a terminal only. Lines go to stderr."""
     readable = style == "text" or (style == "auto" and sys.stderr.isatty())
@@ -72,7 +78,7 @@ def configure(*, level: str, style: str) -> None:
     final: list[Any] = (
         [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
+                colors=is_coloured(sys.stderr, os.environ),
                 pad_event_to=24,
                 sort_keys=False,
                 # The default one prints local variables, which may hold a report or a token.

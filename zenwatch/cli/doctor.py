@@ -14,7 +14,7 @@ import yaml
 
 from zenwatch import log
 from zenwatch.cli.crds import crd_files
-from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster, settings_in
 from zenwatch.cli.shared.status_client import StatusClient, add_process_options
 from zenwatch.cli.shared.table import table
 from zenwatch.doctor.check import Check, Level, exit_code
@@ -61,12 +61,13 @@ def _call(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"--as-service-account is {account!r}; expected NAMESPACE/NAME, such as zenwatch/zenwatch.")
     # Everything that doctor finds is a check, so that the log is not needed.
     log.configure(level="error", style="auto")
-    cluster, settings = named_cluster(parsed), Settings.read(os.environ)
-    if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
-        settings = settings.with_changes(own_namespace=cluster.own_namespace)
+    cluster = named_cluster(parsed)
+    settings = settings_in(cluster, Settings.read(os.environ))
     diagnosis = asyncio.run(_examine(cluster, settings, StatusClient(parsed, settings), account))
     is_json = parsed.output == "json"
-    lines = [_as_json(diagnosis)] if is_json else _as_table(diagnosis, cluster.describe, is_coloured=_is_coloured())
+    lines = (
+        [_as_json(diagnosis)] if is_json else _as_table(diagnosis, cluster.describe, is_coloured=log.is_coloured(sys.stdout, os.environ))
+    )
     print("\n".join(lines))
     return exit_code(diagnosis.checks)
 
@@ -133,10 +134,6 @@ def _summary(checks: list[Check]) -> str:
     counts = {level: levels.count(level) for level in Level}
     verdict = ("All well", "Something needs attention", "Something is broken")[exit_code(checks)]
     return f"{verdict}: {', '.join(f'{counts[level]} {word}' for level, word in _WORDS.items() if counts[level])}."
-
-
-def _is_coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _as_json(diagnosis: Diagnosis) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from zenwatch import log as logging
-from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster, settings_in
 from zenwatch.config.validate import in_child_process
 from zenwatch.kube import access
 from zenwatch.sdk.settings import WatcherSettings
@@ -38,8 +38,7 @@ def _call(parsed: argparse.Namespace) -> int:
     settings, own = in_child_process(lambda: _read_settings(installed))
     logging.configure(level=settings.log_level, style=settings.log_format)
     cluster = named_cluster(parsed)
-    if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
-        settings = settings.with_changes(own_namespace=cluster.own_namespace)
+    settings = settings_in(cluster, settings)
     log.info("cluster_chosen", cluster=cluster.describe)
     watchers = [(watcher, own[watcher.name]) for watcher in installed]
     return 0 if run_loop(lambda: _until_signal(settings, cluster, watchers)) else 1
