@@ -219,6 +219,8 @@ TRIVY = Watcher(
     namespace="trivy-system",
     pod_labels="app.kubernetes.io/name=trivy-operator",
     min_severity=Severity.HIGH,
+    # Each flag of Trivy is a variable, too; this one resembles TRIVY_MIN_SEVERITY.
+    tool_variables=("TRIVY_SEVERITY",),
     subject=_resource_of,
     regroup=fields.reassigned_to,
 )

@@ -25,7 +25,7 @@ from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.runtime.clock import SystemClock
-from zenwatch.wiring.plugins import installed_watchers, settings_of
+from zenwatch.wiring.plugins import installed_watchers, settings_of, unknown_settings
 from zenwatch.wiring.settings import Settings
 
 _DESCRIPTION = """Examine everything that zenwatch needs, and print what is wrong and what to type or change to mend it: the API
@@ -87,6 +87,7 @@ async def _examine(cluster: Access, settings: Settings, process: StatusClient, a
         SystemClock(),
         service_account=account,
         is_in_pod=is_in_pod(os.environ),
+        unknown_settings=unknown_settings(os.environ),
     )
     try:
         return await examine(context)

@@ -15,7 +15,7 @@ from zenwatch.kube import access
 from zenwatch.sdk.settings import WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher
 from zenwatch.wiring.in_cluster import run_loop, run_until
-from zenwatch.wiring.plugins import ConfiguredWatcher, installed_watchers, settings_of
+from zenwatch.wiring.plugins import ConfiguredWatcher, installed_watchers, settings_of, unknown_settings
 from zenwatch.wiring.settings import Settings
 
 log = structlog.get_logger(component="run")
@@ -35,8 +35,10 @@ def define(command: argparse.ArgumentParser) -> None:
 def _call(parsed: argparse.Namespace) -> int:
     # pydantic stays out of this process: its 9 MB would never be used again.
     installed = installed_watchers()
-    settings, own = in_child_process(lambda: _read_settings(installed))
+    settings, own, unknown = in_child_process(lambda: _read_settings(installed))
     logging.configure(level=settings.log_level, style=settings.log_format)
+    for name, reason in unknown:
+        log.warning("setting_unknown", setting=name, reason=reason)
     cluster = named_cluster(parsed)
     settings = settings_in(cluster, settings)
     log.info("cluster_chosen", cluster=cluster.describe)
@@ -44,9 +46,12 @@ def _call(parsed: argparse.Namespace) -> int:
     return 0 if run_loop(lambda: _until_signal(settings, cluster, watchers)) else 1
 
 
-def _read_settings(watchers: Sequence[AnyWatcher]) -> tuple[Settings, dict[str, WatcherSettings]]:
-    """ConfigError names every wrong variable of the first class that has one."""
-    return Settings.read(os.environ), {watcher.name: settings_of(watcher, os.environ) for watcher in watchers}
+def _read_settings(watchers: Sequence[AnyWatcher]) -> tuple[Settings, dict[str, WatcherSettings], list[tuple[str, str]]]:
+    """Third: variables that have no effect, and why. ConfigError names every wrong variable of the first class that has one."""
+    settings = Settings.read(os.environ)
+    own = {watcher.name: settings_of(watcher, os.environ) for watcher in watchers}
+    unknown = [(variable.name, variable.reason) for variable in unknown_settings(os.environ, watchers)]
+    return settings, own, unknown
 
 
 async def _until_signal(settings: Settings, cluster: access.Access, watchers: Sequence[ConfiguredWatcher]) -> bool:

@@ -2,10 +2,11 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Mapping
 
 from zenwatch.config.env import Setting
-from zenwatch.wiring.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
+from zenwatch.wiring.plugins import installed_watchers, settings_of, unknown_settings, variables_of, watcher_defaults
 from zenwatch.wiring.settings import Settings
 
 
@@ -18,6 +19,8 @@ def _call(_parsed: argparse.Namespace) -> int:
     for name, value, default, accepts, meaning in rows():
         print(f"{name}={value}" + ("" if value == default else f"   (default: {default or 'empty'})"))
         print(f"    {meaning}\n    Accepts {accepts}.")
+    for unknown in unknown_settings(os.environ):
+        print(f"zenwatch: {unknown}", file=sys.stderr)
     return 0
 
 

@@ -57,6 +57,9 @@ class Watcher:
     # The default of <NAME>_MIN_SEVERITY: zenwatch does not store findings below it.
     min_severity: Severity = Severity.INFO
 
+    # Environment variables of the tool itself that resemble a setting of zenwatch, such as TRIVY_SEVERITY: they are no typing errors.
+    tool_variables: tuple[str, ...] = ()
+
     # How a person makes a report that can be read, in one sentence, such as "Run checkov with -o json." zenwatch doctor prints it below
     # the reports that were rejected. Empty where nobody but the tool writes reports.
     remedy: str = ""
@@ -155,6 +158,7 @@ class PushWatcher:
     namespace: str = ""
     pod_labels: str = ""
     min_severity: Severity = Severity.INFO
+    tool_variables: tuple[str, ...] = ()
 
     # Returns whether a JSON document is one of the tool's bodies or events. `zenwatch preview` needs it to recognise a file.
     claims: Callable[[Any], bool] = lambda _document: False

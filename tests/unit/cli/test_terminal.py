@@ -144,3 +144,13 @@ def test_a_start_that_fails_prints_one_sentence(setting: str, value: str, tmp_pa
     sentences = [line for line in err.splitlines() if line.startswith("zenwatch: ")]
     assert (code, len(sentences)) == (2, 1)
     assert "library_complained" not in err
+
+
+def test_a_variable_that_has_no_effect_is_one_warning_at_the_start(tmp_path: Path) -> None:
+    """With the setting that was probably meant."""
+    kubeconfig = a_kubeconfig(tmp_path, NOBODY)
+    _, _, err = typed("run", "--kubeconfig", kubeconfig, SPOOL_DIR="/dev/null/spool", TRIVY_MINSEVERITY="LOW", TRIVY_SEVERITY="LOW")
+
+    warned = [line for line in map(orjson.loads, err.splitlines()[:-1]) if line["event"] == "setting_unknown"]
+    assert [(line["setting"], line["level"]) for line in warned] == [("TRIVY_MINSEVERITY", "warning")]
+    assert "did you mean TRIVY_MIN_SEVERITY?" in warned[0]["reason"]
