@@ -72,10 +72,18 @@ class Intake(Protocol):
         ...
 
     def take(
-        self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None, rejected: int = 0
+        self,
+        report: ReportRef,
+        version: str,
+        findings: Sequence[Finding],
+        *,
+        subject: Resource | None = None,
+        former: Sequence[Finding] = (),
+        rejected: int = 0,
     ) -> None:
         """These are all findings of the report now. subject: what the report is about; None: what its findings are about.
 
+        former: those that GROUP_BY_OWNER gave another key, as the tool reports them.
         rejected: how many of its entries are not understood, for the accounts. Any of them may stand for any finding of the report: what it
         held before, and what is stored of it, stays as it is until a version is understood whole.
         """

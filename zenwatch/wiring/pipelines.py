@@ -85,6 +85,7 @@ class PullPipeline:
             grace_secs=settings.resolve_grace_secs,
             scopes=frozenset(Scope(kind.full_name, namespace) for kind, namespace in kinds),
             is_confined=bool(settings.watch_namespaces),
+            regroup=watcher.regroup if cluster.owners is None else None,
         )
         self._reconciler = Reconciler(
             origin,

@@ -28,7 +28,14 @@ class NotedIntake:
         return version
 
     def take(
-        self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None, rejected: int = 0
+        self,
+        report: ReportRef,
+        version: str,
+        findings: Sequence[Finding],
+        *,
+        subject: Resource | None = None,
+        former: Sequence[Finding] = (),
+        rejected: int = 0,
     ) -> None:
         self.held[str(report)] = (version, list(findings))
         self.subjects[str(report)] = subject

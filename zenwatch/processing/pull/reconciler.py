@@ -20,6 +20,7 @@ from zenwatch.processing.event.normalise import name_of, normalise, require_sour
 from zenwatch.processing.pull.capacity import NAMES_AT_A_TIME, CapacityPlan
 from zenwatch.processing.pull.freshness import Freshness
 from zenwatch.processing.pull.lifecycle import decide, resolution
+from zenwatch.processing.pull.regrouping import Regroup, Regrouping
 from zenwatch.processing.pull.report_cache import ReportCache
 from zenwatch.processing.pull.tombstones import Tombstones
 from zenwatch.processing.pull.unsettled import Unsettled
@@ -32,6 +33,7 @@ class PullPolicy:
     """What the user set for one pull source.
 
     min_severity: findings below it are filtered. grace_secs: how long a report may be gone before its findings are resolved.
+    regroup: what GROUP_BY_OWNER would make of a finding, where it is off and the watcher can do that.
     scopes: all that are read. is_confined: other scopes may hold reports as well, which are not read.
     """
 
@@ -39,6 +41,7 @@ class PullPolicy:
     grace_secs: float = 600.0
     scopes: frozenset[Scope] = frozenset()
     is_confined: bool = False
+    regroup: Regroup | None = None
 
 
 class Reconciler:
@@ -80,16 +83,24 @@ class Reconciler:
         return self._cache.version_of(report)
 
     def take(
-        self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None, rejected: int = 0
+        self,
+        report: ReportRef,
+        version: str,
+        findings: Sequence[Finding],
+        *,
+        subject: Resource | None = None,
+        former: Sequence[Finding] = (),
+        rejected: int = 0,
     ) -> None:
         require_source(findings, self._origin.source)
         seen_at, cluster_id, least = self._clock.now(), self._origin.cluster_id, self._policy.min_severity
         events = [normalise(f, cluster_id=cluster_id, seen_at=seen_at) for f in findings if f.severity.is_at_least(least)]
         below = [finding for finding in findings if not finding.severity.is_at_least(least)]
-        filtered = {name_of(finding, cluster_id=cluster_id) for finding in below}
+        filtered = {name_of(f, cluster_id=cluster_id) for f in (*below, *(f for f in former if not f.severity.is_at_least(least)))}
+        renamed = {name_of(f, cluster_id=cluster_id) for f in former if f.severity.is_at_least(least)}
         subjects = {subject} if subject is not None else {finding.resource for finding in findings}
         # Whatever can fail comes before the first count: a report is taken or rejected, never half of it.
-        touched = self._cache.replace(report, version, events, filtered=filtered, subjects=subjects, is_whole=not rejected)
+        touched = self._cache.replace(report, version, events, filtered=filtered, former=renamed, subjects=subjects, is_whole=not rejected)
         self._unsettled.touch(touched)
         if rejected:
             self._freshness.mark_unreadable(report)
@@ -204,6 +215,7 @@ class Reconciler:
         absent = [name for name in self._unsettled if name not in self._cache]
         below = self._cache.filtered_among(absent)
         known = await self._records.by_names(absent)
+        regrouping = Regrouping(self._cache, self._policy.regroup, absent)
         for name in absent:
             if batch.failed:
                 return
@@ -212,11 +224,12 @@ class Reconciler:
                 continue
             stored = known.get(name)
             self._plan.release(name)
-            if stored is None or stored.is_resolved or self._tombstones.hold(name) or self._is_unclear(stored):
+            renamed = stored is not None and not stored.is_resolved and regrouping.renamed(stored)
+            if stored is None or stored.is_resolved or self._tombstones.hold(name) or (not renamed and self._is_unclear(stored)):
                 # A finding that was withdrawn before it was written is not written; of one that may come back nothing is known yet.
                 self._accounts.settle(self._origin, Outcome.FILTERED, self._unsettled.pop(name))
             elif not self._writes.is_in_flight(name):
-                reason = Reason.BELOW_THRESHOLD if name in below else self._reason(stored)
+                reason = Reason.REGROUPED if renamed else Reason.BELOW_THRESHOLD if name in below else self._reason(stored)
                 await self._writes.submit(resolution(stored, reason), self._unsettled.pop(name), batch)
 
     def _is_unclear(self, stored: Stored) -> bool:

@@ -22,8 +22,9 @@ _DIGEST_BYTES = NAME_DIGEST_HEX // 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedReport:
-    """filtered: the digests of the names that were filtered, one after the other. subjects: what the report is about.
+    """filtered: the digests of the names that were filtered, one after the other; former: of those without GROUP_BY_OWNER.
 
+    subjects: what the report is about.
     is_whole: all its entries were understood. Otherwise it also holds what it held before.
     """
 
@@ -31,6 +32,7 @@ class CachedReport:
     names: tuple[str, ...]
     packed: bytes
     filtered: bytes
+    former: bytes
     subjects: frozenset[Resource]
     is_whole: bool
 
@@ -67,20 +69,22 @@ class ReportCache:
         events: Collection[Event],
         *,
         filtered: Collection[str] = (),
+        former: Collection[str] = (),
         subjects: Collection[Resource] = (),
         is_whole: bool = True,
     ) -> set[str]:
-        """These are the events of the report now. Return every name that it holds, or held before. filtered: names that were filtered.
+        """These are the events of the report now. Return every name that it holds, or held before.
 
+        filtered: names that were filtered. former: names that its events would have without GROUP_BY_OWNER.
         is_whole False: some entries were not understood. They may be any of the events that it held before, which it therefore keeps.
         """
         if not is_whole and (before := self._reports.get(report)):
             events, subjects = [*events, *self._others(report, events)], before.subjects.union(subjects)
         names = tuple(dict.fromkeys(event.name for event in events))
         packed = zlib.compress(orjson.dumps(list(events)), 1)
-        digests = b"".join(bytes.fromhex(name[-NAME_DIGEST_HEX:]) for name in filtered)
+        digests = _digests(filtered), _digests(former)
         touched = self.forget(report)
-        self._reports[report] = CachedReport(version, names, packed, digests, frozenset(subjects), is_whole)
+        self._reports[report] = CachedReport(version, names, packed, *digests, frozenset(subjects), is_whole)
         if not is_whole:
             self._unclear[report] = frozenset(subjects)
         self._subjects.update((report.kind, subject) for subject in subjects)
@@ -122,13 +126,15 @@ class ReportCache:
 
     def filtered_among(self, names: Collection[str]) -> set[str]:
         """Those of the names that a report still holds, and that were filtered."""
-        wanted = {bytes.fromhex(name[-NAME_DIGEST_HEX:]): name for name in names}
-        found: set[str] = set()
-        for cached in self._reports.values() if wanted else ():
-            for start in range(0, len(cached.filtered), _DIGEST_BYTES):
-                if name := wanted.get(cached.filtered[start : start + _DIGEST_BYTES]):
-                    found.add(name)
-        return found
+        return _among(names, (cached.filtered for cached in self._reports.values()))
+
+    def former_among(self, names: Collection[str]) -> set[str]:
+        """Those of the names that stand for something that a report still holds, under another name."""
+        return _among(names, (cached.former for cached in self._reports.values()))
+
+    def events_of(self, report: ReportRef) -> list[Event]:
+        """Empty for an unknown report."""
+        return list(chain.from_iterable(self._unpacked(report, {}).values())) if report in self._reports else []
 
     def merged(self, names: Iterable[str]) -> Iterator[tuple[str, Event, tuple[ReportRef, ...]]]:
         """Per name the merged event and the reports that hold it; nothing for a name that none does any more.
@@ -159,7 +165,7 @@ class ReportCache:
     def _others(self, report: ReportRef, events: Collection[Event]) -> list[Event]:
         """What the report holds beside these events."""
         names = {event.name for event in events}
-        return [event for name, held in self._unpacked(report, {}).items() if name not in names for event in held]
+        return [event for event in self.events_of(report) if event.name not in names]
 
     def _unpacked(self, report: ReportRef, cache: dict[CachedReport, dict[str, list[Event]]]) -> dict[str, list[Event]]:
         cached = self._reports[report]
@@ -173,3 +179,18 @@ class ReportCache:
     def _holders_of(self, name: str) -> tuple[ReportRef, ...]:
         holders = self._holders.get(name, ())
         return (holders,) if isinstance(holders, ReportRef) else tuple(holders)
+
+
+def _digests(names: Collection[str]) -> bytes:
+    return b"".join(bytes.fromhex(name[-NAME_DIGEST_HEX:]) for name in names)
+
+
+def _among(names: Collection[str], digests: Iterable[bytes]) -> set[str]:
+    """Those of the names whose digests are there."""
+    wanted = {bytes.fromhex(name[-NAME_DIGEST_HEX:]): name for name in names}
+    found: set[str] = set()
+    for joined in digests if wanted else ():
+        for start in range(0, len(joined), _DIGEST_BYTES):
+            if name := wanted.get(joined[start : start + _DIGEST_BYTES]):
+                found.add(name)
+    return found

@@ -182,9 +182,10 @@ class ReportInformer:
             if errors and not findings:
                 self._reject(reference, version, errors[0], rejected=len(errors))
                 return reference
-            findings, subject = await self._regrouped(findings, subject)
+            grouped, subject = await self._regrouped(findings, subject)
             with plugin_boundary(self._plugin):
-                self._intake.take(reference, version, findings, subject=subject, rejected=len(errors))
+                former = [finding for finding, now in zip(findings, grouped, strict=True) if finding.key != now.key]
+                self._intake.take(reference, version, grouped, subject=subject, former=former, rejected=len(errors))
         except BadInput as exc:
             self._reject(reference, version, exc)
             return reference
