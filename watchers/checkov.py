@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Resource, Severity, Watcher, documents_of, fields
-from zenwatch.sdk.fields import entries_of, mapping_of, text_of
+from zenwatch.sdk.fields import mapping_of, read_entries, text_of, tolerating
 
 FAILED_CHECK = FindingType("checkov", "checkov-", "static-analysis", Category.SECURITY)
 
@@ -37,19 +37,24 @@ def claims(document: Any) -> bool:
     )
 
 
-def parse(config_map: Mapping[str, Any]) -> Iterator[Finding]:
+def parse(config_map: Mapping[str, Any]) -> Iterator[Finding | BadInput]:
     """Yields a finding for each failed check."""
     mapping_of(config_map, "metadata")
     for document in documents_of(config_map, claims=claims):
+        if isinstance(document, BadInput):
+            yield document
+            continue
         reports = document.value if isinstance(document.value, list) else [document.value]
         for index, report in enumerate(reports):
             where = f"{document.key}[{index}]" if isinstance(document.value, list) else document.key
-            yield from _failures(report, where)
+            yield from tolerating(_failures(report, where))
 
 
-def _failures(report: Any, where: str) -> Iterator[Finding]:
+def _failures(report: Any, where: str) -> Iterator[Finding | BadInput]:
     if not isinstance(report, Mapping):
         raise BadInput(f"{where} is not an object")
+    if "runs" in report and "results" not in report:
+        raise BadInput(f"{where} is SARIF; zenwatch reads what checkov -o json prints")
     if "results" not in report and report.get("failed") == 0:
         # Checkov had nothing to scan: {"passed": 0, "failed": 0, ...}.
         return
@@ -57,10 +62,13 @@ def _failures(report: Any, where: str) -> Iterator[Finding]:
     if not isinstance(results, Mapping) or results.get("failed_checks") is None:
         raise BadInput(f"{where}: results.failed_checks is missing")
     framework = text_of(report, "check_type")
-    for index, check in enumerate(entries_of(results, "failed_checks", f"{where}: results.failed_checks")):
+
+    def read(check: Mapping[str, Any], where: str) -> Iterator[Finding]:
         if not text_of(check, "check_id"):
-            raise BadInput(f"{where}: results.failed_checks[{index}].check_id is missing")
+            raise BadInput(f"{where}.check_id is missing")
         yield _failure(check, framework)
+
+    yield from read_entries(results, "failed_checks", f"{where}: results.failed_checks", read)
 
 
 def _failure(check: Mapping[str, Any], framework: str) -> Finding:
@@ -126,5 +134,6 @@ CHECKOV = Watcher(
     parse=parse,
     namespace="checkov",
     pod_labels="app=checkov",
+    remedy="Run checkov with -o json, and put what it prints into a key of the ConfigMap that ends in .json.",
     claims=claims,
 )

@@ -5,10 +5,11 @@ The watcher reads kube-bench's JSON output from ConfigMaps with the label app=ku
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Severity, Watcher, documents_of, fields
-from zenwatch.sdk.fields import entries_of, mapping_of, mapping_or_none, text_of
+from zenwatch.sdk.fields import mapping_of, mapping_or_none, read_entries, text_of, tolerating
 
 FAILED_TEST = FindingType("kube-bench", "kube-bench-", "cis-benchmark-fail", Category.COMPLIANCE)
 
@@ -25,43 +26,45 @@ def claims(document: Any) -> bool:
     return isinstance(document, Mapping) and ("Controls" in document or ("tests" in document and "node_type" in document))
 
 
-def parse(config_map: Mapping[str, Any]) -> Iterator[Finding]:
+def parse(config_map: Mapping[str, Any]) -> Iterator[Finding | BadInput]:
     """Yields a finding for each failed test. WARN is no failure: kube-bench could not run the test."""
     metadata = mapping_of(config_map, "metadata")
     node = _node_of(metadata)
     for document in documents_of(config_map, claims=claims):
-        for where, control in _controls_of(document.value, document.key):
-            yield from _failures(control, where, node)
+        yield from [document] if isinstance(document, BadInput) else tolerating(_failures(document.value, document.key, node))
 
 
-def _controls_of(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each control, with the name that an error has for it."""
+def _failures(value: Any, where: str, node: str) -> Iterator[Finding | BadInput]:
+    """Of each control in the document."""
     if isinstance(value, list):
         for index, part in enumerate(value):
-            if not isinstance(part, Mapping):
-                raise BadInput(f"{where}[{index}] is not an object")
-            yield from _controls_of(part, f"{where}[{index}]")
+            at = f"{where}[{index}]"
+            yield from tolerating(_failures(part, at, node)) if isinstance(part, Mapping) else [BadInput(f"{at} is not an object")]
     elif isinstance(value, Mapping) and "Controls" in value:
-        for index, control in enumerate(entries_of(value, "Controls", f"{where}: Controls")):
-            yield f"{where}: Controls[{index}]", control
+        yield from read_entries(value, "Controls", f"{where}: Controls", partial(_failures_of_control, node))
     elif isinstance(value, Mapping) and "tests" in value:
-        yield where, value
+        yield from _failures_of_control(node, value, where)
     else:
         raise BadInput(f"{where} holds neither Controls nor tests")
 
 
-def _failures(control: Mapping[str, Any], where: str, node: str) -> Iterator[Finding]:
-    for group_index, group in enumerate(entries_of(control, "tests", f"{where}.tests")):
-        results = f"{where}.tests[{group_index}].results"
-        for index, result in enumerate(entries_of(group, "results", results)):
-            status = text_of(result, "status")
-            if not status:
-                raise BadInput(f"{results}[{index}].status is missing")
-            if status.upper() != "FAIL":
-                continue
-            if not text_of(result, "test_number"):
-                raise BadInput(f"{results}[{index}].test_number is missing")
-            yield _failure(result, text_of(group, "section"), _version_of(control), node)
+def _failures_of_control(node: str, control: Mapping[str, Any], where: str) -> Iterator[Finding | BadInput]:
+    version = _version_of(control)
+
+    def read_group(group: Mapping[str, Any], where: str) -> Iterator[Finding | BadInput]:
+        return read_entries(group, "results", f"{where}.results", partial(read_result, text_of(group, "section")))
+
+    def read_result(section: str, result: Mapping[str, Any], where: str) -> Iterator[Finding]:
+        status = text_of(result, "status")
+        if not status:
+            raise BadInput(f"{where}.status is missing")
+        if status.upper() != "FAIL":
+            return
+        if not text_of(result, "test_number"):
+            raise BadInput(f"{where}.test_number is missing")
+        yield _failure(result, section, version, node)
+
+    return read_entries(control, "tests", f"{where}.tests", read_group)
 
 
 def _failure(result: Mapping[str, Any], section: str, version: str, node: str) -> Finding:
@@ -111,5 +114,6 @@ KUBE_BENCH = Watcher(
     parse=parse,
     namespace="kube-bench",
     pod_labels="app=kube-bench",
+    remedy="Run kube-bench with --json, and put what it prints into a key of the ConfigMap that ends in .json.",
     claims=claims,
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Resource, Severity, Watcher, fields
-from zenwatch.sdk.fields import entries_of, key_of, mapping_of, mapping_or_none, text_of
+from zenwatch.sdk.fields import entries_of, key_of, mapping_of, mapping_or_none, read_entries, text_of
 
 VIOLATION = FindingType("kyverno", "kyverno-policy-", "policy-violation", Category.SECURITY)
 
@@ -35,21 +35,24 @@ _WHERE = re.compile(r"[.;]? *(?:validation )?rule \S+ (?:failed|validation failu
 _AUTOGEN = re.compile(r"autogen-(?:cronjob-)?(?P<rule>.+)", re.DOTALL)
 
 
-def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
+def parse(report: Mapping[str, Any]) -> Iterator[Finding | BadInput]:
     """Yields a finding for each resource of each failed result."""
     kind = text_of(report, "kind")
     if kind not in _KINDS:
         raise BadInput(f"the kind is {kind or 'missing'}: no report that Kyverno writes")
     metadata = mapping_of(report, "metadata")
-    for index, result in enumerate(entries_of(report, "results", "results")):
+
+    def read(result: Mapping[str, Any], where: str) -> Iterator[Finding]:
         # wgpolicyk8s.io/v1alpha1 has `status` instead of `result`.
         outcome = text_of(result, "result") or text_of(result, "status")
         if outcome != "fail" or not _is_kyvernos(report, metadata, result):
-            continue
+            return
         if not text_of(result, "policy"):
-            raise BadInput(f"results[{index}].policy is missing")
-        for resource in _resources_of(report, metadata, result, index):
+            raise BadInput(f"{where}.policy is missing")
+        for resource in _resources_of(report, metadata, result, where):
             yield _violation(result, resource)
+
+    yield from read_entries(report, "results", "results", read)
 
 
 def _violation(result: Mapping[str, Any], resource: Resource) -> Finding:
@@ -134,11 +137,11 @@ def subject(report: Mapping[str, Any]) -> Resource | None:
     return _resource_of(scope, text_of(mapping_of(report, "metadata"), "namespace")) if text_of(scope, "kind") else None
 
 
-def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any], index: int) -> list[Resource]:
+def _resources_of(report: Mapping[str, Any], metadata: Mapping[str, Any], result: Mapping[str, Any], where: str) -> list[Resource]:
     """The report's scope (since 1.11); else the result's own resources (up to 1.10); else the report's owner; else only a namespace."""
     namespace = text_of(metadata, "namespace")
     owner = fields.owner_of(metadata)
-    of_result = entries_of(result, "resources", f"results[{index}].resources")
+    of_result = entries_of(result, "resources", f"{where}.resources")
     about_owner = {} if text_of(owner, "apiVersion").startswith(_POLICY_GROUPS) else owner
     for references in ([mapping_or_none(report, "scope")], of_result, [about_owner]):
         named = [_resource_of(reference, namespace) for reference in references if text_of(reference, "kind")]

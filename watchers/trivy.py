@@ -7,11 +7,10 @@ It does not read the ClusterComplianceReport, which only counts the findings of 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from zenwatch.sdk import ApiResource, BadInput, Category, Finding, FindingType, Resource, Severity, Watcher, fields
-from zenwatch.sdk.fields import entries_of, key_of, mapping_of, mapping_or_none, text_of, texts_of
+from zenwatch.sdk.fields import key_of, mapping_of, mapping_or_none, read_entries, text_of, texts_of
 
 VULNERABILITY = FindingType("trivy", "trivy-vuln-", "vulnerability-report", Category.SECURITY)
 EXPOSED_SECRET = FindingType("trivy", "trivy-secret-", "exposed-secret-report", Category.SECURITY)
@@ -25,7 +24,7 @@ _PREFIXES = ("trivy-operator", "starboard", "imgvuln")
 _STARBOARD_SEVERITIES = {"DANGER": Severity.CRITICAL, "WARNING": Severity.LOW}
 
 
-def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
+def parse(report: Mapping[str, Any]) -> Iterator[Finding | BadInput]:
     """Yields a finding for each vulnerability, secret and failed check. Several may have the same key: zenwatch merges them later."""
     kind = text_of(report, "kind")
     if kind not in _READERS:
@@ -34,7 +33,7 @@ def parse(report: Mapping[str, Any]) -> Iterator[Finding]:
     return _READERS[kind](report, body, _resource_of(report), fields.time_of(body.get("updateTimestamp")))
 
 
-_Reader = Callable[[Mapping[str, Any], Mapping[str, Any], Resource, datetime | None], Iterator[Finding]]
+_Reader = Callable[[Mapping[str, Any], Mapping[str, Any], Resource, datetime | None], Iterator[Finding | BadInput]]
 
 
 # ---------------------------------------------------------------- vulnerabilities
@@ -42,12 +41,15 @@ _Reader = Callable[[Mapping[str, Any], Mapping[str, Any], Resource, datetime | N
 
 def _vulnerabilities(
     report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | BadInput]:
     image = _image_of(body) | {"container": _labelled(report, "container.name")}
-    for index, entry in enumerate(entries_of(body, "vulnerabilities", "report.vulnerabilities")):
+
+    def read(entry: Mapping[str, Any], where: str) -> Iterator[Finding]:
         if not text_of(entry, "vulnerabilityID"):
-            raise BadInput(f"report.vulnerabilities[{index}].vulnerabilityID is missing")
+            raise BadInput(f"{where}.vulnerabilityID is missing")
         yield _vulnerability(entry, resource, image, detected_at)
+
+    return read_entries(body, "vulnerabilities", "report.vulnerabilities", read)
 
 
 def _vulnerability(entry: Mapping[str, Any], resource: Resource, image: dict[str, str], detected_at: datetime | None) -> Finding:
@@ -83,11 +85,13 @@ def _vulnerability(entry: Mapping[str, Any], resource: Resource, image: dict[str
 # ---------------------------------------------------------------- secrets
 
 
-def _secrets(_report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None) -> Iterator[Finding]:
-    for index, entry in enumerate(entries_of(body, "secrets", "report.secrets")):
+def _secrets(
+    _report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None
+) -> Iterator[Finding | BadInput]:
+    def read(entry: Mapping[str, Any], where: str) -> Iterator[Finding]:
         rule_id, target = text_of(entry, "ruleID"), text_of(entry, "target")
         if not rule_id:
-            raise BadInput(f"report.secrets[{index}].ruleID is missing")
+            raise BadInput(f"{where}.ruleID is missing")
         title = text_of(entry, "title") or rule_id
         yield Finding(
             type=EXPOSED_SECRET,
@@ -100,18 +104,20 @@ def _secrets(_report: Mapping[str, Any], body: Mapping[str, Any], resource: Reso
             detected_at=detected_at,
         )
 
+    return read_entries(body, "secrets", "report.secrets", read)
+
 
 # ---------------------------------------------------------------- checks
 
 
 def _checks(
     type_: FindingType, _report: Mapping[str, Any], body: Mapping[str, Any], resource: Resource, detected_at: datetime | None
-) -> Iterator[Finding]:
-    for where, entry in _checks_in(body):
+) -> Iterator[Finding | BadInput]:
+    def read(entry: Mapping[str, Any], where: str) -> Iterator[Finding]:
         if not isinstance(entry.get("success"), bool):
             raise BadInput(f"{where}.success is missing")
         if entry["success"]:
-            continue
+            return
         check_id = text_of(entry, "checkID")
         if not check_id:
             raise BadInput(f"{where}.checkID is missing")
@@ -129,20 +135,20 @@ def _checks(
             detected_at=detected_at,
         )
 
+    for holder, field, where in _check_lists(body):
+        yield from read_entries(holder, field, where, read)
 
-def _checks_in(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each check, with the name that an error has for it.
+
+def _check_lists(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str, str]]:
+    """Each list of checks: what holds it, its field, and the name that an error has for it.
 
     Starboard had lists for the pod and for each container. For a time it had `checks` beside them, with the same checks.
     """
-    lists = {"report.checks": entries_of(body, "checks", "report.checks")}
-    if not lists["report.checks"]:
-        lists["report.podChecks"] = entries_of(body, "podChecks", "report.podChecks")
+    yield body, "checks", "report.checks"
+    if not body.get("checks"):
+        yield body, "podChecks", "report.podChecks"
         containers = mapping_or_none(body, "containerChecks")
-        for name in containers:
-            where = f"report.containerChecks.{name}"
-            lists[where] = entries_of(containers, name, where)
-    return chain.from_iterable(((f"{where}[{index}]", entry) for index, entry in enumerate(lists[where])) for where in lists)
+        yield from ((containers, name, f"report.containerChecks.{name}") for name in containers)
 
 
 # ---------------------------------------------------------------- for all reports
@@ -213,6 +219,8 @@ TRIVY = Watcher(
     namespace="trivy-system",
     pod_labels="app.kubernetes.io/name=trivy-operator",
     min_severity=Severity.HIGH,
+    # Each flag of Trivy is a variable, too; this one resembles TRIVY_MIN_SEVERITY.
+    tool_variables=("TRIVY_SEVERITY",),
     subject=_resource_of,
     regroup=fields.reassigned_to,
 )

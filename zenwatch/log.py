@@ -4,8 +4,8 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Callable, MutableMapping
-from typing import IO, Any
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import IO, Any, TextIO
 
 import structlog
 
@@ -129,6 +129,11 @@ def _log_complaint(record: logging.LogRecord) -> None:
     structlog.get_logger(component="library").warning("library_complained", name=record.name, error=message[:300])
 
 
+def is_coloured(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether colours may be written to it: https://no-color.org, and terminals that know none."""
+    return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
 def configure(*, level: str, style: str) -> None:
     """level: debug, info, warning or error. style: json, text, or auto for text on a terminal only. Lines go to stderr."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -139,7 +144,7 @@ def configure(*, level: str, style: str) -> None:
         [
             _for_a_terminal,
             structlog.dev.ConsoleRenderer(
-                colors=is_terminal,
+                colors=is_terminal and is_coloured(sys.stderr, os.environ),
                 pad_event_to=24,
                 sort_keys=False,
                 # The default one prints local variables, which may hold a report or a token.

@@ -66,6 +66,9 @@ SOURCE_LAST_DATA = Gauge("zenwatch_source_last_data_timestamp_seconds", "When a 
 SOURCE_MISSING_FIELDS = Gauge(
     "zenwatch_source_missing_fields", "Fields that a tool always sent and does not send any more.", ["cluster_id", "source"]
 )
+SOURCE_REJECTED_REPORTS = Gauge(
+    "zenwatch_source_rejected_reports", "Reports that are there and cannot be read, wholly or in part.", ["cluster_id", "source"]
+)
 RECORDS_INDEXED = Gauge("zenwatch_records_indexed", "Stored records that the index knows.")
 KUBERNETES_EVENTS = Counter("zenwatch_kubernetes_events", "What became of Events that new critical records were to make.", ["result"])
 

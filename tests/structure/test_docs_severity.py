@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.structure.pages import SEVERITY, name, names, section, self_findings, table, tables, values_in, watcher_modules
+from tests.support.parsed import whole
 from zenwatch.model.finding import Severity
 from zenwatch.processing.event import score as scoring
 from zenwatch.sdk.watcher import SelfIdentity
@@ -23,7 +24,7 @@ def _watcher(tool: str) -> Any:
 
 
 def _parsed(tool: str, report: Json) -> str:
-    [finding] = _watcher(tool).parse(report)
+    [finding] = whole(_watcher(tool).parse(report))
     return str(finding.severity)
 
 

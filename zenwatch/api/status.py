@@ -9,13 +9,13 @@ from zenwatch.contract import RecordCounts
 from zenwatch.metrics import RECORD_WRITE_RETRIES
 from zenwatch.model.queue import Fill
 from zenwatch.model.refs import Origin
-from zenwatch.model.status import BudgetStatus, BufferStatus, ProcessStatus, RefusedWrites, SourceStatus, WriteStatus
+from zenwatch.model.status import BudgetStatus, BufferStatus, ProcessStatus, RefusedWrites, RejectedReport, SourceStatus, WriteStatus
 from zenwatch.model.timestamps import format_rfc3339
 
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What the process knows of one source now. fill: of its buffer; None for a pull source."""
+    """What the process knows of one source now. fill: of its buffer; None for a pull source. rejected: in its accounts."""
 
     origin: Origin
     last_data_at: datetime | None
@@ -24,6 +24,9 @@ class SourceReport:
     silent_since: datetime | None
     missing_fields: Sequence[str]
     fill: Fill | None
+    rejected: int = 0
+    rejected_reports: int = 0
+    rejected_examples: Sequence[RejectedReport] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ def _source(source: SourceReport, open_counts: Mapping[Origin, int]) -> SourceSt
         silent_since=_text(source.silent_since),
         missing_fields=tuple(source.missing_fields),
         buffer=BufferStatus(source.fill.used, source.fill.capacity, source.fill.unit) if source.fill else None,
+        rejected=source.rejected,
+        rejected_reports=source.rejected_reports,
+        rejected_examples=tuple(source.rejected_examples),
     )
 
 

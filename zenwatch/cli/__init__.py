@@ -1,6 +1,7 @@
 """One file per command: parse the arguments, call a component, print. What commands have in common is in shared/."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -25,6 +26,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str]) -> int:
     """Exit codes: 0 done, 1 failed, 2 a setting or argument is wrong."""
+    _print_whatever_comes()
     parser = argparse.ArgumentParser(prog="zenwatch", description="Every Kubernetes security finding, once, as one kind of record.")
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -44,6 +46,12 @@ def main(arguments: Sequence[str]) -> int:
         # `zenwatch crds | head`: the reader closed the pipe. That is no failure.
         sys.stderr.close()
         return 0
+
+
+def _print_whatever_comes() -> None:
+    """What the terminal's encoding cannot show becomes a question mark: findings hold text of every language."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 class _Version(argparse.Action):

@@ -14,7 +14,7 @@ import yaml
 
 from zenwatch import log
 from zenwatch.cli.crds import crd_files
-from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster, settings_in
 from zenwatch.cli.shared.status_client import StatusClient, add_process_options
 from zenwatch.cli.shared.table import table
 from zenwatch.cli.shared.terminal import show_coloured, show_text
@@ -27,7 +27,7 @@ from zenwatch.kube.client import KubeClient
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.model.text import clean
 from zenwatch.runtime.clock import SystemClock
-from zenwatch.wiring.plugins import installed_watchers, settings_of
+from zenwatch.wiring.plugins import installed_watchers, settings_of, unknown_settings
 from zenwatch.wiring.settings import Settings
 
 _DESCRIPTION = """Examine everything that zenwatch needs, and print what is wrong and what to type or change to mend it: the API
@@ -63,14 +63,13 @@ def _call(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"--as-service-account is {account!r}; expected NAMESPACE/NAME, such as zenwatch/zenwatch.")
     # Everything that doctor finds is a check, so that the log is not needed.
     log.configure(level="error", style="auto")
-    cluster, settings = named_cluster(parsed), Settings.read(os.environ)
-    if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
-        settings = settings.with_changes(own_namespace=cluster.own_namespace)
+    cluster = named_cluster(parsed)
+    settings = settings_in(cluster, Settings.read(os.environ))
     diagnosis = asyncio.run(_examine(cluster, settings, StatusClient(parsed, settings), account))
     if parsed.output == "json":
         show_text(_as_json(diagnosis))
     else:
-        for line in _as_table(diagnosis, cluster.describe, is_coloured=_is_coloured()):
+        for line in _as_table(diagnosis, cluster.describe, is_coloured=log.is_coloured(sys.stdout, os.environ)):
             show_coloured(line)
     return exit_code(diagnosis.checks)
 
@@ -90,6 +89,7 @@ async def _examine(cluster: Access, settings: Settings, process: StatusClient, a
         SystemClock(),
         service_account=account,
         is_in_pod=is_in_pod(os.environ),
+        unknown_settings=unknown_settings(os.environ),
     )
     try:
         return await examine(context)
@@ -137,10 +137,6 @@ def _summary(checks: list[Check]) -> str:
     counts = {level: levels.count(level) for level in Level}
     verdict = ("All well", "Something needs attention", "Something is broken")[exit_code(checks)]
     return f"{verdict}: {', '.join(f'{counts[level]} {word}' for level, word in _WORDS.items() if counts[level])}."
-
-
-def _is_coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _as_json(diagnosis: Diagnosis) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import structlog
 
 from zenwatch import log as logging
-from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster
+from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster, settings_in
 from zenwatch.config.validate import in_child_process
 from zenwatch.kube import access
 from zenwatch.sdk.settings import WatcherSettings
 from zenwatch.sdk.watcher import AnyWatcher
 from zenwatch.wiring.in_cluster import run_loop, run_until
-from zenwatch.wiring.plugins import ConfiguredWatcher, installed_watchers, settings_of
+from zenwatch.wiring.plugins import ConfiguredWatcher, installed_watchers, settings_of, unknown_settings
 from zenwatch.wiring.settings import Settings
 
 log = structlog.get_logger(component="run")
@@ -35,19 +35,23 @@ def define(command: argparse.ArgumentParser) -> None:
 def _call(parsed: argparse.Namespace) -> int:
     # pydantic stays out of this process: its 9 MB would never be used again.
     installed = installed_watchers()
-    settings, own = in_child_process(lambda: _read_settings(installed))
+    settings, own, unknown = in_child_process(lambda: _read_settings(installed))
     logging.configure(level=settings.log_level, style=settings.log_format)
+    for name, reason in unknown:
+        log.warning("setting_unknown", setting=name, reason=reason)
     cluster = named_cluster(parsed)
-    if cluster.own_namespace and not os.environ.get("POD_NAMESPACE"):
-        settings = settings.with_changes(own_namespace=cluster.own_namespace)
+    settings = settings_in(cluster, settings)
     log.info("cluster_chosen", cluster=cluster.describe)
     watchers = [(watcher, own[watcher.name]) for watcher in installed]
     return 0 if run_loop(lambda: _until_signal(settings, cluster, watchers)) else 1
 
 
-def _read_settings(watchers: Sequence[AnyWatcher]) -> tuple[Settings, dict[str, WatcherSettings]]:
-    """ConfigError names every wrong variable of the first class that has one."""
-    return Settings.read(os.environ), {watcher.name: settings_of(watcher, os.environ) for watcher in watchers}
+def _read_settings(watchers: Sequence[AnyWatcher]) -> tuple[Settings, dict[str, WatcherSettings], list[tuple[str, str]]]:
+    """Third: variables that have no effect, and why. ConfigError names every wrong variable of the first class that has one."""
+    settings = Settings.read(os.environ)
+    own = {watcher.name: settings_of(watcher, os.environ) for watcher in watchers}
+    unknown = [(variable.name, variable.reason) for variable in unknown_settings(os.environ, watchers)]
+    return settings, own, unknown
 
 
 async def _until_signal(settings: Settings, cluster: access.Access, watchers: Sequence[ConfiguredWatcher]) -> bool:

@@ -4,9 +4,9 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 
-from zenwatch.cli.shared.terminal import show
+from zenwatch.cli.shared.terminal import complain, show
 from zenwatch.config.env import Setting
-from zenwatch.wiring.plugins import installed_watchers, settings_of, variables_of, watcher_defaults
+from zenwatch.wiring.plugins import installed_watchers, settings_of, unknown_settings, variables_of, watcher_defaults
 from zenwatch.wiring.settings import Settings
 
 
@@ -19,6 +19,8 @@ def _call(_parsed: argparse.Namespace) -> int:
     for name, value, default, accepts, meaning in rows():
         show(f"{name}={value}" + ("" if value == default else f"   (default: {default or 'empty'})"))
         show(f"    {meaning}", f"    Accepts {accepts}.")
+    for unknown in unknown_settings(os.environ):
+        complain(f"zenwatch: {unknown}")
     return 0
 
 

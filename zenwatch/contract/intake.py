@@ -71,12 +71,26 @@ class Intake(Protocol):
         """The version that was taken last; None for an unknown report."""
         ...
 
-    def take(self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
-        """These are all findings of the report now. subject: what the report is about; None: what its findings are about."""
+    def take(
+        self,
+        report: ReportRef,
+        version: str,
+        findings: Sequence[Finding],
+        *,
+        subject: Resource | None = None,
+        former: Sequence[Finding] = (),
+        rejected: int = 0,
+    ) -> None:
+        """These are all findings of the report now. subject: what the report is about; None: what its findings are about.
+
+        former: those that GROUP_BY_OWNER gave another key, as the tool reports them.
+        rejected: how many of its entries are not understood, for the accounts. Any of them may stand for any finding of the report: what it
+        held before, and what is stored of it, stays as it is until a version is understood whole.
+        """
         ...
 
-    def cannot_read(self, report: ReportRef) -> None:
-        """The report is there, but its content is not understood: it keeps what it held."""
+    def cannot_read(self, report: ReportRef, *, rejected: int = 0) -> None:
+        """The report is there, but nothing of it is understood: it keeps what it held. rejected: for the accounts."""
         ...
 
     def forget(self, report: ReportRef) -> None:

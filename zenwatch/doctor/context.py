@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zenwatch.config.unknown import UnknownVariable
 from zenwatch.contract import Clock
 from zenwatch.doctor.cluster.object_count import ObjectCount
 from zenwatch.doctor.cluster.permissions import Account
@@ -20,6 +21,7 @@ from zenwatch.wiring.settings import Settings
 class DoctorContext:
     """api_server: its address, as it is printed. definition: the CRD of our kind that comes with this zenwatch.
 
+    unknown_settings: variables of doctor's environment that have no effect.
     service_account: NAMESPACE/NAME of the account whose permissions are checked; empty: the client's own. is_in_pod: doctor is.
     Learned: account_name; process; open_records by source, or why they could not be counted.
     """
@@ -33,6 +35,7 @@ class DoctorContext:
     clock: Clock
     service_account: str = ""
     is_in_pod: bool = False
+    unknown_settings: Sequence[UnknownVariable] = ()
     account_name: str = ""
     process: ProcessReport = field(default_factory=lambda: ProcessReport(""))
     open_records: Mapping[str, ObjectCount] | ZenwatchError = field(default_factory=dict)

@@ -11,7 +11,7 @@ from zenwatch.doctor.cluster.object_count import ObjectCount
 from zenwatch.doctor.context import DoctorContext
 from zenwatch.doctor.process.checks import process_checks
 from zenwatch.doctor.process.report import ask_process
-from zenwatch.doctor.process.start import start_checks
+from zenwatch.doctor.process.start import start_checks, variable_checks
 from zenwatch.doctor.sources.checks import source_checks
 from zenwatch.doctor.store.access import access_checks
 from zenwatch.doctor.store.crd import crd_checks
@@ -35,7 +35,7 @@ async def examine(context: DoctorContext) -> Diagnosis:
         ask_process(context.status_api, context.webhook_paths, context.clock),
     )
     context = replace(context, process=process)
-    of_process = [*process_checks(process, context.clock, api_server.ahead_secs), *start_checks(context)]
+    of_process = [*process_checks(process, context.clock, api_server.ahead_secs), *start_checks(context), *variable_checks(context)]
     if not api_server.is_reachable:
         return Diagnosis([*api_server.checks, _unseen(), *of_process])
     context = await _learn(context)

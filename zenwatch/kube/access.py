@@ -90,13 +90,19 @@ def from_kubeconfig(file: str | None, context: str | None) -> Access:
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
     from yaml import YAMLError  # noqa: PLC0415
 
+    where = file or os.environ.get("KUBECONFIG", "~/.kube/config")
+
     def load() -> Any:
         configuration = Configuration()
         try:
-            config.load_kube_config(config_file=file, context=context, client_configuration=configuration, persist_config=False)
-        except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
-            where = file or os.environ.get("KUBECONFIG", "~/.kube/config")
+            _require_mappings(where)
+            config.load_kube_config(config_file=where, context=context, client_configuration=configuration, persist_config=False)
+        except (ConfigException, YAMLError, OSError, ValueError) as exc:
             raise ConfigError(f"The kubeconfig {where} cannot be used: {first_line(exc)}") from exc
+        except (KeyError, TypeError, AttributeError) as exc:
+            # The library trusts the form of the file: its message is about its own code.
+            reason = "a part of it has another form than kubectl expects; compare it with what kubectl config view prints"
+            raise ConfigError(f"The kubeconfig {where} cannot be used: {reason}") from exc
         return configuration
 
     loaded = load()
@@ -110,16 +116,35 @@ def from_kubeconfig(file: str | None, context: str | None) -> Access:
         header = loaded.get_api_key_with_prefix("BearerToken")
         return str(header) if header else loaded.get_basic_auth_token() if loaded.username else None
 
-    where = f"context {context}" if context else "the current context"
+    which = f"context {context}" if context else "the current context"
     return Access(
         loaded.host.rstrip("/"),
         _tls_of(loaded),
-        f"{loaded.host} ({where} of {file or os.environ.get('KUBECONFIG', '~/.kube/config')})",
+        f"{loaded.host} ({which} of {where})",
         read_authorization,
         start_over,
         server_name=loaded.tls_server_name,
         proxy=loaded.proxy,
     )
+
+
+def _require_mappings(files: str) -> None:
+    """ConfigError unless each file that is there is YAML, and a mapping. files: as in KUBECONFIG."""
+    from yaml import safe_load  # noqa: PLC0415
+
+    for name in filter(None, files.split(os.pathsep)):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            # The library names what is missing, and accepts that some are.
+            continue
+        try:
+            with path.open(encoding="utf-8") as opened:
+                content = safe_load(opened)
+        except UnicodeDecodeError as exc:
+            raise ConfigError(f"The kubeconfig {name} cannot be used: it is no text") from exc
+        if not isinstance(content, Mapping):
+            form = "is empty" if content is None else f"is a {'list' if isinstance(content, list) else 'single value'}"
+            raise ConfigError(f"The kubeconfig {name} cannot be used: it {form}, and no mapping with clusters, users and contexts")
 
 
 def _tls_of(configuration: Any) -> ssl.SSLContext | bool:

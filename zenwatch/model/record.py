@@ -25,6 +25,7 @@ class Reason(StrEnum):
 
     FIXED: its report, or another one of the same resource, was read whole and does not hold it any more.
     REPORT_GONE: the report was deleted, often with its resource, and none came in its place.
+    REGROUPED: still reported, and stored under another name, because GROUP_BY_OWNER was switched.
     BELOW_THRESHOLD: still reported, but a setting or a new severity excludes it.
     NOT_SEEN_AGAIN: pushed, and not seen again for a while. REOPENED: it came back after it was resolved.
     ROLLUP_ENDED: of a record that stood for several findings: each has its own now, or is gone.
@@ -32,6 +33,7 @@ class Reason(StrEnum):
 
     FIXED = "Fixed"
     REPORT_GONE = "ReportGone"
+    REGROUPED = "Regrouped"
     BELOW_THRESHOLD = "BelowThreshold"
     NOT_SEEN_AGAIN = "NotSeenAgain"
     REOPENED = "Reopened"

@@ -42,6 +42,11 @@ class ReportRef(NamedTuple):
         """Read back what str() wrote: kind/namespace/name. None: the text is no such reference."""
         return _parsed(text)
 
+    @property
+    def text(self) -> str:
+        """For a person: configmaps shop/results, as kubectl takes it with -n shop."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
 

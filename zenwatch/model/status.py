@@ -14,10 +14,20 @@ class BufferStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedReport:
+    """report: its kind, and its namespace and name. entries: how many are not understood; 0: nothing of it is."""
+
+    report: str
+    reason: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceStatus:
     """Times are RFC 3339. last_sender: the address that posted last. open: open records. buffer: None for a pull source.
 
     silent_since: set while the source is silent for longer than usual. missing_fields: fields that it always sent, and stopped sending.
+    rejected: events, entries and reports since the start. rejected_reports: how many cannot be read now; rejected_examples: the first few.
     """
 
     last_data_at: str | None
@@ -27,6 +37,9 @@ class SourceStatus:
     silent_since: str | None
     missing_fields: tuple[str, ...]
     buffer: BufferStatus | None
+    rejected: int = 0
+    rejected_reports: int = 0
+    rejected_examples: tuple[RejectedReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

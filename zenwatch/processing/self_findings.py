@@ -28,7 +28,7 @@ SETTLE_EVERY_SECS = 10.0
 
 @dataclass(frozen=True)
 class SelfFinding:
-    """topic: record-budget, source-silent or schema-drift; becomes the eventType. about: a source, or empty."""
+    """topic: record-budget, source-silent, schema-drift or reports-rejected; becomes the eventType. about: a source, or empty."""
 
     topic: str
     about: str

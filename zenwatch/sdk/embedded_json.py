@@ -1,7 +1,7 @@
 """Find the JSON documents in a tool's output that somebody put into a ConfigMap.
 
-`kubectl logs` and shells mix log lines and other text with the documents. Text that may be a broken document makes the whole ConfigMap
-BadInput: half a report would resolve the findings of the other half.
+`kubectl logs` and shells mix log lines and other text with the documents. Text that may be a broken document makes its whole key BadInput:
+half a document is no document.
 """
 
 import base64
@@ -45,31 +45,33 @@ class Document:
     value: Any
 
 
-def documents_of(config_map: Mapping[str, Any], *, claims: Callable[[Any], bool]) -> Iterator[Document]:
+def documents_of(config_map: Mapping[str, Any], *, claims: Callable[[Any], bool]) -> Iterator[Document | BadInput]:
     """Every document, in the order of the keys. `claims` recognises the tool's documents among others in a text.
 
-    Raises BadInput if any key is unreadable, because its findings are then unknown. The message names the key and the byte.
+    Yields a BadInput in place of the documents of a key that is unreadable; it names the key and the byte. Raises BadInput if no key can
+    hold a document.
     """
-    texts = dict(sorted([*_plain(config_map), *_binary(config_map)]))
-    if not texts:
+    plain = {key: (value, _plain) for key, value in _values_of(config_map, "data") if key.lower().endswith(".json")}
+    packed = {key: (value, _unpacked) for key, value in _values_of(config_map, "binaryData") if key.lower().endswith((".json", ".json.gz"))}
+    if not plain and not packed:
         raise BadInput("no key of data ends in .json, and none of binaryData in .json or .json.gz")
-    for key, text in texts.items():
-        for value in _documents_in(text.removeprefix("\ufeff"), key, claims):
-            yield Document(key, value)
+    for key, (value, text_of) in sorted((plain | packed).items()):
+        try:
+            values = _documents_in(text_of(key, value).removeprefix("\ufeff"), key, claims)
+        except BadInput as exc:
+            yield exc
+        else:
+            yield from (Document(key, each) for each in values)
 
 
-def _plain(config_map: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in _values_of(config_map, "data"):
-        if key.lower().endswith(".json"):
-            yield key, value
+def _plain(_key: str, value: str) -> str:
+    return value
 
 
-def _binary(config_map: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in _values_of(config_map, "binaryData"):
-        if key.lower().endswith((".json", ".json.gz")):
-            raw = _inflated(key, _decoded(key, value))
-            # kubectl puts UTF-16, as PowerShell writes it, into binaryData.
-            yield key, raw.decode(json.detect_encoding(raw), "replace")
+def _unpacked(key: str, value: str) -> str:
+    raw = _inflated(key, _decoded(key, value))
+    # kubectl puts UTF-16, as PowerShell writes it, into binaryData.
+    return raw.decode(json.detect_encoding(raw), "replace")
 
 
 def _values_of(config_map: Mapping[str, Any], field: str) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ Also holds what zenwatch knows of Kubernetes kinds.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -110,6 +110,29 @@ def entries_of(holder: Mapping[str, Any], field: str, where: str) -> list[Mappin
         if not isinstance(entry, Mapping):
             raise BadInput(f"{where}[{index}] is not an object")
     return value
+
+
+def read_entries(
+    holder: Mapping[str, Any], field: str, where: str, read: Callable[[Mapping[str, Any], str], Iterator[Finding | BadInput]]
+) -> Iterator[Finding | BadInput]:
+    """What read() yields for each object in a list. An entry that cannot be read costs only itself: its BadInput is yielded.
+
+    read: gets the entry and its position, such as status.issues[2]. Raises BadInput if the value is neither a list nor absent.
+    """
+    value = holder.get(field)
+    if value is not None and not isinstance(value, list):
+        raise BadInput(f"{where} is not a list")
+    for index, entry in enumerate(value or ()):
+        at = f"{where}[{index}]"
+        yield from tolerating(read(entry, at)) if isinstance(entry, Mapping) else [BadInput(f"{at} is not an object")]
+
+
+def tolerating(findings: Iterator[Finding | BadInput]) -> Iterator[Finding | BadInput]:
+    """The same findings. A BadInput that ends them is yielded, so that it costs only this part of a report."""
+    try:
+        yield from findings
+    except BadInput as exc:
+        yield exc
 
 
 def severity_of(text: str, otherwise: Severity) -> Severity:

@@ -91,7 +91,10 @@ class WatcherSuite:
             assert report == before
 
     def test_junk_anywhere_in_a_report_is_bad_input_at_worst(self, watcher: AnyWatcher, reports: Sequence[Mapping[str, Any]]) -> None:
-        """zenwatch logs another exception as a bug of the watcher, with a traceback, although it is the tool's fault."""
+        """zenwatch logs another exception as a bug of the watcher, with a traceback, although it is the tool's fault.
+
+        BadInput may be yielded in place of an entry, or raised.
+        """
         for report in reports:
             for path in _paths(report):
                 for junk in JUNK:
@@ -117,7 +120,7 @@ def _try(watcher: AnyWatcher, report: Any, path: tuple[Any, ...], junk: Any) -> 
 
 def _parsed(watcher: AnyWatcher, report: Mapping[str, Any]) -> list[Finding]:
     if isinstance(watcher, Watcher):
-        return list(watcher.parse(report))
+        return [entry for entry in watcher.parse(report) if not isinstance(entry, BadInput)]
     verdict = watcher.prepare(watcher.settings.read({}), SelfIdentity())(report)
     assert re.fullmatch(r"[a-z][a-z0-9-]*", verdict.rule)
     assert verdict.why.endswith(".")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Resource, Severity
 from zenwatch.sdk.settings import PushSettings
 
@@ -43,8 +44,10 @@ class Watcher:
 
     # Returns the findings in one object, given as the API server sent it. Pure: no I/O, no clock, no state.
     # Yields every finding, whatever its severity: zenwatch filters them later, by the user's settings.
-    # Raises BadInput if it cannot understand the object. zenwatch then drops the findings that it has already yielded.
-    parse: Callable[[Mapping[str, Any]], Iterator[Finding]]
+    # Yields a BadInput in place of an entry that it cannot understand: the others are stored, and what the report held before and does not
+    # hold now stays open, because that entry may be it. Raises BadInput if it cannot understand the object at all: zenwatch then drops the
+    # findings that it has already yielded, and keeps those of the last version that it could read.
+    parse: Callable[[Mapping[str, Any]], Iterator[Finding | BadInput]]
 
     # Where the tool's pods usually run, and their labels. zenwatch uses both only to detect whether the tool is installed.
     # Empty namespace: the tool has no pods that stay.
@@ -53,6 +56,13 @@ class Watcher:
 
     # The default of <NAME>_MIN_SEVERITY: zenwatch does not store findings below it.
     min_severity: Severity = Severity.INFO
+
+    # Environment variables of the tool itself that resemble a setting of zenwatch, such as TRIVY_SEVERITY: they are no typing errors.
+    tool_variables: tuple[str, ...] = ()
+
+    # How a person makes a report that can be read, in one sentence, such as "Run checkov with -o json." zenwatch doctor prints it below
+    # the reports that were rejected. Empty where nobody but the tool writes reports.
+    remedy: str = ""
 
     # Returns whether a JSON document is this tool's own output, without a Kubernetes object around it.
     claims: Callable[[Any], bool] = lambda _document: False
@@ -148,6 +158,7 @@ class PushWatcher:
     namespace: str = ""
     pod_labels: str = ""
     min_severity: Severity = Severity.INFO
+    tool_variables: tuple[str, ...] = ()
 
     # Returns whether a JSON document is one of the tool's bodies or events. `zenwatch preview` needs it to recognise a file.
     claims: Callable[[Any], bool] = lambda _document: False

@@ -1,7 +1,7 @@
 """Check the record budget and every source, and report what is wrong as findings of zenwatch itself.
 
 In: the budget; the monitors of the sources.  Out: self-findings, gauges, lines in the log.
-Owns: which sources are silent, and which fields are missing.
+Owns: which sources are silent, which fields are missing, and which reports cannot be read.
 Stops: with its task; what is still wrong is found again.
 """
 
@@ -12,12 +12,13 @@ from datetime import datetime
 import structlog
 
 from zenwatch.contract import Group
-from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_SILENT, WRITES_WAITING
+from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_REJECTED_REPORTS, SOURCE_SILENT, WRITES_WAITING
 from zenwatch.model.finding import Severity
 from zenwatch.model.refs import Origin
 from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 from zenwatch.processing.self_findings import SCOPE, SOURCE, SelfFinding, SelfReporter
+from zenwatch.sdk.redact import redacted
 from zenwatch.store.budget import Level
 from zenwatch.wiring.pipelines import MonitoredSource, Services
 
@@ -27,6 +28,8 @@ CHECK_EVERY_SECS = 10.0
 # The series of so many namespaces are exported, those of the longest refused.
 MOST_NAMESPACES = 100
 TASK = "housekeeping"
+# So many reports are named where some cannot be read.
+MOST_NAMED = 5
 
 
 class _Unlimited:
@@ -94,6 +97,7 @@ class Housekeeping:
         for source in self.sources:
             self._check_silence(source, is_installed=await source.is_installed())
             self._check_fields(source)
+            self._check_reports(source)
 
     def _check_budget(self) -> None:
         level, budget = self._budget.check(), self._budget
@@ -152,6 +156,17 @@ class Housekeeping:
             log.warning("fields_missing", cluster_id=origin.cluster_id, source=origin.source, reason=", ".join(missing))
         self._reporter.report(_drift(self._about(origin), missing))
 
+    def _check_reports(self, source: MonitoredSource) -> None:
+        about, rejected = self._about(source.origin), source.monitor.rejected
+        SOURCE_REJECTED_REPORTS.labels(*source.origin).set(len(rejected))
+        if rejected:
+            self._reporter.report(_unread(about, source))
+        elif source.has_synced():
+            self._reporter.withdraw("reports-rejected", about)
+        else:
+            # Not all reports were read yet: an earlier process may have rejected some that still are as they were.
+            self._reporter.keep("reports-rejected", about)
+
 
 def _silence(about: str, source: str, since: datetime) -> SelfFinding:
     setting = f"{source.upper().replace('-', '_')}_SILENCE_AFTER"
@@ -162,6 +177,20 @@ def _silence(about: str, source: str, since: datetime) -> SelfFinding:
         title=f"{about} has said nothing since {format_rfc3339(since)}",
         remediation=f"See with zenwatch doctor whether it runs and can write or post. If it may be so silent: {setting}.",
         details={"silentSince": format_rfc3339(since)},
+    )
+
+
+def _unread(about: str, source: MonitoredSource) -> SelfFinding:
+    rejected = source.monitor.rejected
+    named = [f"{report.text}: {rejection.reason}" for report, rejection in rejected.first(MOST_NAMED)]
+    count = f"{len(rejected)} report{'s' if len(rejected) > 1 else ''} of {about} cannot be read"
+    return SelfFinding(
+        topic="reports-rejected",
+        about=about,
+        severity=Severity.MEDIUM,
+        title=f"{count}, wholly or in part: what they hold is not stored",
+        remediation=source.remedy or "See with zenwatch doctor and zenwatch preview what is not understood; a newer zenwatch may read it.",
+        details={"reports": [redacted(text) for text in named], "rejectedReports": len(rejected)},
     )
 
 

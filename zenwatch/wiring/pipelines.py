@@ -57,12 +57,17 @@ class Services:
 
 @dataclass(frozen=True)
 class MonitoredSource:
-    """is_installed: as far as is known. fill: of the buffer, where the source has one."""
+    """is_installed: as far as is known. fill: of the buffer, where the source has one.
+
+    has_synced: whether all its reports were read once. remedy: how a person makes reports that can be read.
+    """
 
     origin: Origin
     monitor: SourceMonitor
     is_installed: Callable[[], Awaitable[bool]]
     fill: Callable[[], Fill] | None = None
+    has_synced: Callable[[], bool] = lambda: True
+    remedy: str = ""
 
 
 class PullPipeline:
@@ -73,6 +78,7 @@ class PullPipeline:
         self.origin = origin = Origin(cluster.id, watcher.name)
         self._services = services
         self._task = f"source/{origin}"
+        self._remedy = watcher.remedy
         self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_usual_pause=not watcher.is_steady)
         kinds = scopes_of(watcher, settings)
         policy = PullPolicy(
@@ -80,6 +86,7 @@ class PullPipeline:
             grace_secs=settings.resolve_grace_secs,
             scopes=frozenset(Scope(kind.full_name, namespace) for kind, namespace in kinds),
             is_confined=bool(settings.watch_namespaces),
+            regroup=watcher.regroup if cluster.owners is None else None,
         )
         self._reconciler = Reconciler(
             origin,
@@ -101,6 +108,7 @@ class PullPipeline:
                 ask_again_secs=interval.interval_secs,
                 clock=clock,
                 observe=self._monitor.observe,
+                rejected=self._monitor.rejected,
             )
             for kind, namespace in kinds
         ]
@@ -114,7 +122,10 @@ class PullPipeline:
         async def is_installed() -> bool:
             return self._detector.is_installed
 
-        return MonitoredSource(self.origin, self._monitor, is_installed)
+        def has_synced() -> bool:
+            return all(informer.has_synced for informer in self._informers)
+
+        return MonitoredSource(self.origin, self._monitor, is_installed, has_synced=has_synced, remedy=self._remedy)
 
     async def start(self) -> None:
         # While this process did not work, another one may have changed records.

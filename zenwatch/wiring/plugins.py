@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from zenwatch.config.env import Setting
 from zenwatch.errors import BadInput, ConfigError
@@ -11,8 +13,13 @@ from zenwatch.sdk.settings import WatcherSettings, watcher_prefix
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher
 from zenwatch.wiring.settings import Settings
 
+if TYPE_CHECKING:
+    from zenwatch.config.unknown import UnknownVariable
+
 # Paths that the server needs itself.
 OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/explain", "/top", "/status"})
+# Variables that zenwatch reads, and that are no settings of a person.
+READ_ELSEWHERE = frozenset({"POD_NAME"})
 
 
 def installed_watchers() -> list[AnyWatcher]:
@@ -76,6 +83,17 @@ def settings_of(watcher: AnyWatcher, environment: Mapping[str, str]) -> WatcherS
 
 def _settings_type(watcher: AnyWatcher) -> type[WatcherSettings]:
     return watcher.settings if isinstance(watcher, PushWatcher) else WatcherSettings
+
+
+def unknown_settings(environment: Mapping[str, str], watchers: Sequence[AnyWatcher] | None = None) -> "list[UnknownVariable]":
+    """Variables that look like settings and that nothing reads. watchers: None for all that are installed."""
+    from zenwatch.config.unknown import unknown_variables  # noqa: PLC0415  difflib: only the validating process pays for it
+
+    watchers = installed_watchers() if watchers is None else watchers
+    known = {*Settings.variables(), *chain.from_iterable(variables_of(watcher) for watcher in watchers), *READ_ELSEWHERE}
+    prefixes = [watcher_prefix(watcher.name) for watcher in watchers]
+    of_tools = set(chain.from_iterable(watcher.tool_variables for watcher in watchers))
+    return list(unknown_variables(environment, known, tool_prefixes=prefixes, of_tools=of_tools))
 
 
 ConfiguredWatcher = tuple[AnyWatcher, WatcherSettings]

@@ -80,13 +80,17 @@ class Preview:
     def _add_report(self, label: str, report: Mapping[str, Any], watcher: Watcher) -> None:
         try:
             with plugin_boundary(f"the watcher {watcher.name}"):
-                findings = list(watcher.parse(report))
+                entries = list(watcher.parse(report))
+                findings = [entry for entry in entries if not isinstance(entry, BadInput)]
                 if self.groups_by_owner and watcher.regroup:
                     # Only a cluster knows the owner, so the finding keeps its own resource.
                     findings = [watcher.regroup(finding, finding.resource) for finding in findings]
                 self._add_findings(label, watcher, findings)
         except BadInput as exc:
-            _add_line(self.errors, _named(label, report), exc)
+            entries = [exc]
+        for error in entries:
+            if isinstance(error, BadInput):
+                _add_line(self.errors, _named(label, report), error)
 
     def _add_findings(self, label: str, watcher: AnyWatcher, findings: Sequence[Finding]) -> None:
         threshold, now = self.thresholds[watcher.name], datetime.now(UTC)

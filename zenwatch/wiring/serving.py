@@ -7,13 +7,15 @@ from zenwatch.api.explain import explain
 from zenwatch.api.status import ProcessReport, SourceReport, status
 from zenwatch.api.top import top
 from zenwatch.contract import Component, Store
+from zenwatch.model.status import RejectedReport
+from zenwatch.model.write import Outcome
 from zenwatch.runtime.components import Task
 from zenwatch.web.liveness import Heartbeat
 from zenwatch.web.readiness import Readiness
 from zenwatch.web.routes import route_table
 from zenwatch.web.server import Server
 from zenwatch.web.server_config import ServerConfig
-from zenwatch.wiring.housekeeping import Housekeeping
+from zenwatch.wiring.housekeeping import MOST_NAMED, Housekeeping
 from zenwatch.wiring.pipelines import MonitoredSource, PushPipeline, Services
 
 
@@ -48,13 +50,14 @@ def server_components(
 
 def _process_report(services: Services, housekeeping: Housekeeping) -> ProcessReport:
     budget = services.budget
-    sources = [_source_report(source, housekeeping) for source in housekeeping.sources]
+    sources = [_source_report(source, services, housekeeping) for source in housekeeping.sources]
     writer = services.writer
     return ProcessReport(sources, budget.records_limit, budget.bytes_limit, budget.rolled_up, writer.is_failing, writer.refused())
 
 
-def _source_report(source: MonitoredSource, housekeeping: Housekeeping) -> SourceReport:
+def _source_report(source: MonitoredSource, services: Services, housekeeping: Housekeeping) -> SourceReport:
     monitor = source.monitor
+    examples = monitor.rejected.first(MOST_NAMED)
     return SourceReport(
         source.origin,
         last_data_at=monitor.silence.last_data_at,
@@ -63,4 +66,7 @@ def _source_report(source: MonitoredSource, housekeeping: Housekeeping) -> Sourc
         silent_since=housekeeping.silent_since(source.origin),
         missing_fields=monitor.drift.missing,
         fill=source.fill() if source.fill else None,
+        rejected=services.ledger.page(source.origin)[Outcome.REJECTED.value],
+        rejected_reports=len(monitor.rejected),
+        rejected_examples=[RejectedReport(report.text, rejection.reason, rejection.entries) for report, rejection in examples],
     )

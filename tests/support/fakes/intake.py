@@ -9,7 +9,8 @@ from zenwatch.model.refs import ReportRef, Scope
 class NotedIntake:
     """Reports and scopes by their text. held: per report its version and findings. kept: the arguments of every replace_all.
 
-    fresh: scopes. settled: how often settle() was called. failures: what the next calls of settle() raise.
+    rejected: how many entries were not understood. fresh: scopes. settled: how often settle() was called. failures: what the next calls of
+    settle() raise.
     """
 
     def __init__(self) -> None:
@@ -17,6 +18,7 @@ class NotedIntake:
         self.kept: list[tuple[str, set[str]]] = []
         self.subjects: dict[str, Resource | None] = {}
         self.unreadable: set[str] = set()
+        self.rejected = 0
         self.fresh: set[str] = set()
         self.settled = 0
         self.failures: list[Exception] = []
@@ -25,12 +27,23 @@ class NotedIntake:
         version, _ = self.held.get(str(report), (None, ()))
         return version
 
-    def take(self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
+    def take(
+        self,
+        report: ReportRef,
+        version: str,
+        findings: Sequence[Finding],
+        *,
+        subject: Resource | None = None,
+        former: Sequence[Finding] = (),
+        rejected: int = 0,
+    ) -> None:
         self.held[str(report)] = (version, list(findings))
         self.subjects[str(report)] = subject
+        self.rejected += rejected
         self.unreadable.discard(str(report))
 
-    def cannot_read(self, report: ReportRef) -> None:
+    def cannot_read(self, report: ReportRef, *, rejected: int = 0) -> None:
+        self.rejected += rejected
         self.unreadable.add(str(report))
 
     def forget(self, report: ReportRef) -> None:

@@ -117,3 +117,14 @@ def test_help_explains_the_exit_codes(zenwatch: Zenwatch, capsys: pytest.Capture
 
     assert "exit codes: 0 all well; 1 something needs attention" in shown
     assert "Nothing is changed." in shown
+
+
+async def test_a_variable_that_has_no_effect_is_a_warning(zenwatch: Zenwatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All would look well although a setting is not in force."""
+    monkeypatch.setenv("TRIVY_MINSEVERITY", "LOW")
+    async with FakeCluster() as cluster:
+        shown = await typed(zenwatch, cluster, tmp_path, "-o", "json", *NO_PROCESS)
+
+    [check] = [check for check in json.loads(shown.out)["checks"] if check["title"] == "variables"]
+    assert (check["area"], check["level"]) == ("process", "WARN")
+    assert "did you mean TRIVY_MIN_SEVERITY?" in check["advice"][0]

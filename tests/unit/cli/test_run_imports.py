@@ -15,7 +15,7 @@ from zenwatch.config.validate import in_child_process
 from zenwatch.wiring.plugins import installed_watchers
 
 installed = installed_watchers()
-settings, own = in_child_process(lambda: run._read_settings(installed))
+settings, own, _ = in_child_process(lambda: run._read_settings(installed))
 assert settings.watch_interval_secs == 7.0, settings
 assert own.keys() >= {"trivy", "falco"}, own
 print(*sorted({"pydantic", "pydantic_core", "kubernetes", "sqlite3"} & sys.modules.keys()))

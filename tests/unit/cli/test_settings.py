@@ -44,3 +44,16 @@ def test_a_wrong_value_is_named(variable: str, value: str, zenwatch: Zenwatch, m
 
     assert shown.code == 2
     assert f"zenwatch: {variable} is '{value}'; expected " in shown.err
+
+
+def test_a_variable_that_has_no_effect_is_named(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, with the setting that was probably meant."""
+    monkeypatch.setenv("TRIVY_MINSEVERITY", "LOW")
+
+    shown = zenwatch("settings")
+
+    assert shown.code == 0
+    assert (
+        shown.err
+        == "zenwatch: TRIVY_MINSEVERITY has no effect: zenwatch reads no variable of this name; did you mean TRIVY_MIN_SEVERITY?\n"
+    )

@@ -168,6 +168,29 @@ async def test_fields_that_a_source_lacks_are_named() -> None:
     assert (found.level, "lacks report.vulnerabilities, report.updateTimestamp" in found.text) == ("WARN", True)
 
 
+async def test_reports_that_cannot_be_read_are_named_with_what_to_do() -> None:
+    """Whoever wrote them can write them anew. A tool that writes its reports itself has no such advice."""
+    examples = [
+        {"report": "configmaps ci/scan", "reason": "scan.json is SARIF", "entries": 0},
+        {"report": "configmaps ci/unit", "reason": "a.json is empty", "entries": 3},
+    ]
+    rejected = {"rejected": 9, "rejected_reports": 7, "rejected_examples": examples}
+    async with FakeCluster() as cluster:
+        sources = {"checkov": a_source_status(**rejected), "trivy": a_source_status(**rejected | {"rejected_reports": 2})}
+        found = await diagnose(cluster, a_process(a_status(sources=sources)))
+
+    check = found["checkov", "reports"]
+    assert (check.level, check.text.split(":")[0]) == ("WARN", "7 reports cannot be read, wholly or in part")
+    assert check.advice == (
+        "configmaps ci/scan: scan.json is SARIF",
+        "configmaps ci/unit: a.json is empty (and 2 more like this); the rest of it is stored",
+        "... and 5 more: the log of the process names them (report_rejected, entries_rejected)",
+        "Run checkov with -o json, and put what it prints into a key of the ConfigMap that ends in .json.",
+    )
+    assert "zenwatch preview FILE" in found["trivy", "reports"].advice[-1]
+    assert found.at("WARN", "FAIL") == {("checkov", "reports"), ("trivy", "reports")}
+
+
 async def test_every_problem_has_its_advice() -> None:
     """Everything that can be wrong at the same time is wrong."""
     async with FakeCluster() as cluster:

@@ -216,3 +216,31 @@ async def test_credentials_are_read_off_the_loop() -> None:
 
     assert loop.is_running()
     assert await Access("https://x.test", tls=False, describe="", read_authorization=read).authorization() == "Bearer x"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[1, 2]", "it is a list, and no mapping with clusters, users and contexts"),
+        (b"text", "it is a single value, and no mapping with clusters, users and contexts"),
+        (b"", "it is empty, and no mapping with clusters, users and contexts"),
+        (b"# nothing", "it is empty, and no mapping with clusters, users and contexts"),
+        (b"\xff\xfe\x00\x80", "it is no text"),
+        (b"a: [", "while parsing a flow node"),
+        (b"clusters: 5\ncontexts: [null]\ncurrent-context: x", "a part of it has another form than kubectl expects"),
+        (b"contexts: [{name: c, context: 7}]\ncurrent-context: c", "a part of it has another form than kubectl expects"),
+    ],
+)
+@pytest.mark.parametrize("named_by", ["option", "variable"])
+def test_a_file_that_is_no_kubeconfig_is_a_sentence(
+    content: bytes, reason: str, named_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what Python says of the code that reads it."""
+    file = tmp_path / "config"
+    file.write_bytes(content)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+
+    with pytest.raises(ConfigError) as raised:
+        from_kubeconfig(str(file) if named_by == "option" else None, None)
+
+    assert str(raised.value).startswith(f"The kubeconfig {file} cannot be used: {reason}")

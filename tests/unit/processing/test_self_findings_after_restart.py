@@ -12,7 +12,8 @@ from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
 from tests.support.pipelines.core import a_core, services_of
 from tests.support.tasks import background
-from zenwatch.model.refs import Origin
+from zenwatch.model.refs import Origin, ReportRef
+from zenwatch.sources.monitor.rejected import Rejection
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.wiring.housekeeping import CHECK_EVERY_SECS, Housekeeping, self_reporter
 from zenwatch.wiring.pipelines import MonitoredSource
@@ -71,10 +72,11 @@ def cluster() -> Cluster:
 
 @dataclass
 class Process:
-    """trivy reports what is in its cluster; falco posts, and reads nothing back after a restart."""
+    """trivy reports what is in its cluster; falco posts, and reads nothing back after a restart. has_synced: trivy's reports were read."""
 
     trivy: SourceMonitor
     falco: SourceMonitor
+    has_synced: bool = False
 
     def receive(self, *fields: str, alerts: int, first: int = 0) -> None:
         """Alerts of Falco that have these fields, each with a number of its own."""
@@ -96,7 +98,9 @@ async def running(cluster: Cluster, *, has_trivy: bool = True) -> AsyncIterator[
     async def is_falco_installed() -> bool:
         return True
 
-    sources = [MonitoredSource(TRIVY, trivy, is_trivy_installed), MonitoredSource(FALCO, falco, is_falco_installed)]
+    process = Process(trivy, falco)
+    reports = MonitoredSource(TRIVY, trivy, is_trivy_installed, has_synced=lambda: process.has_synced)
+    sources = [reports, MonitoredSource(FALCO, falco, is_falco_installed)]
     reporter = self_reporter(services)
     housekeeping = Housekeeping(services, sources, reporter)
     async with background(core.mirror.follow, core.writer.work):
@@ -104,7 +108,7 @@ async def running(cluster: Cluster, *, has_trivy: bool = True) -> AsyncIterator[
         await housekeeping.start()
         await _let_all_run()
         try:
-            yield Process(trivy, falco)
+            yield process
         finally:
             await core.supervisor.stop()
 
@@ -234,4 +238,26 @@ async def test_a_field_that_is_missing_keeps_its_record_over_a_restart_until_the
         await cluster.advance(4 * CHECK_EVERY_SECS)
 
     assert cluster.phases() == {"schema-drift": "Resolved"}
+    assert since(cluster, before) == ["set_status"]
+
+
+# ---------------------------------------------------------------- reports that cannot be read
+
+
+async def test_rejected_reports_keep_their_record_over_a_restart_until_all_reports_were_read(cluster: Cluster) -> None:
+    """However long the API server is away: what is not known yet is no good news."""
+    async with running(cluster) as process:
+        process.trivy.rejected.add(ReportRef("configmaps", "ci", "scan"), Rejection("1", "no JSON"))
+        await cluster.advance(2 * CHECK_EVERY_SECS)
+    assert cluster.phases() == {"reports-rejected": "Open"}
+    before = len(cluster.store.calls)
+
+    async with running(cluster) as process:
+        await cluster.advance(3 * GRACE_SECS)
+        still = cluster.phases(), list(since(cluster, before))
+        process.has_synced = True
+        await cluster.advance(2 * CHECK_EVERY_SECS)
+
+    assert still == ({"reports-rejected": "Open"}, [])
+    assert cluster.phases() == {"reports-rejected": "Resolved"}
     assert since(cluster, before) == ["set_status"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.parsed import whole
 from tests.support.tasks import must_end
 from zenwatch.errors import BadInput
 from zenwatch.sdk import embedded_json
@@ -38,7 +39,7 @@ def packed(text: str | bytes) -> str:
 
 
 def read(config_map: Mapping[str, Any]) -> list[Document]:
-    return list(documents_of(config_map, claims=claims))
+    return whole(documents_of(config_map, claims=claims))
 
 
 def values(text: str) -> list[Any]:
@@ -81,10 +82,17 @@ def test_an_object_that_is_no_config_map_is_bad_input(config_map: dict[str, Any]
         read(config_map)
 
 
-def test_one_unreadable_key_makes_the_whole_config_map_bad_input() -> None:
-    """The findings in that key are unknown, and unknown is never empty."""
-    with pytest.raises(BadInput, match=r"b\.json"):
-        read({"data": {"a.json": TEXT, "b.json": "Killed"}})
+def test_one_unreadable_key_costs_only_itself() -> None:
+    """Its error stands in place of its documents, because what it holds is unknown, and unknown is never empty."""
+    data = {"a.json": TEXT, "b.json": "Killed", "d.json": TEXT}
+    found = list(documents_of({"data": data, "binaryData": {"c.json.gz": "%"}}, claims=claims))
+
+    assert [entry.key if isinstance(entry, Document) else str(entry).split()[0] for entry in found] == [
+        "a.json",
+        "b.json",
+        "c.json.gz",
+        "d.json",
+    ]
 
 
 # ---------------------------------------------------------------- compression and encodings

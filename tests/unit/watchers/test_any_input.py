@@ -44,9 +44,9 @@ def _report(watcher: Watcher, content: Any) -> Any:
 
 
 def _parsed(watcher: Watcher, report: Any) -> list[Finding] | None:
-    """None: parse raised BadInput."""
+    """Without the errors in place of single entries. None: parse raised BadInput."""
     try:
-        return list(watcher.parse(report))
+        return [entry for entry in watcher.parse(report) if isinstance(entry, Finding)]
     except BadInput:
         return None
 

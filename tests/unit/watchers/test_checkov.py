@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.support.parsed import whole
 from tests.support.payloads import a_benchmark, a_config_map, a_control, a_failed_check, a_scan
 from watchers.checkov import CHECKOV, FAILED_CHECK, claims, parse
 from zenwatch.errors import BadInput
@@ -14,7 +15,7 @@ NOTHING_TO_SCAN = {"passed": 0, "failed": 0, "skipped": 0, "parsing_errors": 0, 
 
 
 def found(document: Any) -> list[Finding]:
-    return list(parse(a_config_map({"results.json": document})))
+    return whole(parse(a_config_map({"results.json": document})))
 
 
 def finding_with(*, framework: str = "kubernetes", **changes: Any) -> Finding:
@@ -206,3 +207,24 @@ def test_only_config_maps_with_its_label_are_read() -> None:
     [resource] = CHECKOV.reads
 
     assert (resource.full_name, resource.label_selector) == ("configmaps", "app=checkov")
+
+
+def test_a_check_that_is_not_understood_costs_only_itself() -> None:
+    """Neither the other checks nor the other frameworks."""
+    entries = list(
+        parse(a_config_map({"results.json": [a_scan(a_failed_check(check_id=""), a_failed_check()), {"check_type": "x", "results": 7}]}))
+    )
+
+    assert [str(entry) for entry in entries if isinstance(entry, BadInput)] == [
+        "results.json[0]: results.failed_checks[0].check_id is missing",
+        "results.json[1]: results.failed_checks is missing",
+    ]
+    assert sum(isinstance(entry, Finding) for entry in entries) == 1
+
+
+def test_sarif_is_named_with_what_is_read_instead() -> None:
+    """It is JSON, so that only its form shows that it is the wrong output."""
+    sarif = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [{"results": []}]}
+
+    with pytest.raises(BadInput, match=r"^results\.json is SARIF; zenwatch reads what checkov -o json prints$"):
+        found(sarif)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.corpus import config_maps_of, objects_of
+from tests.support.parsed import whole
 from tests.support.stored_fields import events_of, faults_of
 from watchers.checkov import CHECKOV
 from watchers.kube_bench import KUBE_BENCH
@@ -86,7 +87,7 @@ FOREIGN_SOURCES = ("trivy", "falco", "kube-bench")
 
 def found(watcher: Watcher, report: Mapping[str, Any], name: str) -> list[Finding]:
     """The findings, after the checks that hold for every report of every tool."""
-    findings = list(watcher.parse(report))
+    findings = whole(watcher.parse(report))
     assert faults_of(findings) == []
     # Real reports hold no credentials: nothing is taken for one.
     assert MARK not in repr(events_of(findings))
@@ -142,7 +143,7 @@ def test_known_reports_of_kyverno_have_the_counted_findings(file: str) -> None:
     if not reports:
         pytest.skip(f"no corpus: set ZENWATCH_CORPUS to a folder that holds kyverno/{file}")
 
-    assert [finding.key for report in reports for finding in KYVERNO.parse(report)] == KYVERNO_KEYS[file]
+    assert [finding.key for report in reports for finding in whole(KYVERNO.parse(report))] == KYVERNO_KEYS[file]
 
 
 @pytest.mark.parametrize(("name", "config_map"), config_maps_of("kube-bench"))
@@ -184,7 +185,7 @@ def test_the_same_failure_on_two_nodes_is_a_single_record_that_names_both() -> N
     if len(nodes) != 2:
         pytest.skip("no corpus: set ZENWATCH_CORPUS to a folder that holds kube-bench/configmap_per_node_worker-1.json and -2.json")
 
-    events = events_of([finding for _, config_map in nodes for finding in KUBE_BENCH.parse(config_map)])
+    events = events_of([finding for _, config_map in nodes for finding in whole(KUBE_BENCH.parse(config_map))])
 
     assert len(events) == 4
     assert all(event.details["nodes"] == ["worker-1", "worker-2"] for event in events)
@@ -195,7 +196,7 @@ def test_each_output_is_claimed_by_its_own_tool(name: str, config_map: dict[str,
     """`zenwatch preview` recognises an output only by its text."""
     owner, other = (KUBE_BENCH, CHECKOV) if '"test_number"' in texts_of(config_map) else (CHECKOV, KUBE_BENCH)
 
-    documents = [document.value for document in documents_of(config_map, claims=owner.claims)]
+    documents = [document.value for document in whole(documents_of(config_map, claims=owner.claims))]
 
     assert [owner.claims(document) for document in documents] == [True]
     assert [other.claims(document) for document in documents] == [False]

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.support.parsed import whole
 from tests.support.payloads import a_benchmark, a_config_map, a_control, a_scan, a_test
 from watchers.kube_bench import FAILED_TEST, KUBE_BENCH, claims, parse
 from zenwatch.errors import BadInput
@@ -14,7 +15,7 @@ ON_WORKER_1 = {"labels": {"app": "kube-bench", "kube-bench/node": "worker-1"}}
 
 
 def found(document: Any, **parts: Any) -> list[Finding]:
-    return list(parse(a_config_map({"results.json": document}, **parts)))
+    return whole(parse(a_config_map({"results.json": document}, **parts)))
 
 
 def finding_with(**changes: Any) -> Finding:
@@ -196,10 +197,11 @@ def test_an_invalid_output_is_bad_input_and_the_error_states_where(document: Any
         found(document)
 
 
-def test_one_unreadable_key_makes_the_whole_config_map_bad_input() -> None:
-    """Unknown is never empty."""
-    with pytest.raises(BadInput, match=r"worse\.json"):
-        list(parse(a_config_map({"better.json": a_benchmark(a_test()), "worse.json": "Killed"})))
+def test_one_unreadable_key_costs_only_itself() -> None:
+    """Its error stands in place of its findings."""
+    finding, error = parse(a_config_map({"better.json": a_benchmark(a_test()), "worse.json": "Killed"}))
+
+    assert (isinstance(finding, Finding), str(error)) == (True, "worse.json holds no JSON document of this tool, at byte 0")
 
 
 def test_only_config_maps_with_its_label_are_read() -> None:
@@ -207,3 +209,14 @@ def test_only_config_maps_with_its_label_are_read() -> None:
     [resource] = KUBE_BENCH.reads
 
     assert (resource.full_name, resource.label_selector) == ("configmaps", "app=kube-bench")
+
+
+def test_a_test_that_is_not_understood_costs_only_itself() -> None:
+    """Neither the other tests of its group nor the other controls."""
+    entries = list(parse(a_config_map({"results.json": [a_control(a_test(status=""), a_test()), 7, a_control(a_test())]})))
+
+    assert [str(entry) for entry in entries if isinstance(entry, BadInput)] == [
+        "results.json[0].tests[0].results[0].status is missing",
+        "results.json[1] is not an object",
+    ]
+    assert sum(isinstance(entry, Finding) for entry in entries) == 2

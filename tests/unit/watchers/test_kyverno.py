@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.parsed import whole
 from tests.support.payloads import a_policy_report, a_result
 from tests.support.tasks import must_end
 from watchers.kyverno import KYVERNO, VIOLATION, parse
@@ -16,7 +17,7 @@ UNLABELLED: dict[str, Any] = {"labels": {}}
 
 def finding_with(report: dict[str, Any] | None = None, **changes: Any) -> Finding:
     """The only finding of a report with this result."""
-    [finding] = parse(a_policy_report(a_result(**changes), **report or {}))
+    [finding] = whole(parse(a_policy_report(a_result(**changes), **report or {})))
     return finding
 
 
@@ -167,7 +168,7 @@ def test_a_result_about_several_resources_is_a_finding_for_each() -> None:
     """Up to 1.10 a report is for a policy and a namespace, and has no scope."""
     resources = [{"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": "shop"} for name in ("a", "b")]
 
-    found = list(parse(a_policy_report(a_result(resources=resources), scope=None)))
+    found = whole(parse(a_policy_report(a_result(resources=resources), scope=None)))
 
     assert [finding.key for finding in found] == ["shop/Pod/a/require-labels/check-team", "shop/Pod/b/require-labels/check-team"]
 
@@ -285,4 +286,12 @@ def test_a_report_without_results_has_no_findings(results: Any) -> None:
 def test_an_invalid_report_is_bad_input_and_the_error_states_where(broken: dict[str, Any], where: str) -> None:
     """Half a report would resolve the findings of the other half."""
     with pytest.raises(BadInput, match=where):
-        list(parse(broken))
+        whole(parse(broken))
+
+
+def test_a_result_that_is_not_understood_costs_only_itself() -> None:
+    """The other results of the report are found."""
+    report = a_policy_report() | {"results": [a_result(policy=""), 7, a_result()]}
+    first, second, finding = parse(report)
+
+    assert [str(first), str(second), isinstance(finding, Finding)] == ["results[0].policy is missing", "results[1] is not an object", True]

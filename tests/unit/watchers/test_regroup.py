@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders.findings import a_finding
 from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
+from tests.support.parsed import whole
 from tests.support.payloads import SAMPLES, a_policy_report, a_result
 from watchers.kyverno import KYVERNO
 from watchers.trivy import TRIVY
@@ -33,7 +34,7 @@ def regrouped(watcher: Watcher, finding: Finding, owner: Resource) -> Finding:
 def violation(resource: Resource = REPLICAS[1], **changes: Any) -> Finding:
     """Kyverno's only finding of a result about the resource."""
     scope = {"apiVersion": resource.api_version, "kind": resource.kind, "name": resource.name, "namespace": resource.namespace}
-    [finding] = KYVERNO.parse(a_policy_report(a_result(**changes), scope=scope))
+    [finding] = whole(KYVERNO.parse(a_policy_report(a_result(**changes), scope=scope)))
     return finding
 
 
@@ -85,7 +86,7 @@ def test_reassigning_changes_only_the_resource_in_the_key(reported: Resource, ow
 def test_regrouping_is_pure_and_changes_nothing_without_a_controller(watcher: Watcher) -> None:
     """zenwatch calls it for every finding, also with the resource itself."""
     for report in SAMPLES[watcher.name]:
-        for finding in watcher.parse(report):
+        for finding in whole(watcher.parse(report)):
             before = copy.deepcopy(finding)
 
             assert regrouped(watcher, finding, finding.resource) == finding
@@ -100,7 +101,7 @@ def test_a_rollout_makes_no_new_findings_of_trivy() -> None:
         a_report([a_vulnerability()], labels={**labels, "trivy-operator.resource.name": name}) for name in ("web-5f4d8", "web-7c9b6")
     ]
 
-    found = [regrouped(TRIVY, finding, DEPLOYMENT) for report in reports for finding in TRIVY.parse(report)]
+    found = [regrouped(TRIVY, finding, DEPLOYMENT) for report in reports for finding in whole(TRIVY.parse(report))]
 
     assert {finding.key for finding in found} == {"shop/Deployment/web/CVE-2026-1"}
     assert [finding.details["resources"] for finding in found] == [["ReplicaSet/web-5f4d8"], ["ReplicaSet/web-7c9b6"]]

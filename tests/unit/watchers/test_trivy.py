@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
+from tests.support.parsed import whole
 from watchers.trivy import TRIVY, VULNERABILITY, parse
 from zenwatch.errors import BadInput
 from zenwatch.model.finding import Finding, Resource, Severity
@@ -13,7 +14,7 @@ from zenwatch.model.finding import Finding, Resource, Severity
 
 def only(*args: Any, **kwargs: Any) -> Finding:
     """The only finding of a_report(...)."""
-    [finding] = parse(a_report(*args, **kwargs))
+    [finding] = whole(parse(a_report(*args, **kwargs)))
     return finding
 
 
@@ -253,7 +254,7 @@ def test_a_report_without_vulnerabilities_has_no_findings(vulnerabilities: Any) 
 
 def test_repeated_entries_are_two_findings_with_the_same_key() -> None:
     """zenwatch merges them later, and the ledger counts both."""
-    first, second, other = parse(a_report([a_vulnerability(), a_vulnerability(), a_vulnerability(resource="openssl")]))
+    first, second, other = whole(parse(a_report([a_vulnerability(), a_vulnerability(), a_vulnerability(resource="openssl")])))
 
     assert first == second
     assert other.key == first.key
@@ -288,4 +289,12 @@ def test_every_severity_is_yielded() -> None:
 def test_an_invalid_report_is_bad_input_and_the_error_states_where(broken: dict[str, Any], where: str) -> None:
     """A person must find the field in a cluster with thousands of reports."""
     with pytest.raises(BadInput, match=where):
-        list(parse(broken))
+        whole(parse(broken))
+
+
+def test_an_entry_that_is_not_understood_costs_only_itself() -> None:
+    """One package without an identifier does not hide the others."""
+    first, error, last = parse(a_report([a_vulnerability(), a_vulnerability(vulnerabilityID=None), a_vulnerability(resource="openssl")]))
+
+    assert all(isinstance(entry, Finding) for entry in (first, last))
+    assert str(error) == "report.vulnerabilities[1].vulnerabilityID is missing"

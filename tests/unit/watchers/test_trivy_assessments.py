@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
+from tests.support.parsed import whole
 from tests.support.payloads import a_check, a_secret, a_secret_report, an_assessment
 from watchers.trivy import CONFIG_AUDIT, EXPOSED_SECRET, TRIVY, parse
 from zenwatch.errors import BadInput
@@ -15,7 +16,7 @@ from zenwatch.model.finding import Category, Finding, Resource, Severity
 
 
 def only(report: dict[str, Any]) -> Finding:
-    [finding] = parse(report)
+    [finding] = whole(parse(report))
     return finding
 
 
@@ -165,7 +166,7 @@ def test_starboards_first_form_is_read() -> None:
         },
     }
 
-    pod, container = parse(an_assessment(**body))
+    pod, container = whole(parse(an_assessment(**body)))
 
     assert (pod.key, pod.severity) == ("default/Pod/nginx/hostPIDSet", Severity.CRITICAL)
     assert (container.key, container.severity) == ("default/Pod/nginx/tagNotSpecified", Severity.LOW)
@@ -176,7 +177,7 @@ def test_checks_that_starboard_wrote_in_both_forms_are_read_once() -> None:
     """For a time Starboard wrote both forms with the same content."""
     old = {"checkID": "hostPIDSet", "message": "Host PID is set", "severity": "DANGER", "success": False}
 
-    [finding] = parse(an_assessment([a_check()], podChecks=[old], containerChecks={"web": [old]}))
+    [finding] = whole(parse(an_assessment([a_check()], podChecks=[old], containerChecks={"web": [old]})))
 
     assert finding.details["checkID"] == "KSV014"
 
@@ -229,4 +230,22 @@ def test_the_match_is_in_no_finding(missing: str | None) -> None:
 def test_an_invalid_report_is_bad_input_and_the_error_states_where(broken: dict[str, Any], where: str) -> None:
     """Half a report would resolve the findings of the other half."""
     with pytest.raises(BadInput, match=where):
-        list(parse(broken))
+        whole(parse(broken))
+
+
+def test_a_check_or_secret_that_is_not_understood_costs_only_itself() -> None:
+    """In each list of checks, too."""
+    errors = [
+        [str(entry) for entry in parse(report) if isinstance(entry, BadInput)]
+        for report in (
+            an_assessment([a_check(), a_check(success=None), a_check()]),
+            an_assessment(checks=[], podChecks=[a_check(checkID="")], containerChecks={"web": [7, a_check()]}),
+            a_secret_report(a_secret(ruleID=""), a_secret()),
+        )
+    ]
+
+    assert errors == [
+        ["report.checks[1].success is missing"],
+        ["report.podChecks[0].checkID is missing", "report.containerChecks.web[0] is not an object"],
+        ["report.secrets[0].ruleID is missing"],
+    ]

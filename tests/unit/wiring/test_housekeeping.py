@@ -11,7 +11,8 @@ from tests.support.pipelines.core import a_core, services_of
 from tests.support.tasks import background, patience, until
 from zenwatch.errors import Transient
 from zenwatch.model.queue import Fill
-from zenwatch.model.refs import Origin
+from zenwatch.model.refs import Origin, ReportRef, Scope
+from zenwatch.sources.monitor.rejected import Rejection
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.wiring.housekeeping import Housekeeping, self_reporter
 from zenwatch.wiring.pipelines import MonitoredSource
@@ -32,7 +33,7 @@ class House:
         self.falco = SourceMonitor(FALCO, self.clock, silence_secs=26 * HOUR_SECS, needs_usual_pause=True)
         services = services_of(self.core, Settings.read({}))
         sources = [
-            MonitoredSource(TRIVY, self.trivy, self._is_trivy_installed),
+            MonitoredSource(TRIVY, self.trivy, self._is_trivy_installed, remedy="Run trivy anew."),
             MonitoredSource(FALCO, self.falco, _is_falco_installed, lambda: Fill(3, 100)),
         ]
         self.reporter = self_reporter(services)
@@ -113,6 +114,29 @@ async def test_fields_that_are_missing_are_one_record_until_they_are_back(house:
     assert house.title() == "falco does not send any more what it always sent: priority"
     say("priority", "time", times=5, first=200)
     assert await house.check() == {"schema-drift": "Resolved"}
+
+
+# ---------------------------------------------------------------- reports that cannot be read
+
+
+async def test_reports_that_cannot_be_read_are_one_record_until_all_can_be_read(house: House) -> None:
+    """It names them, with what is wrong with each, and how to mend it."""
+    rejected = house.trivy.rejected
+    assert await house.check() == {}
+    for number in range(7):
+        rejected.add(ReportRef("configmaps", "ci", f"scan-{number}"), Rejection("1", "results.json is SARIF"))
+    assert await house.check() == {"reports-rejected": "Open"}
+    [first] = [record["spec"] for record in house.store.objects.values()]
+    rejected.forget_others(Scope("configmaps"), [ReportRef("configmaps", "ci", "scan-3")])
+    await house.check()
+    assert house.title() == "1 report of trivy cannot be read, wholly or in part: what they hold is not stored"
+    rejected.drop(ReportRef("configmaps", "ci", "scan-3"))
+    assert await house.check() == {"reports-rejected": "Resolved"}
+
+    assert first["title"].startswith("7 reports of trivy cannot be read")
+    assert first["remediation"] == "Run trivy anew."
+    assert first["details"]["rejectedReports"] == 7
+    assert first["details"]["reports"] == [f"configmaps ci/scan-{number}: results.json is SARIF" for number in range(5)]
 
 
 # ---------------------------------------------------------------- budget

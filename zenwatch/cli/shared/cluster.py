@@ -6,6 +6,7 @@ from typing import Any
 
 from zenwatch.errors import ConfigError
 from zenwatch.kube import access
+from zenwatch.wiring.settings import Settings
 
 
 def add_cluster_options(command: Any) -> None:
@@ -22,6 +23,13 @@ def cluster_if_named(parsed: argparse.Namespace) -> access.Access | None:
     if os.environ.get("KUBECONFIG"):
         return access.from_kubeconfig(None, None)
     return None
+
+
+def settings_in(cluster: access.Access, settings: Settings) -> Settings:
+    """The settings that a process in this cluster has: in a pod its namespace is zenwatch's own, unless POD_NAMESPACE is set."""
+    if cluster.own_namespace and not os.environ.get("POD_NAMESPACE", "").strip():
+        return settings.with_changes(own_namespace=cluster.own_namespace)
+    return settings
 
 
 def named_cluster(parsed: argparse.Namespace) -> access.Access:

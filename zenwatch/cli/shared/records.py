@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from zenwatch.cli.shared.cluster import settings_in
 from zenwatch.cli.shared.terminal import complain
 from zenwatch.errors import ZenwatchError, first_line
 from zenwatch.kube.access import Access
@@ -20,6 +21,7 @@ def read_records(settings: Settings, cluster: Access, read: Callable[[CrdStore],
 
 
 async def _read(settings: Settings, cluster: Access, read: Callable[[CrdStore], Awaitable[Result]]) -> Result | None:
+    settings = settings_in(cluster, settings)
     client = KubeClient(cluster, timeout_secs=settings.api_timeout_secs, connections=2)
     store = CrdStore(client, cluster_ids=[settings.cluster_id], own_namespace=settings.own_namespace, namespaces=settings.watch_namespaces)
     try:

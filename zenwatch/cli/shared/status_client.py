@@ -44,7 +44,7 @@ class StatusClient:
 
     def get_json(self, path: str, query: Mapping[str, str]) -> Any:
         """Blocks. Transient, with the reason, unless the response is 200 and JSON."""
-        response = self.get(f"{path}?{urlencode(query)}")
+        response = self.get(f"{path}?{urlencode(query, errors='replace')}")
         if response.status != 200:
             raise Transient(response.text[:300].strip())
         try:
@@ -100,6 +100,10 @@ def _token_of(settings: Settings) -> str:
     if not settings.webhook_token_file:
         return ""
     try:
-        return next((line.strip() for line in Path(settings.webhook_token_file).read_text().splitlines() if line.strip()), "")
+        return next(
+            (line.strip() for line in Path(settings.webhook_token_file).read_text(encoding="utf-8").splitlines() if line.strip()), ""
+        )
     except OSError as exc:
         raise ConfigError(f"WEBHOOK_TOKEN_FILE is {settings.webhook_token_file!r}: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"WEBHOOK_TOKEN_FILE is {settings.webhook_token_file!r}: it is no text.") from exc

@@ -42,5 +42,5 @@ async def _pull_checks(watcher: Watcher, own: WatcherSettings, pods: Pods, conte
         pull_tool_check(watcher, own, pods, served, reports),
         *of_versions,
         await permission_check(watcher, served, context),
-        *data_checks(name, context, reports, refusal),
+        *data_checks(name, context, reports, refusal, remedy=watcher.remedy),
     ]

@@ -6,16 +6,18 @@ from zenwatch.doctor.check import Check, Level, age_text, duration_text
 from zenwatch.doctor.cluster.object_count import ObjectCount
 from zenwatch.doctor.context import DoctorContext
 from zenwatch.errors import ZenwatchError, first_line
-from zenwatch.model.status import SourceStatus
+from zenwatch.model.status import RejectedReport, SourceStatus
 from zenwatch.model.timestamps import parse_rfc3339
 from zenwatch.sdk.settings import watcher_prefix
 
 
-def data_checks(name: str, context: DoctorContext, reports: ObjectCount, refusal: ZenwatchError | None = None) -> list[Check]:
-    """reports: of a pull source. refusal: why some of them could not be counted."""
+def data_checks(
+    name: str, context: DoctorContext, reports: ObjectCount, refusal: ZenwatchError | None = None, *, remedy: str = ""
+) -> list[Check]:
+    """reports: of a pull source. refusal: why some of them could not be counted. remedy: how a person makes reports that can be read."""
     last_data = _last_data_text(name, context, reports)
     status = context.process.source(name)
-    problems = _problems(name, context, status, last_data) if status else ()
+    problems = (*_problems(name, context, status, last_data), *_rejected_checks(name, status, remedy)) if status else ()
     return [*problems, _data_check(name, context, last_data, refusal)]
 
 
@@ -47,6 +49,25 @@ def _problems(name: str, context: DoctorContext, status: SourceStatus, last_data
         text = f"what it sends lacks {', '.join(status.missing_fields)}: findings are stored without, or not at all"
         advice = "Compare its version with those that zenwatch was tested with; zenwatch preview FILE shows what becomes of a report."
         yield Check(name, "fields", Level.WARN, text, (advice,))
+
+
+def _rejected_checks(name: str, status: SourceStatus, remedy: str) -> Iterator[Check]:
+    if not status.rejected_reports:
+        return
+    examples = [_example_text(example) for example in status.rejected_examples]
+    left = status.rejected_reports - len(examples)
+    lines = (
+        *examples,
+        *([f"... and {left} more: the log of the process names them (report_rejected, entries_rejected)"] if left > 0 else []),
+        remedy or "zenwatch preview FILE shows what becomes of a report: kubectl get KIND -n NAMESPACE NAME -o yaml > FILE",
+    )
+    text = f"{status.rejected_reports} reports cannot be read, wholly or in part: what is not understood of them is not stored"
+    yield Check(name, "reports", Level.WARN, text, lines)
+
+
+def _example_text(example: RejectedReport) -> str:
+    more = f" (and {example.entries - 1} more like this)" if example.entries > 1 else ""
+    return f"{example.report}: {example.reason}{more}" + ("; the rest of it is stored" if example.entries else "")
 
 
 def _data_check(name: str, context: DoctorContext, last_data: str, refusal: ZenwatchError | None) -> Check:

@@ -1,7 +1,7 @@
 """HTTP to one API server: credentials, status codes, and bodies of bounded size.
 
 In: requests from kube/client.  Out: the answer's bytes, or one of our errors.
-Owns: the connection pool.
+Owns: the connection pool, which the first request opens: who makes a client and never asks has nothing to close.
 Stops: close() ends every request.
 """
 
@@ -36,18 +36,32 @@ class HttpSession:
         """most_wait_secs: the longest Retry-After that is believed."""
         self._access = access
         self._most_wait_secs = most_wait_secs
+        self._connections = connections
+        self._pool: aiohttp.ClientSession | None = None
+        self._is_closed = False
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._pool is not None:
+            await self._pool.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise Transient("the client of the API server is closed")
+        if self._pool is None:
+            self._pool = self._new_pool()
+        return self._pool
+
+    def _new_pool(self) -> aiohttp.ClientSession:
         # Answers are small or come over a fast network: compression costs the API server more than it saves.
         headers = {"Accept-Encoding": "identity", "User-Agent": "zenwatch"}
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, ssl=access.tls, ttl_dns_cache=60),
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._access.tls, ttl_dns_cache=60),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
             auto_decompress=False,
         )
-
-    async def close(self) -> None:
-        await self._session.close()
 
     async def open(self, request: Request, content: Content) -> aiohttp.ClientResponse:
         """The answer, its body still unread, if its status is a success. Otherwise raises the error that the status means."""
@@ -67,7 +81,7 @@ class HttpSession:
         headers = {"Accept": content.accept} if content.body is None else {"Accept": content.accept, "Content-Type": content.content_type}
         if authorization := await self._access.authorization(refused=refused):
             headers["Authorization"] = authorization
-        return await self._session.request(
+        return await self._opened().request(
             METHODS[request.verb],
             self._access.server + request.path,
             params=content.query,

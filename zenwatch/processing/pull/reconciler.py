@@ -20,6 +20,7 @@ from zenwatch.processing.event.normalise import name_of, normalise, require_sour
 from zenwatch.processing.pull.capacity import NAMES_AT_A_TIME, CapacityPlan
 from zenwatch.processing.pull.freshness import Freshness
 from zenwatch.processing.pull.lifecycle import decide, resolution
+from zenwatch.processing.pull.regrouping import Regroup, Regrouping
 from zenwatch.processing.pull.report_cache import ReportCache
 from zenwatch.processing.pull.tombstones import Tombstones
 from zenwatch.processing.pull.unsettled import Unsettled
@@ -32,6 +33,7 @@ class PullPolicy:
     """What the user set for one pull source.
 
     min_severity: findings below it are filtered. grace_secs: how long a report may be gone before its findings are resolved.
+    regroup: what GROUP_BY_OWNER would make of a finding, where it is off and the watcher can do that.
     scopes: all that are read. is_confined: other scopes may hold reports as well, which are not read.
     """
 
@@ -39,6 +41,7 @@ class PullPolicy:
     grace_secs: float = 600.0
     scopes: frozenset[Scope] = frozenset()
     is_confined: bool = False
+    regroup: Regroup | None = None
 
 
 class Reconciler:
@@ -80,23 +83,39 @@ class Reconciler:
     def version_of(self, report: ReportRef) -> str | None:
         return self._cache.version_of(report)
 
-    def take(self, report: ReportRef, version: str, findings: Sequence[Finding], *, subject: Resource | None = None) -> None:
+    def take(
+        self,
+        report: ReportRef,
+        version: str,
+        findings: Sequence[Finding],
+        *,
+        subject: Resource | None = None,
+        former: Sequence[Finding] = (),
+        rejected: int = 0,
+    ) -> None:
         require_source(findings, self._origin.source)
         seen_at, cluster_id, least = self._clock.now(), self._origin.cluster_id, self._policy.min_severity
         events = [normalise(f, cluster_id=cluster_id, seen_at=seen_at) for f in findings if f.severity.is_at_least(least)]
         below = [finding for finding in findings if not finding.severity.is_at_least(least)]
-        filtered = {name_of(finding, cluster_id=cluster_id) for finding in below}
+        filtered = {name_of(f, cluster_id=cluster_id) for f in (*below, *(f for f in former if not f.severity.is_at_least(least)))}
+        renamed = {name_of(f, cluster_id=cluster_id) for f in former if f.severity.is_at_least(least)}
         subjects = {subject} if subject is not None else {finding.resource for finding in findings}
-        # Whatever can fail comes before the first count: a report is taken whole or not at all.
-        self._unsettled.touch(self._cache.replace(report, version, events, filtered=filtered, subjects=subjects))
-        self._unsettled.touch(self._tombstones.drop(report))
-        self._freshness.mark_readable(report)
+        # Whatever can fail comes before the first count: a report is taken or rejected, never half of it.
+        touched = self._cache.replace(report, version, events, filtered=filtered, former=renamed, subjects=subjects, is_whole=not rejected)
+        self._unsettled.touch(touched)
+        if rejected:
+            self._freshness.mark_unreadable(report)
+        else:
+            self._unsettled.touch(self._tombstones.drop(report))
+            self._freshness.mark_readable(report)
         for event in events:
             self._unsettled.add(event.name)
         self._count(len(findings), below)
+        self._reject(rejected)
 
-    def cannot_read(self, report: ReportRef) -> None:
+    def cannot_read(self, report: ReportRef, *, rejected: int = 0) -> None:
         self._freshness.mark_unreadable(report)
+        self._reject(rejected)
 
     def forget(self, report: ReportRef) -> None:
         names = self._cache.forget(report)
@@ -200,6 +219,7 @@ class Reconciler:
         absent = [name for name in self._unsettled if name not in self._cache]
         below = self._cache.filtered_among(absent)
         known = await self._records.by_names(absent)
+        regrouping = Regrouping(self._cache, self._policy.regroup, absent)
         for name in absent:
             if batch.failed:
                 return
@@ -208,12 +228,20 @@ class Reconciler:
                 continue
             stored = known.get(name)
             self._plan.release(name)
-            if stored is None or stored.is_resolved or self._tombstones.hold(name):
+            renamed = stored is not None and not stored.is_resolved and regrouping.renamed(stored)
+            if stored is None or stored.is_resolved or self._tombstones.hold(name) or (not renamed and self._is_unclear(stored)):
                 # A finding that was withdrawn before it was written is not written; of one that may come back nothing is known yet.
                 self._accounts.settle(self._origin, Outcome.FILTERED, self._unsettled.pop(name))
             elif not self._writes.is_in_flight(name):
-                reason = Reason.BELOW_THRESHOLD if name in below else self._reason(stored)
+                reason = Reason.REGROUPED if renamed else Reason.BELOW_THRESHOLD if name in below else self._reason(stored)
                 await self._writes.submit(resolution(stored, reason), self._unsettled.pop(name), batch)
+
+    def _is_unclear(self, stored: Stored) -> bool:
+        """Whether an entry that is not understood may be this finding. It then waits until that report is understood whole, or gone."""
+        unclear = self._cache.unclear_report(stored.report_ref, stored.resource)
+        if unclear is not None:
+            self._tombstones.add(unclear, [stored.name])
+        return unclear is not None
 
     def _reason(self, stored: Stored) -> Reason:
         return Reason.FIXED if self._cache.covers(stored.report_ref, stored.resource) else Reason.REPORT_GONE
@@ -234,6 +262,10 @@ class Reconciler:
             why = f"Its severity {finding.severity} is below {least}, the least that is stored of {source}."
             self._accounts.record_outcome(self._origin, finding.key, Outcome.FILTERED, why)
         self._count_reports()
+
+    def _reject(self, entries: int) -> None:
+        self._accounts.receive(self._origin, entries)
+        self._accounts.settle(self._origin, Outcome.REJECTED, entries)
 
     def _count_reports(self) -> None:
         REPORTS_CACHED.labels(*self._origin).set(len(self._cache))

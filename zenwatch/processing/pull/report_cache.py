@@ -22,13 +22,19 @@ _DIGEST_BYTES = NAME_DIGEST_HEX // 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedReport:
-    """filtered: the digests of the names that were filtered, one after the other. subjects: what the report is about."""
+    """filtered: the digests of the names that were filtered, one after the other; former: of those without GROUP_BY_OWNER.
+
+    subjects: what the report is about.
+    is_whole: all its entries were understood. Otherwise it also holds what it held before.
+    """
 
     version: str
     names: tuple[str, ...]
     packed: bytes
     filtered: bytes
+    former: bytes
     subjects: frozenset[Resource]
+    is_whole: bool
 
 
 class ReportCache:
@@ -38,6 +44,7 @@ class ReportCache:
         self._holders: dict[str, ReportRef | list[ReportRef]] = {}
         # How many reports of a kind are about a resource.
         self._subjects: Tally[tuple[str, Resource]] = Tally()
+        self._unclear: dict[ReportRef, frozenset[Resource]] = {}
 
     def __len__(self) -> int:
         return len(self._reports)
@@ -62,14 +69,24 @@ class ReportCache:
         events: Collection[Event],
         *,
         filtered: Collection[str] = (),
+        former: Collection[str] = (),
         subjects: Collection[Resource] = (),
+        is_whole: bool = True,
     ) -> set[str]:
-        """These are the events of the report now. Return every name that it holds, or held before. filtered: names that were filtered."""
+        """These are the events of the report now. Return every name that it holds, or held before.
+
+        filtered: names that were filtered. former: names that its events would have without GROUP_BY_OWNER.
+        is_whole False: some entries were not understood. They may be any of the events that it held before, which it therefore keeps.
+        """
+        if not is_whole and (before := self._reports.get(report)):
+            events, subjects = [*events, *self._others(report, events)], before.subjects.union(subjects)
         names = tuple(dict.fromkeys(event.name for event in events))
         packed = zlib.compress(orjson.dumps(list(events)), 1)
-        digests = b"".join(bytes.fromhex(name[-NAME_DIGEST_HEX:]) for name in filtered)
+        digests = _digests(filtered), _digests(former)
         touched = self.forget(report)
-        self._reports[report] = CachedReport(version, names, packed, digests, frozenset(subjects))
+        self._reports[report] = CachedReport(version, names, packed, *digests, frozenset(subjects), is_whole)
+        if not is_whole:
+            self._unclear[report] = frozenset(subjects)
         self._subjects.update((report.kind, subject) for subject in subjects)
         for name in names:
             holders = self._holders_of(name)
@@ -79,6 +96,7 @@ class ReportCache:
     def forget(self, report: ReportRef) -> set[str]:
         """Return the names that the report held."""
         cached = self._reports.pop(report, None)
+        self._unclear.pop(report, None)
         if cached is None:
             return set()
         for subject in cached.subjects:
@@ -100,15 +118,23 @@ class ReportCache:
         is_about_nothing = cached is not None and not cached.subjects
         return is_about_nothing or (kind, resource) in self._subjects or (kind, NO_RESOURCE) in self._subjects
 
+    def unclear_report(self, report: ReportRef | None, resource: Resource) -> ReportRef | None:
+        """This report, or another one of its kind about the resource, if some of its entries were not understood. None: there is none."""
+        if report is None or report in self._unclear:
+            return report
+        return next((other for other, subjects in self._unclear.items() if other.kind == report.kind and resource in subjects), None)
+
     def filtered_among(self, names: Collection[str]) -> set[str]:
         """Those of the names that a report still holds, and that were filtered."""
-        wanted = {bytes.fromhex(name[-NAME_DIGEST_HEX:]): name for name in names}
-        found: set[str] = set()
-        for cached in self._reports.values() if wanted else ():
-            for start in range(0, len(cached.filtered), _DIGEST_BYTES):
-                if name := wanted.get(cached.filtered[start : start + _DIGEST_BYTES]):
-                    found.add(name)
-        return found
+        return _among(names, (cached.filtered for cached in self._reports.values()))
+
+    def former_among(self, names: Collection[str]) -> set[str]:
+        """Those of the names that stand for something that a report still holds, under another name."""
+        return _among(names, (cached.former for cached in self._reports.values()))
+
+    def events_of(self, report: ReportRef) -> list[Event]:
+        """Empty for an unknown report."""
+        return list(chain.from_iterable(self._unpacked(report, {}).values())) if report in self._reports else []
 
     def merged(self, names: Iterable[str]) -> Iterator[tuple[str, Event, tuple[ReportRef, ...]]]:
         """Per name the merged event and the reports that hold it; nothing for a name that none does any more.
@@ -136,6 +162,11 @@ class ReportCache:
                 groups.setdefault(holders[0], []).append(name)
         return groups
 
+    def _others(self, report: ReportRef, events: Collection[Event]) -> list[Event]:
+        """What the report holds beside these events."""
+        names = {event.name for event in events}
+        return [event for event in self.events_of(report) if event.name not in names]
+
     def _unpacked(self, report: ReportRef, cache: dict[CachedReport, dict[str, list[Event]]]) -> dict[str, list[Event]]:
         cached = self._reports[report]
         if cached not in cache:
@@ -148,3 +179,18 @@ class ReportCache:
     def _holders_of(self, name: str) -> tuple[ReportRef, ...]:
         holders = self._holders.get(name, ())
         return (holders,) if isinstance(holders, ReportRef) else tuple(holders)
+
+
+def _digests(names: Collection[str]) -> bytes:
+    return b"".join(bytes.fromhex(name[-NAME_DIGEST_HEX:]) for name in names)
+
+
+def _among(names: Collection[str], digests: Iterable[bytes]) -> set[str]:
+    """Those of the names whose digests are there."""
+    wanted = {bytes.fromhex(name[-NAME_DIGEST_HEX:]): name for name in names}
+    found: set[str] = set()
+    for joined in digests if wanted else ():
+        for start in range(0, len(joined), _DIGEST_BYTES):
+            if name := wanted.get(joined[start : start + _DIGEST_BYTES]):
+                found.add(name)
+    return found

@@ -1,1 +1,1 @@
-"""What is observed of each source: silence, and fields that are missing."""
+"""What is observed of each source: silence, fields that are missing, and reports that cannot be read."""

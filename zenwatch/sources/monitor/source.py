@@ -1,4 +1,4 @@
-"""Monitor one source: when it last sent data, and whether its data still has every field that it always had."""
+"""Monitor one source: when it last sent data, whether its data still has every field that it always had, and what cannot be read."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,6 +6,7 @@ from typing import Any
 
 from zenwatch.contract import Clock
 from zenwatch.model.refs import Origin
+from zenwatch.sources.monitor.rejected import RejectedReports
 from zenwatch.sources.monitor.schema_drift import SchemaDriftDetector
 from zenwatch.sources.monitor.silence import SilenceDetector, written_at
 
@@ -20,6 +21,7 @@ class SourceMonitor:
         self.origin = origin
         self.silence = SilenceDetector(clock, at_least_secs=silence_secs, needs_usual_pause=needs_usual_pause)
         self.drift = SchemaDriftDetector(clock)
+        self.rejected = RejectedReports()
         self._clock = clock
         self.last_post_at: datetime | None = None
         self.last_sender = ""

@@ -6,7 +6,7 @@ Stops: when the task that runs follow() is cancelled; nothing to drain, the repo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,7 @@ from zenwatch.model.refs import Origin, ReportRef, Scope
 from zenwatch.runtime.backoff import backoff_secs
 from zenwatch.runtime.supervise import plugin_boundary
 from zenwatch.sdk.watcher import ApiResource, Watcher
+from zenwatch.sources.monitor.rejected import RejectedReports, Rejection
 
 log = structlog.get_logger(component="informer")
 
@@ -43,7 +44,7 @@ class ReportInformer:
 
     namespace: read only there; empty: in the whole cluster.
     ask_again_secs: how long until a forbidden kind is requested again. A kind that is not served waits for mark_served().
-    observe: receives each object before it is parsed.
+    observe: receives each object before it is parsed. rejected: receives the reports that cannot be read.
     on_state_change: called whenever the state changes.
     objects: how many reports there are, readable or not.
     """
@@ -59,6 +60,7 @@ class ReportInformer:
         ask_again_secs: float,
         clock: Clock,
         observe: Callable[[Mapping[str, Any]], None] = lambda _report: None,
+        rejected: RejectedReports | None = None,
     ) -> None:
         self.resource = resource
         self.scope = Scope(resource.full_name, namespace)
@@ -71,6 +73,7 @@ class ReportInformer:
         self._plugin = f"the watcher {watcher.name}"
         self._intake = intake
         self._observe = observe
+        self._rejected = rejected if rejected is not None else RejectedReports()
         self._owners = cluster.owners
         self._ask_again_secs = ask_again_secs
         self._clock = clock
@@ -96,7 +99,7 @@ class ReportInformer:
 
     def mark_unserved(self) -> None:
         """The API server knows the kind's group and does not serve the kind: its reports are gone with it."""
-        self._intake.replace_all(self.scope, ())
+        self._replace_all(())
 
     async def follow(self) -> None:
         """Run until cancelled. While it does not run, the scope is stale: nothing is concluded from the absence of changes."""
@@ -148,7 +151,7 @@ class ReportInformer:
                 async for report in _in_slices(answer.get("items") or []):
                     self._listed.add(await self._receive_report(report))
             case ListComplete():
-                self._intake.replace_all(self.scope, self._listed)
+                self._replace_all(self._listed)
                 self.objects = len(self._listed)
                 self._listed = set()
                 self._was_listed = True
@@ -156,6 +159,7 @@ class ReportInformer:
             case Change("DELETED", report):
                 self.objects -= 1
                 self._intake.forget(self._reference(report))
+                self._rejected.drop(self._reference(report))
             case Change(kind, report):
                 self.objects += kind == "ADDED"
                 await self._receive_report(report)
@@ -164,37 +168,64 @@ class ReportInformer:
             case Resumed():
                 self._intake.mark_fresh(self.scope)
 
+    def _replace_all(self, reports: Collection[ReportRef]) -> None:
+        self._intake.replace_all(self.scope, reports)
+        self._rejected.forget_others(self.scope, reports)
+
     async def _receive_report(self, report: Mapping[str, Any]) -> ReportRef:
         reference, version = self._reference(report), str(report["metadata"].get("resourceVersion", ""))
-        if self._intake.version_of(reference) == version:
+        if self._intake.version_of(reference) == version or self._rejected.knows(reference, version):
             return reference
         self._observe(report)
         try:
-            findings, subject = await self._regrouped(*self._parsed(report))
+            findings, errors, subject = self._parsed(report)
+            if errors and not findings:
+                self._reject(reference, version, errors[0], rejected=len(errors))
+                return reference
+            grouped, subject = await self._regrouped(findings, subject)
             with plugin_boundary(self._plugin):
-                self._intake.take(reference, version, findings, subject=subject)
+                former = [finding for finding, now in zip(findings, grouped, strict=True) if finding.key != now.key]
+                self._intake.take(reference, version, grouped, subject=subject, former=former, rejected=len(errors))
         except BadInput as exc:
-            self._intake.cannot_read(reference)
-            REPORTS_REJECTED.labels(*self._origin).inc()
-            log.warning(
-                "report_rejected",
-                cluster_id=self._origin.cluster_id,
-                source=self._origin.source,
-                name=str(reference),
-                error=first_line(exc),
-            )
+            self._reject(reference, version, exc)
+            return reference
+        if errors:
+            self._remember(reference, version, errors)
+        else:
+            self._rejected.drop(reference)
         return reference
 
-    def _parsed(self, report: Mapping[str, Any]) -> tuple[list[Finding], Resource | None]:
-        """The findings, and what the report is about."""
+    def _remember(self, report: ReportRef, version: str, errors: Sequence[BadInput]) -> None:
+        """Some of its entries are not understood."""
+        self._rejected.add(report, Rejection(version, first_line(errors[0]), len(errors)))
+        log.warning("entries_rejected", **self._keys(report, errors[0]), count=len(errors))
+
+    def _reject(self, report: ReportRef, version: str, error: BadInput, *, rejected: int = 1) -> None:
+        """Nothing of it is understood. rejected: so many of its entries, or 1."""
+        self._intake.cannot_read(report, rejected=rejected)
+        self._rejected.add(report, Rejection(version, first_line(error)))
+        REPORTS_REJECTED.labels(*self._origin).inc()
+        log.warning("report_rejected", **self._keys(report, error))
+
+    def _keys(self, report: ReportRef, error: BadInput) -> dict[str, str]:
+        return {"cluster_id": self._origin.cluster_id, "source": self._origin.source, "name": str(report), "error": first_line(error)}
+
+    def _parsed(self, report: Mapping[str, Any]) -> tuple[list[Finding], list[BadInput], Resource | None]:
+        """The findings, the errors in place of entries that are not understood, and what the report is about."""
         # A list names the kind once, for all its objects; watchers need it in each.
         whole = {"kind": self.resource.kind, **report}
+        findings: list[Finding] = []
+        errors: list[BadInput] = []
         with plugin_boundary(self._plugin):
-            findings = list(self._watcher.parse(whole))
+            for parsed in self._watcher.parse(whole):
+                if isinstance(parsed, BadInput):
+                    errors.append(parsed)
+                else:
+                    findings.append(parsed)
             if self.resource.label_selector:
                 # Labelled objects are one snapshot, whatever each of them is about.
-                return findings, Resource()
-            return findings, self._watcher.subject(whole) if self._watcher.subject else None
+                return findings, errors, Resource()
+            return findings, errors, self._watcher.subject(whole) if self._watcher.subject else None
 
     async def _regrouped(self, findings: list[Finding], subject: Resource | None) -> tuple[list[Finding], Resource | None]:
         """The same about the controllers of the resources, if GROUP_BY_OWNER is on and the watcher can do that."""

@@ -13,7 +13,7 @@ import orjson
 
 from zenwatch.errors import BadInput
 from zenwatch.runtime.supervise import plugin_boundary
-from zenwatch.sdk.embedded_json import documents_of
+from zenwatch.sdk.embedded_json import Document, documents_of
 from zenwatch.sdk.input_files import read, text_of
 from zenwatch.sdk.watcher import AnyWatcher, ApiResource, PushWatcher, Watcher
 
@@ -141,7 +141,8 @@ def _claims(watcher: AnyWatcher, document: Any) -> bool:
 
 def _claims_part(watcher: Watcher, config_map: Json) -> bool:
     try:
-        return any(_claims(watcher, document.value) for document in documents_of(config_map, claims=partial(_claims, watcher)))
+        found = documents_of(config_map, claims=partial(_claims, watcher))
+        return any(isinstance(document, Document) and _claims(watcher, document.value) for document in found)
     except BadInput:
         return False
 

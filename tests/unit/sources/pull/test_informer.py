@@ -20,6 +20,7 @@ from zenwatch.kube.cluster import Cluster
 from zenwatch.model.finding import Finding
 from zenwatch.model.refs import ReportRef
 from zenwatch.sdk.watcher import ApiResource, Watcher
+from zenwatch.sources.monitor.rejected import RejectedReports, Rejection
 from zenwatch.sources.pull.informer import ReportInformer, State
 
 KIND = ApiResource("aquasecurity.github.io", "v1alpha1", "vulnerabilityreports", "VulnerabilityReport")
@@ -32,7 +33,10 @@ ODD = {"nothing": None, "a list of numbers": [1]}
 
 
 def report(name: str, version: str = "1", **fields: Any) -> dict[str, Any]:
-    """fields: junk=True cannot be read, bug=True meets a bug of the watcher, odd=… is the one of ODD that its finding carries."""
+    """fields: junk=True cannot be read, bug=True meets a bug of the watcher, odd=… is the one of ODD that its finding carries.
+
+    odd_entries=2: beside its finding are two entries that are not understood. only_odd_entries=True: there is nothing else.
+    """
     return {"metadata": {"name": name, "namespace": "default", "resourceVersion": version}, **fields}
 
 
@@ -44,6 +48,7 @@ class Stage:
     server: FakeApiServer
     intake: NotedIntake
     clock: FakeClock
+    rejected: RejectedReports
     parsed: list[str] = field(default_factory=list)
     kinds: list[Any] = field(default_factory=list)
     changes: list[State] = field(default_factory=list)
@@ -64,9 +69,13 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
     parsed: list[str] = []
     kinds: list[Any] = []
 
-    def parse(payload: Mapping[str, Any]) -> Iterator[Finding]:
+    def parse(payload: Mapping[str, Any]) -> Iterator[Finding | BadInput]:
         parsed.append(payload["metadata"]["name"])
         kinds.append(payload.get("kind"))
+        if "only_odd_entries" in payload:
+            yield BadInput("entry 0 is odd")
+            return
+        yield from (BadInput(f"entry {index} is odd") for index in range(payload.get("odd_entries", 0)))
         yield a_finding(**({"details": {"x": ODD[payload["odd"]]}} if "odd" in payload else {}))
         if "junk" in payload:
             raise BadInput("unreadable")
@@ -77,8 +86,11 @@ async def following(*answers: Answer, intake: Intake | None = None, namespace: s
         server.answers("GET", f"{API}/namespaces/{namespace}/{KIND.plural}" if namespace else f"{API}/{KIND.plural}", *answers)
         client, noted, clock = server.client(), NotedIntake(), FakeClock()
         cluster, watcher = Cluster("local", client), Watcher("trivy", (KIND,), parse)
-        reports = ReportInformer(cluster, KIND, watcher, intake or noted, namespace=namespace, ask_again_secs=ASK_AGAIN_SECS, clock=clock)
-        informed = Stage(reports, server, noted, clock, parsed, kinds)
+        rejected = RejectedReports()
+        reports = ReportInformer(
+            cluster, KIND, watcher, intake or noted, namespace=namespace, ask_again_secs=ASK_AGAIN_SECS, clock=clock, rejected=rejected
+        )
+        informed = Stage(reports, server, noted, clock, rejected, parsed, kinds)
         reports.on_state_change = lambda: informed.changes.append(reports.state)
         try:
             async with background(reports.follow):
@@ -218,7 +230,44 @@ async def test_findings_that_cannot_be_stored_cost_their_report_only(odd: str) -
         await informed.becomes(State.FOLLOWED)
 
     assert (pipeline.intake.version_of(_ref(A)), pipeline.intake.version_of(_ref(B))) == (None, "1")
-    assert pipeline.page() == {"received": 1, "in_flight": 1}
+    assert pipeline.page() == {"received": 2, "in_flight": 1, "rejected": 1}
+
+
+async def test_an_entry_that_is_not_understood_costs_only_itself() -> None:
+    """The rest of the report is taken. What is known of the entry is logged once, and remembered until a version is understood whole."""
+    changes = watch(line("MODIFIED", report("a", "2")))
+    with capture_logs() as lines:
+        async with following(
+            page(report("a", odd_entries=2)), watch(error_line(410)), page(report("a", odd_entries=2)), changes
+        ) as informed:
+            await until(lambda: len(informed.intake.kept) == 2)
+            [(reference, rejection)] = informed.rejected.first(5)
+            assert informed.intake.held == {A: ("1", [a_finding()])}
+            assert (str(reference), rejection) == (A, Rejection("1", "entry 0 is odd", 2))
+            await until(lambda: not informed.rejected)
+
+    assert informed.intake.rejected == 2
+    assert [(line["name"], line["count"], line["error"]) for line in lines if line["event"] == "entries_rejected"] == [
+        (A, 2, "entry 0 is odd")
+    ]
+
+
+async def test_a_rejected_report_is_remembered_until_it_is_read_or_gone() -> None:
+    """A relist does not parse, count and log the same version again."""
+    odd, plain = report("a", junk=True), report("b", only_odd_entries=True)
+    relist = page(odd, plain), watch(line("DELETED", odd), line("MODIFIED", report("b", "2")))
+    with capture_logs() as lines:
+        async with following(page(odd, plain, report("c", junk=True)), watch(error_line(410)), *relist) as informed:
+            await until(lambda: len(informed.intake.kept) == 2)
+            assert informed.parsed.count("a") == 1
+            assert {report.name: rejection.reason for report, rejection in informed.rejected.first(5)} == {
+                "a": "unreadable",
+                "b": "entry 0 is odd",
+            }
+            await until(lambda: not informed.rejected)
+
+    assert informed.intake.rejected == 1 + 1 + 1
+    assert len([line for line in lines if line["event"] == "report_rejected"]) == 3
 
 
 # ---------------------------------------------------------------- states
