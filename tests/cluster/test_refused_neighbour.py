@@ -37,11 +37,13 @@ spec: {{policyName: {name}, validationActions: [Deny]}}
 
 
 @pytest.fixture
-def neighbour(cluster: ControlPlane) -> str:
-    """A second namespace."""
+def neighbour(cluster: ControlPlane) -> Iterator[str]:
+    """A second namespace; its reports must not reach other tests."""
     name = f"neighbour-{os.urandom(4).hex()}"
     cluster.kubectl("create", "namespace", name)
-    return name
+    yield name
+    cluster.kubectl("delete", "vulnerabilityreports", "--all", "-n", name)
+    cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture
