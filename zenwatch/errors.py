@@ -1,6 +1,6 @@
 """Every error that one component may raise to another. Foreign exceptions become one of these at the edge (kube/, deliver/)."""
 
-from typing import Any
+from zenwatch.model.text import flat
 
 
 class ZenwatchError(Exception):
@@ -31,6 +31,14 @@ class Permanent(ZenwatchError):  # noqa: N818
     """It will not work however often it is tried."""
 
 
+class WebhookFailed(Transient):
+    """An admission webhook of the cluster did not answer, and without its answer the object is not taken (500)."""
+
+
+class NoNamespace(Transient):
+    """Neither the namespace of the record nor zenwatch's own one takes records."""
+
+
 class NotFound(Permanent):
     """The object does not exist; with missing_kind 'namespaces', its namespace does not (404)."""
 
@@ -51,6 +59,14 @@ class Forbidden(Permanent):
     """The account may not do this (403). The message names the permission: verb resource.group in namespace."""
 
 
+class Denied(Permanent):
+    """A policy of the cluster refuses the object; the message is its own. What the policy looks at may change."""
+
+
+class QuotaExceeded(Denied):
+    """A ResourceQuota of the namespace is used up (403)."""
+
+
 class NamespaceTerminating(Permanent):
     """Nothing can be created in a namespace that is being deleted (403 with that cause)."""
 
@@ -65,5 +81,4 @@ class Closed(ZenwatchError):  # noqa: N818
 
 def first_line(error: BaseException, limit_chars: int = 300) -> str:
     """The error as one bounded line for the log's `error` key."""
-    text: Any = str(error) or type(error).__name__
-    return " ".join(text.split())[:limit_chars]
+    return flat(str(error))[:limit_chars] or type(error).__name__

@@ -17,6 +17,8 @@ WEBHOOK_REQUESTS = Counter("zenwatch_webhook_requests", "Requests to a webhook, 
 WEBHOOK_BYTES = Counter("zenwatch_webhook_body_bytes", "Bodies that were read, after unpacking.", ["cluster_id", "source"])
 WEBHOOK_SECONDS = Histogram("zenwatch_webhook_duration_seconds", "From the end of the body to the answer.", ["cluster_id", "source"])
 WEBHOOK_LAST = Gauge("zenwatch_webhook_last_request_timestamp_seconds", "When a body was last taken.", ["cluster_id", "source"])
+CONNECTIONS = Gauge("zenwatch_connections", "Open connections to the server.")
+CONNECTIONS_CLOSED = Counter("zenwatch_connections_closed", "Connections that the server closed or did not take, by why.", ["reason"])
 BUFFER_EVENTS = Gauge("zenwatch_buffer_events", "Pushed events that wait to be stored.", ["cluster_id", "source"])
 BUFFER_CAPACITY = Gauge("zenwatch_buffer_capacity_events", "How many events the buffer takes.", ["cluster_id", "source"])
 SPOOL_BYTES = Gauge("zenwatch_spool_bytes", "Events on disk that are not settled.")
@@ -35,6 +37,11 @@ RECORD_WRITE_SECONDS = Histogram(
     "zenwatch_record_write_duration_seconds",
     "From taking a write out of the queue to its result, retries included.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+WRITES_WAITING = Gauge(
+    "zenwatch_writes_waiting",
+    "Writes that the store refuses for the time being, by the namespace of the record.",
+    ["namespace", "cause"],
 )
 WRITE_CONCURRENCY = Gauge("zenwatch_write_concurrency", "How many writes may go on at the same time now.")
 RECORDS_RESOLVED = Counter("zenwatch_records_resolved", "Records that became Resolved, by why.", ["cluster_id", "source", "reason"])
@@ -66,6 +73,7 @@ RECORDS_INDEXED = Gauge("zenwatch_records_indexed", "Stored records that the ind
 KUBERNETES_EVENTS = Counter("zenwatch_kubernetes_events", "What became of Events that new critical records were to make.", ["result"])
 
 API_REQUESTS = Counter("zenwatch_api_requests", "Requests to the API server, by answer.", ["method", "code"])
+LOG_LINES_LOST = Counter("zenwatch_log_lines_lost", "Log lines that could not be written: nobody reads them, or the disk is full.")
 TASK_RESTARTS = Counter("zenwatch_task_restarts", "Restarts of a task after an error.", ["task"])
 
 

@@ -5,7 +5,7 @@ import sys
 
 import orjson
 
-from tests.bench import durable, housekeeping, life, pull, push, steady, week
+from tests.bench import durable, housekeeping, life, neighbour, pull, push, steady, week
 from tests.bench.figure import Figure, Measure, NotMeasured
 
 MEASURES: dict[str, Measure] = {
@@ -36,6 +36,8 @@ MEASURES: dict[str, Measure] = {
     "gc_falco_p99_ms": housekeeping.gc_falco_p99,
     "etcd_bytes_per_record": housekeeping.etcd_bytes_per_record,
     "rollup_records": housekeeping.rollup_records,
+    "refused_neighbour_push_ms": neighbour.refused_neighbour_push,
+    "refused_neighbour_round_ratio": neighbour.refused_neighbour_round,
     "week_rss_mb": week.week_rss,
 }
 

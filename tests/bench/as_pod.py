@@ -10,13 +10,16 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 # structlog imports rich if it is installed. A development tool depends on it; an image does not have it.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
 from zenwatch.cli import main  # noqa: E402
+from zenwatch.contract import Group  # noqa: E402
 from zenwatch.kube import access  # noqa: E402
+from zenwatch.runtime.components import ALL_GROUPS  # noqa: E402
 from zenwatch.wiring import app  # noqa: E402
 
 TICK_SECS = 0.002
@@ -46,9 +49,9 @@ class LoopProbe:
         self._held_secs = 0.0
 
 
-async def _start_probed(self: app.App) -> None:
+async def _start_probed(self: app.App, groups: Collection[Group] = ALL_GROUPS) -> None:
     LoopProbe().start()
-    await _start(self)
+    await _start(self, groups)
 
 
 if __name__ == "__main__":

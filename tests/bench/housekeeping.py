@@ -65,6 +65,7 @@ def _collected() -> tuple[float, float]:
         # Storing them took longer than that. The alerts will be as old soon, behind 20,000 others.
         with zenwatch_as_pod(cluster, EVENT_TTL="10s") as zenwatch:
             url = zenwatch.url()
+            zenwatch.wait_until_read_back()
             before, began = _deletes(cluster), time.perf_counter()
             took_ms = asyncio.run(time_alerts(cluster, url, cluster.namespace("fresh")))
             rate = (_deletes(cluster) - before) / (time.perf_counter() - began)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
 from tests.support.fakes.clock import MovedClock
-from tests.support.live.fault_proxy import Fault, FaultProxy
+from tests.support.faults.fault_proxy import Fault, FaultProxy
 from tests.support.live.in_process import InProcess
 
 

@@ -18,8 +18,8 @@ from tests.support.builders.posted import a_numbered_alert
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.controlplane.processes import free_ports
+from tests.support.faults.fault_proxy import Fault, FaultProxy, in_turn, some_of
 from tests.support.live.client import post
-from tests.support.live.fault_proxy import Fault, FaultProxy, in_turn, some_of
 from tests.support.live.load.comparison import differences, ledger_of, wait_until_drained, wrong_in_ledger
 from tests.support.live.load.sender import Load
 from tests.support.live.objects import records_of_source, remove_records

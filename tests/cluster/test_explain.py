@@ -82,7 +82,7 @@ def test_an_event_that_the_api_server_refuses_for_good_is_kept_and_can_be_retrie
 ) -> None:
     """Other events are stored meanwhile. When the cause is removed, `retry` needs no restart."""
     spool = str(tmp_path / "spool")
-    zenwatch = start_zenwatch(SPOOL_DIR=spool)
+    zenwatch = start_zenwatch(SPOOL_DIR=spool, DEAD_LETTER_AFTER="1s")
     url = f"{zenwatch.url}/falco/webhook"
 
     def refused(number: int) -> bool:

@@ -9,7 +9,7 @@ from tests.support.builders.vulnerability_reports import a_vulnerability, report
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.fakes.clock import MovedClock
-from tests.support.live.fault_proxy import FaultProxy
+from tests.support.faults.fault_proxy import FaultProxy
 from tests.support.live.in_process import InProcess
 from tests.support.live.objects import Json, apply, life_of, records, writes
 from tests.support.live.process import eventually

@@ -14,6 +14,8 @@ import pytest
 from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity
+from tests.support.controlplane.processes import free_ports
+from tests.support.live.client import get
 from tests.support.live.objects import apply, records
 from tests.support.live.process import Zenwatch, eventually
 from tests.support.tasks import PATIENCE_SECS
@@ -76,6 +78,29 @@ async def test_in_a_pod_it_uses_the_pods_account(cluster: ControlPlane, namespac
         await asyncio.to_thread(eventually, lambda: len(records(cluster, namespace)) == 1)
     finally:
         assert await app.stop()
+
+
+def test_a_log_that_nobody_reads_stops_nothing(cluster: ControlPlane, account: Identity, namespace: str) -> None:
+    """Its reader is gone (a pipe to a program that ended): rounds go on, health says so, and the lost lines are counted."""
+    [port] = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    environment = os.environ | {"WATCH_INTERVAL": "200ms", "LISTEN": f"127.0.0.1:{port}", "ALLOW_SECOND": "true"}
+    command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(cluster.kubeconfig(account))]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        process.stderr.readline()
+        process.stderr.close()
+        apply(cluster, report_in(namespace, a_vulnerability()))
+        eventually(lambda: len(records(cluster, namespace)) == 1)
+        apply(cluster, report_in(namespace, a_vulnerability(), a_vulnerability(vulnerabilityID="CVE-2026-2")))
+        eventually(lambda: len(records(cluster, namespace)) == 2)
+        health, metrics = get(f"{url}/healthz"), get(f"{url}/metrics")[1]
+        process.terminate()
+
+    [lost] = [line for line in metrics.splitlines() if line.startswith("zenwatch_log_lines_lost_total ")]
+    assert health[0] == 200, health[1]
+    assert float(lost.split()[1]) > 0
+    assert process.returncode == 0
 
 
 def test_a_missing_permission_is_named(cluster: ControlPlane, start_zenwatch: Start) -> None:

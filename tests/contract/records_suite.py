@@ -187,13 +187,13 @@ class RecordsSuite:
     async def test_an_origin_is_called_for_each_of_its_records_that_disappears(self, harness: RecordsHarness) -> None:
         """Once for each, not for those of others, and not any more once it does not want to know."""
         gone: list[str] = []
-        harness.records.call_when_gone(TRIVY, gone.append)
+        harness.records.call_when_changed(TRIVY, gone.append)
         for name, origin in (("a", TRIVY), ("b", ELSEWHERE), ("c", TRIVY)):
             _put(harness, name=name, origin=origin)
 
         for name in ("a", "a", "b"):
             harness.cache.drop(name)
-        harness.records.call_when_gone(TRIVY, None)
+        harness.records.call_when_changed(TRIVY, None)
         harness.cache.drop("c")
 
         assert gone == ["a"]

@@ -44,7 +44,7 @@ from zenwatch.model.finding import Category, FindingType, Severity
 from zenwatch.model.record import Phase, Reason, spec_hash
 from zenwatch.model.refs import ReportRef
 from zenwatch.processing import rollup
-from zenwatch.processing.event import merge, normalise
+from zenwatch.processing.event import free_text, merge, normalise
 from zenwatch.processing.event.score import score
 from zenwatch.processing.self_findings import SelfFinding
 from zenwatch.sdk.watcher import RECENT_ENTRIES
@@ -285,7 +285,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     [falco] = [module for module in watcher_modules() if module.__name__ == "watchers.falco.finding"]
 
     assert {row["what"]: row["at most"] for row in table(RECORDS, "What zenwatch shortens")} == {
-        "key": f"{normalise.KEY_CHARS:,} characters",
+        "key": f"{free_text.KEY_CHARS:,} characters",
         "output in a key of Falco": f"{falco.KEY_OUTPUT_CHARS} characters",
         "title": f"{normalise.TITLE_CHARS} characters",
         "remediation": f"{normalise.REMEDIATION_CHARS:,} characters",

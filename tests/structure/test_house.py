@@ -35,12 +35,14 @@ CLOSED_SETS = {
     "outcome": "model.envelope.Outcome",
     "result": "done, failed; of Kubernetes Events: created, dropped, skipped, refused, failed",
     "operation": "create, update, status, delete",
-    "reason": "buffer_full, shutdown; model.record.Reason; Expired, MadeRoom",
+    "reason": "buffer_full, shutdown; model.record.Reason; Expired, MadeRoom; headers_late, idle, made_way, refused, handshake",
     "severity": "model.finding.Severity",
     "phase": "model.record.Phase",
     "rule": "the names of the rules of a push watcher, and below-severity",
     "method": "the HTTP methods of kube.client",
     "code": "the HTTP status codes that an API server answers",
+    "namespace": "of the longest refused: wiring.housekeeping.MOST_NAMESPACES at most",
+    "cause": "store.retry_queue.Cause",
     "task": "the names that wiring/app.py gives: one per worker, source and kind",
 }
 BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_info")

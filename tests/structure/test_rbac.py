@@ -48,6 +48,14 @@ def test_nothing_is_written_outside_our_own_group() -> None:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}, rule
 
 
+def test_the_lease_may_be_made_and_kept_and_no_other_one_touched() -> None:
+    """create cannot be confined to a name; the rest is. kube/lease.py asks for exactly this."""
+    granted = {(verb, *rule.get("resourceNames", ())) for rule in rules("base/lease.yaml") for verb in rule["verbs"]}
+
+    assert granted == {("create",), ("get", "zenwatch-local"), ("update", "zenwatch-local")}
+    assert {(*rule["apiGroups"], *rule["resources"]) for rule in rules("base/lease.yaml")} == {("coordination.k8s.io", "leases")}
+
+
 def test_there_are_no_wildcards_and_no_secrets() -> None:
     """zenwatch must not be a way into the cluster."""
     for rule in rules():

@@ -52,6 +52,16 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in err
 
 
+def test_a_line_of_text_holds_no_escape_sequence_and_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys of records and answers of programs may hold anything. JSON escapes it."""
+    log.configure(level="info", style="text")
+
+    structlog.get_logger(component="tests").warning("dead_letter", key="a\x1b[2J\x9b\u202eb", reason="one\ntwo")
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+
+
 def test_auto_is_json_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A pod has none."""
     log.configure(level="info", style="auto")

@@ -9,7 +9,7 @@ from zenwatch.contract import RecordCounts
 from zenwatch.metrics import RECORD_WRITE_RETRIES
 from zenwatch.model.queue import Fill
 from zenwatch.model.refs import Origin
-from zenwatch.model.status import BudgetStatus, BufferStatus, ProcessStatus, RejectedReport, SourceStatus, WriteStatus
+from zenwatch.model.status import BudgetStatus, BufferStatus, ProcessStatus, RefusedWrites, RejectedReport, SourceStatus, WriteStatus
 from zenwatch.model.timestamps import format_rfc3339
 
 
@@ -38,6 +38,7 @@ class ProcessReport:
     bytes_limit: int
     rolled_up: int
     is_failing: bool
+    refused: Sequence[RefusedWrites] = ()
 
 
 async def status(records: RecordCounts, report: Callable[[], ProcessReport], started_at: datetime) -> ProcessStatus:
@@ -47,7 +48,7 @@ async def status(records: RecordCounts, report: Callable[[], ProcessReport], sta
         started_at=format_rfc3339(started_at),
         sources={source.origin.source: _source(source, open_counts) for source in now.sources},
         budget=BudgetStatus(records.total_records, now.records_limit, records.total_bytes, now.bytes_limit, now.rolled_up),
-        writes=WriteStatus(retries=_write_retries(), failing=now.is_failing),
+        writes=WriteStatus(retries=_write_retries(), failing=now.is_failing, refused=tuple(now.refused)),
     )
 
 

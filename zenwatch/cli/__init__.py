@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from zenwatch.cli.shared.terminal import complain, show
 from zenwatch.errors import ConfigError
 from zenwatch.log import configure
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return int(parsed.call(parsed))
     except ConfigError as exc:
-        print(f"zenwatch: {exc}", file=sys.stderr)
+        complain(*f"zenwatch: {exc}".split("\n"))
         return 2
     except BrokenPipeError:
         # `zenwatch crds | head`: the reader closed the pipe. That is no failure.
@@ -60,5 +61,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415  importing it takes longer than parsing the arguments
 
-        print(f"zenwatch {version('zenwatch')}")
+        show(f"zenwatch {version('zenwatch')}")
         parser.exit()

@@ -4,6 +4,8 @@ import argparse
 from importlib.resources import files
 from pathlib import Path
 
+from zenwatch.cli.shared.terminal import show_text
+
 
 def define(command: argparse.ArgumentParser) -> None:
     command.description = "Print the CRDs of ZenAgentEvent and ZenAgentRemediation as YAML: zenwatch crds | kubectl apply -f -"
@@ -11,7 +13,7 @@ def define(command: argparse.ArgumentParser) -> None:
 
 
 def _call(_parsed: argparse.Namespace) -> int:
-    print("---\n".join(path.read_text(encoding="utf-8") for path in crd_files()), end="")
+    show_text("---\n".join(path.read_text(encoding="utf-8") for path in crd_files()))
     return 0
 
 

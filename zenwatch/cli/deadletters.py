@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 
 import orjson
@@ -10,6 +9,7 @@ import yaml
 
 from zenwatch.buffer.sqlite.dead_letters import DeadLetterEntry, DeadLetterQueue
 from zenwatch.cli.shared.table import table
+from zenwatch.cli.shared.terminal import complain, show, show_text
 from zenwatch.errors import BadInput, ConfigError
 from zenwatch.wiring.settings import Settings
 
@@ -42,10 +42,9 @@ def _queue(parsed: argparse.Namespace) -> DeadLetterQueue:
 def _list(parsed: argparse.Namespace) -> int:
     entries = _queue(parsed).letters()
     if not entries:
-        print("No dead letters.")
+        show("No dead letters.")
         return 0
-    for line in table([("NUMBER", "REFUSED AT", "SOURCE", "NAME", "KEY", "REASON"), *map(_row, entries)]):
-        print(line)
+    show(*table([("NUMBER", "REFUSED AT", "SOURCE", "NAME", "KEY", "REASON"), *map(_row, entries)]))
     return 0
 
 
@@ -56,15 +55,15 @@ def _row(entry: DeadLetterEntry) -> tuple[str, ...]:
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    return _each(parsed, lambda queue, number: print(_as_yaml(queue.letter(number)), end=""))
+    return _each(parsed, lambda queue, number: show_text(_as_yaml(queue.letter(number))))
 
 
 def _retry(parsed: argparse.Namespace) -> int:
-    return _each(parsed, lambda queue, number: print(f"{number}: {queue.retry(number).letter.event.name} is back in the spool"))
+    return _each(parsed, lambda queue, number: show(f"{number}: {queue.retry(number).letter.event.name} is back in the spool"))
 
 
 def _drop(parsed: argparse.Namespace) -> int:
-    return _each(parsed, lambda queue, number: print(f"{number}: {queue.drop(number).letter.event.name} is dropped"))
+    return _each(parsed, lambda queue, number: show(f"{number}: {queue.drop(number).letter.event.name} is dropped"))
 
 
 def _each(parsed: argparse.Namespace, action: Callable[[DeadLetterQueue, int], None]) -> int:
@@ -74,7 +73,7 @@ def _each(parsed: argparse.Namespace, action: Callable[[DeadLetterQueue, int], N
         try:
             action(queue, number)
         except BadInput as exc:
-            print(f"zenwatch: {exc}", file=sys.stderr)
+            complain(f"zenwatch: {exc}")
             code = 1
     return code
 

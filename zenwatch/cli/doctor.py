@@ -17,6 +17,7 @@ from zenwatch.cli.crds import crd_files
 from zenwatch.cli.shared.cluster import add_cluster_options, named_cluster, settings_in
 from zenwatch.cli.shared.status_client import StatusClient, add_process_options
 from zenwatch.cli.shared.table import table
+from zenwatch.cli.shared.terminal import show_coloured, show_text
 from zenwatch.doctor.check import Check, Level, exit_code
 from zenwatch.doctor.context import DoctorContext
 from zenwatch.doctor.examine import Diagnosis, examine
@@ -24,6 +25,7 @@ from zenwatch.errors import ConfigError
 from zenwatch.kube.access import Access, is_in_pod
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.kinds import RECORDS
+from zenwatch.model.text import clean
 from zenwatch.runtime.clock import SystemClock
 from zenwatch.wiring.plugins import installed_watchers, settings_of, unknown_settings
 from zenwatch.wiring.settings import Settings
@@ -64,11 +66,12 @@ def _call(parsed: argparse.Namespace) -> int:
     cluster = named_cluster(parsed)
     settings = settings_in(cluster, Settings.read(os.environ))
     diagnosis = asyncio.run(_examine(cluster, settings, StatusClient(parsed, settings), account))
-    is_json = parsed.output == "json"
-    lines = (
-        [_as_json(diagnosis)] if is_json else _as_table(diagnosis, cluster.describe, is_coloured=log.is_coloured(sys.stdout, os.environ))
-    )
-    print("\n".join(lines))
+    is_coloured = log.is_coloured(sys.stdout, os.environ)
+    if parsed.output == "json":
+        show_text(_as_json(diagnosis))
+    else:
+        for line in _as_table(diagnosis, cluster.describe, is_coloured=is_coloured):
+            show_coloured(line)
     return exit_code(diagnosis.checks)
 
 
@@ -108,16 +111,16 @@ def _as_table(diagnosis: Diagnosis, cluster: str, *, is_coloured: bool) -> Itera
     checks = diagnosis.checks
     for check, line in zip(checks, table(list(_rows(checks, is_coloured=is_coloured)), gap="  "), strict=True):
         yield line
-        yield from (f"    {advice}" for advice in check.advice)
+        yield from (f"    {clean(advice)}" for advice in check.advice)
     yield ""
     yield _summary(checks)
-    yield f"Cluster: {cluster}. Permissions checked: {_whose(diagnosis.account)}."
+    yield clean(f"Cluster: {cluster}. Permissions checked: {_whose(diagnosis.account)}.")
 
 
 def _rows(checks: Sequence[Check], *, is_coloured: bool) -> Iterator[tuple[str, str, str]]:
     """An area is named once, at its first check."""
     for before, check in zip(("", *(check.area for check in checks)), checks, strict=False):
-        yield check.area if check.area != before else "", check.title, f"{_word(check.level, is_coloured=is_coloured)} {check.text}"
+        yield check.area if check.area != before else "", check.title, f"{_word(check.level, is_coloured=is_coloured)} {clean(check.text)}"
 
 
 def _whose(account: str) -> str:

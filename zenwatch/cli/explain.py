@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from zenwatch.cli.shared.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.shared.records import read_records
 from zenwatch.cli.shared.status_client import StatusClient, add_process_options
+from zenwatch.cli.shared.terminal import complain, show
 from zenwatch.errors import Transient
 from zenwatch.store.crd.store import CrdStore
 from zenwatch.wiring.settings import Settings
@@ -33,13 +33,13 @@ def _call(parsed: argparse.Namespace) -> int:
     records = read_records(settings, cluster, partial(_find, query=parsed.query)) if cluster else None
     for outcome in outcomes or ():
         record = f", record {outcome['name']}" if outcome["name"] else ""
-        print(f"process   {outcome['source']}: {outcome['outcome']} at {outcome['at']}{record}\n          {outcome['why']}")
+        show(f"process   {outcome['source']}: {outcome['outcome']} at {outcome['at']}{record}", f"          {outcome['why']}")
     for found in records or ():
         _print_record(found)
     if not cluster:
-        print("Name a cluster (--kubeconfig, --context or KUBECONFIG) to see the record as well.", file=sys.stderr)
+        complain("Name a cluster (--kubeconfig, --context or KUBECONFIG) to see the record as well.")
     if not outcomes and not records:
-        print(f"Nothing is known of {parsed.query!r}.", file=sys.stderr)
+        complain(f"Nothing is known of {parsed.query!r}.")
         return 1
     return 0
 
@@ -49,7 +49,7 @@ def _ask_process(process: StatusClient, query: str) -> list[dict[str, str]] | No
     try:
         outcomes: list[dict[str, str]] = process.get_json("/explain", {"q": query})
     except Transient as exc:
-        print(f"zenwatch: no answer from {process.url}: {exc}", file=sys.stderr)
+        complain(f"zenwatch: no answer from {process.url}: {exc}")
         return None
     return outcomes
 
@@ -61,11 +61,11 @@ async def _find(store: CrdStore, query: str) -> list[Mapping[str, Any]]:
 def _print_record(record: Mapping[str, Any]) -> None:
     metadata, spec, status = record["metadata"], record["spec"], record.get("status") or {}
     why = f" ({status['reason']})" if status.get("reason") else ""
-    print(f"record    {metadata['namespace']}/{metadata['name']}: {status.get('phase', 'Open')}{why}, {spec['severity']}, {spec['title']}")
+    show(f"record    {metadata['namespace']}/{metadata['name']}: {status.get('phase', 'Open')}{why}, {spec['severity']}, {spec['title']}")
     seen = f", last seen {status['lastSeen']}" if status.get("lastSeen") else ""
-    print(f"          reported {status.get('count', 1)} times, detected {spec['detectedAt']}, stored {metadata['creationTimestamp']}{seen}")
+    show(f"          reported {status.get('count', 1)} times, detected {spec['detectedAt']}, stored {metadata['creationTimestamp']}{seen}")
     if status.get("resolvedAt") or status.get("reopened"):
         until = f"resolved {status['resolvedAt']}, " if status.get("resolvedAt") else ""
-        print(f"          first seen {status.get('firstSeen', 'unknown')}, {until}reopened {status.get('reopened', 0)} times")
+        show(f"          first seen {status.get('firstSeen', 'unknown')}, {until}reopened {status.get('reopened', 0)} times")
     rule = spec.get("details", {}).get("rule")
-    print(f"          source {spec['source']}, key {spec['key']}" + (f", rule {rule}" if rule else ""))
+    show(f"          source {spec['source']}, key {spec['key']}" + (f", rule {rule}" if rule else ""))

@@ -11,6 +11,7 @@ import orjson
 import yaml
 
 from zenwatch.cli.shared.table import table
+from zenwatch.cli.shared.terminal import complain, show, show_text
 from zenwatch.errors import ConfigError
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, SelfIdentity
 from zenwatch.wiring.plugins import installed_watchers, settings_of
@@ -49,18 +50,18 @@ def _call(parsed: argparse.Namespace) -> int:
     for read, name in enumerate(parsed.files, start=1):
         _add(preview, name)
         if read % PROGRESS_EVERY_FILES == 0:
-            print(f"{read} of {len(parsed.files)} files read", file=sys.stderr)
+            complain(f"{read} of {len(parsed.files)} files read")
     records = sorted(preview.records(), key=lambda record: (-record["spec"]["score"], record["metadata"]["name"]))
     if parsed.explain:
         for label, verdict in preview.judged:
-            print(f"{'left ' if verdict.finding is None else 'taken'}  {label}  {verdict.rule}: {verdict.why}")
+            show(f"{'left ' if verdict.finding is None else 'taken'}  {label}  {verdict.rule}: {verdict.why}")
     else:
         _print(records, parsed.output)
     for line in (*preview.passed_over, *preview.errors):
-        print(f"zenwatch: {line}", file=sys.stderr)
+        complain(f"zenwatch: {line}")
     left = f", {preview.excluded} events left out (--explain says why)" if preview.excluded and not parsed.explain else ""
     below = (f", {preview.filtered} below the threshold" if preview.filtered else "") + left
-    print(f"{preview.objects} reports with {preview.findings} findings{below}: {len(records)} records", file=sys.stderr)
+    complain(f"{preview.objects} reports with {preview.findings} findings{below}: {len(records)} records")
     return 1 if preview.errors or not preview.objects else 0
 
 
@@ -84,12 +85,11 @@ def _add(preview: Preview, name: str) -> None:
 def _print(records: Sequence[dict[str, Any]], output: str) -> None:
     if output == "json":
         for record in records:
-            print(orjson.dumps(record).decode())
+            show(orjson.dumps(record).decode())
     elif output == "yaml":
-        print(yaml.safe_dump_all([orjson.loads(orjson.dumps(record)) for record in records], sort_keys=False, allow_unicode=True), end="")
+        show_text(yaml.safe_dump_all([orjson.loads(orjson.dumps(record)) for record in records], sort_keys=False, allow_unicode=True))
     elif records:
-        for line in table([_COLUMNS, *map(_row, records)]):
-            print(line)
+        show(*table([_COLUMNS, *map(_row, records)]))
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Mapping
 
+from zenwatch.cli.shared.terminal import complain, show
 from zenwatch.config.env import Setting
 from zenwatch.wiring.plugins import installed_watchers, settings_of, unknown_settings, variables_of, watcher_defaults
 from zenwatch.wiring.settings import Settings
@@ -17,10 +17,10 @@ def define(command: argparse.ArgumentParser) -> None:
 
 def _call(_parsed: argparse.Namespace) -> int:
     for name, value, default, accepts, meaning in rows():
-        print(f"{name}={value}" + ("" if value == default else f"   (default: {default or 'empty'})"))
-        print(f"    {meaning}\n    Accepts {accepts}.")
+        show(f"{name}={value}" + ("" if value == default else f"   (default: {default or 'empty'})"))
+        show(f"    {meaning}", f"    Accepts {accepts}.")
     for unknown in unknown_settings(os.environ):
-        print(f"zenwatch: {unknown}", file=sys.stderr)
+        complain(f"zenwatch: {unknown}")
     return 0
 
 

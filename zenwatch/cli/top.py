@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from zenwatch.cli.shared.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.shared.records import read_records
 from zenwatch.cli.shared.status_client import StatusClient, add_process_options
 from zenwatch.cli.shared.table import table
+from zenwatch.cli.shared.terminal import complain, show
 from zenwatch.contract import Put, Synced
 from zenwatch.errors import Transient
 from zenwatch.model.finding import Severity
@@ -56,7 +56,7 @@ def _call(parsed: argparse.Namespace) -> int:
     if groups is None:
         return 1
     if parsed.output == "json":
-        print(json.dumps(groups))
+        show(json.dumps(groups))
     else:
         _print_table(parsed.dimension, groups)
     return 0
@@ -69,7 +69,7 @@ def _ask_process(process: StatusClient, query: dict[str, str], *, is_quiet: bool
     except Transient as exc:
         if not is_quiet:
             advice = "Name a cluster (--kubeconfig, --context or KUBECONFIG) to read the records themselves."
-            print(f"zenwatch: no answer from {process.url}: {exc}\n{advice}", file=sys.stderr)
+            complain(f"zenwatch: no answer from {process.url}: {exc}", advice)
         return None
     return groups
 
@@ -85,7 +85,7 @@ async def _group(store: CrdStore, query: dict[str, str]) -> dict[str, Any]:
                 groups.replace(None, change.stored)
                 read += 1
                 if read % PROGRESS_EVERY_RECORDS == 0:
-                    print(f"{read} records read", file=sys.stderr)
+                    complain(f"{read} records read")
     dimension, limit = query["by"], int(query["limit"])
     return {"by": dimension, "groups": groups.top(dimension, limit), "all": groups.size(dimension)}
 
@@ -93,12 +93,11 @@ async def _group(store: CrdStore, query: dict[str, str]) -> dict[str, Any]:
 def _print_table(dimension: str, answer: dict[str, Any]) -> None:
     groups = answer["groups"]
     if not groups:
-        print(f"Nothing is open that has a {dimension}.")
+        show(f"Nothing is open that has a {dimension}.")
         return
     columns = ("worst", "open", *(severity.value for severity in Severity), "resolved", "value")
     heads = ("WORST", "OPEN", *(severity.value for severity in Severity), "RESOLVED", dimension.upper())
     rows = [heads, *(tuple(str(group[column]) for column in columns) for group in groups)]
-    for line in table(rows, right=range(1, len(columns) - 1)):
-        print(line)
+    show(*table(rows, right=range(1, len(columns) - 1)))
     if (left := answer["all"] - len(groups)) > 0:
-        print(f"... and {left} more (--limit)")
+        show(f"... and {left} more (--limit)")

@@ -10,6 +10,7 @@ from typing import Any
 
 from zenwatch.cli.shared.cluster import add_cluster_options, cluster_if_named
 from zenwatch.cli.shared.table import table
+from zenwatch.cli.shared.terminal import show
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
 from zenwatch.sdk.settings import WatcherSettings
@@ -34,7 +35,7 @@ def _call(parsed: argparse.Namespace) -> int:
     cluster = cluster_if_named(parsed)
     found = asyncio.run(_survey(Settings.read(os.environ), cluster, watchers)) if cluster else {}
     for watcher, own in watchers:
-        print(f"{watcher.name}" + ("" if own.enabled else "   (disabled)"))
+        show(f"{watcher.name}" + ("" if own.enabled else "   (disabled)"))
         rows = [
             ("from", origins[watcher.name]),
             ("severity", f"{own.min_severity} and above"),
@@ -43,10 +44,9 @@ def _call(parsed: argparse.Namespace) -> int:
             *_labelled("needs", _needs(watcher, own)),
             *_labelled("found", found.get(watcher.name, ())),
         ]
-        for line in table(rows, gap="  "):
-            print(f"    {line}")
+        show(*(f"    {line}" for line in table(rows, gap="  ")))
     if not cluster:
-        print("\nName a cluster (--kubeconfig, --context or KUBECONFIG) to see what they find there.")
+        show("", "Name a cluster (--kubeconfig, --context or KUBECONFIG) to see what they find there.")
     return 0
 
 

@@ -62,3 +62,7 @@ class DeadLetters(Protocol):
     async def put(self, letter: DeadLetter) -> None:
         """Keep it where a person can look at it. Raises nothing: at worst it is a line in the log."""
         ...
+
+    async def bring_back(self, target: str, most: int) -> int:
+        """Give the oldest letters of this target out again, as events of their inbox. Return how many are left."""
+        ...

@@ -34,8 +34,13 @@ class Synced:
 class Store(Protocol):
     """Where records live. A name identifies a record in all namespaces, because it is made of the content.
 
-    Every method may raise Transient (try again), Forbidden (a permission is missing) or Invalid (this record can never be stored).
+    Every method may raise Transient (try again), Forbidden (a permission is missing), Denied (a policy refuses it for the time being) or
+    Invalid (this record can never be stored).
     """
+
+    def target_of(self, event: Event) -> str:
+        """Where a new record of the event would live: what refuses writes there may take them elsewhere."""
+        ...
 
     async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
         """Create the record and return it with True; or return the existing record of that name with False.
@@ -63,8 +68,16 @@ class Store(Protocol):
         """NotFound, Conflict: as in update()."""
         ...
 
+    async def mend(self) -> int:
+        """Restore what the store derives from a record, such as labels, where somebody changed it. Return in how many records."""
+        ...
+
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         """Return the whole record as it is now: metadata, spec, status. NotFound: the record is gone."""
+        ...
+
+    async def ping(self) -> None:
+        """Return once the store has answered a read that no namespace can refuse. Raises as the others do."""
         ...
 
     async def check(self) -> tuple[bool, list[str]]:
@@ -138,8 +151,10 @@ class Records(RecordCounts, Protocol):
         """Resolved records, the longest unseen first."""
         ...
 
-    def call_when_gone(self, origin: Origin, call: Callable[[str], None] | None) -> None:
-        """call(name) for every record of the origin that disappears from the store. None: nobody wants to know any more."""
+    def call_when_changed(self, origin: Origin, call: Callable[[str], None] | None) -> None:
+        """call(name) for every record of the origin that disappears from the store, or that somebody else changes: what zenwatch wrote of
+        metadata and spec, the phase or the count. It may also be called for a change of our own. None: nobody wants to know any more.
+        """
         ...
 
 

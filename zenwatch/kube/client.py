@@ -22,15 +22,22 @@ from zenwatch.runtime.token_bucket import TokenBucket
 
 
 class KubeClient:
-    """timeout_secs: of each request, without the time that it waits for the rate limit.
+    """timeout_secs: of each request, without the time that it waits for the rate limit. most_wait_secs: the longest Retry-After believed.
 
     Every method raises Transient, Expired, NotFound, AlreadyExists, Conflict, Forbidden, NamespaceTerminating, Invalid or Permanent.
     """
 
     def __init__(
-        self, access: Access, *, timeout_secs: float, connections: int, rate_per_sec: float = 2000.0, clock: Clock | None = None
+        self,
+        access: Access,
+        *,
+        timeout_secs: float,
+        connections: int,
+        rate_per_sec: float = 2000.0,
+        most_wait_secs: float = 60.0,
+        clock: Clock | None = None,
     ) -> None:
-        self._session = HttpSession(access, connections=connections)
+        self._session = HttpSession(access, connections=connections, most_wait_secs=most_wait_secs)
         self._rate_limit = TokenBucket(clock or SystemClock(), rate_per_sec)
         self._timeout_secs = timeout_secs
         self._silence = f"no answer within {timeout_secs:g} s"

@@ -1,6 +1,7 @@
 """A record as a ZenAgentEvent object: made and read to the letter of the CRD in deployments/crds (docs/records.md)."""
 
 import re
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from sys import intern
@@ -13,10 +14,11 @@ from zenwatch.config.env import seconds_of
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.model.event import Event
 from zenwatch.model.finding import Resource
-from zenwatch.model.record import FACETS, SIZE_UNIT_BYTES, Phase, Stored, spec_of
+from zenwatch.model.record import FACETS, SIZE_UNIT_BYTES, Phase, Stored, hash_of_spec, spec_of
 from zenwatch.model.refs import Origin, ReportRef
 from zenwatch.model.timestamps import unix_secs
 
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 CLUSTER_LABEL = f"{RECORDS.group}/cluster"
 SPEC_HASH_ANNOTATION = f"{RECORDS.group}/spec-hash"
 log = structlog.get_logger(component="records")
@@ -25,6 +27,8 @@ log = structlog.get_logger(component="records")
 REPORT_ANNOTATION = f"{RECORDS.group}/report"
 # How long the record is kept, in place of EVENT_TTL.
 TTL_ANNOTATION = f"{RECORDS.group}/ttl"
+# A person may write any number up to the largest of 64 bits; what zenwatch adds to it must still be one.
+_MOST_COUNT = 2**62
 # What the API server accepts as a namespace's name.
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -43,24 +47,31 @@ def object_of(event: Event, *, namespace: str, hash_of_spec: str, report: Report
         "metadata": {
             "name": event.name,
             "namespace": namespace,
-            "labels": {
-                "source": event.source,
-                "category": event.category,
-                "severity": event.severity,
-                "app.kubernetes.io/managed-by": "zenwatch",
-                CLUSTER_LABEL: event.cluster_id,
-            },
+            "labels": labels_of(event.source, event.category, event.severity, event.cluster_id),
             "annotations": annotations,
         },
         "spec": spec_of(event),
     }
 
 
+def labels_of(source: str, category: str, severity: str, cluster_id: str) -> dict[str, str]:
+    return {"source": source, "category": category, "severity": severity, MANAGED_BY_LABEL: "zenwatch", CLUSTER_LABEL: cluster_id}
+
+
+def missing_labels(record: Mapping[str, Any]) -> dict[str, str]:
+    """The labels that the record should have by its spec, and has not. A person may add others."""
+    spec, labels = record["spec"], record["metadata"].get("labels") or {}
+    wanted = labels_of(spec.get("source", ""), spec.get("category", ""), spec.get("severity", ""), spec.get("clusterID", ""))
+    return {} if wanted.items() <= labels.items() else {name: value for name, value in wanted.items() if labels.get(name) != value}
+
+
 def stored_of(record: Mapping[str, Any]) -> Stored:
     """Read a record as the API server sends it. Values that many records share are kept once."""
     metadata, spec, status = record["metadata"], record.get("spec") or {}, record.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    first_seen = unix_secs(status.get("firstSeen")) or unix_secs(metadata.get("creationTimestamp"))
+    created = unix_secs(metadata.get("creationTimestamp"))
+    # zenwatch writes the time of the creation. A record that was restored is younger than its first sighting; none is older.
+    first_seen = min(unix_secs(status.get("firstSeen")) or created, created or sys.maxsize)
     return Stored(
         name=metadata["name"],
         namespace=intern(metadata["namespace"]),
@@ -68,16 +79,27 @@ def stored_of(record: Mapping[str, Any]) -> Stored:
         spec_hash=annotations.get(SPEC_HASH_ANNOTATION, ""),
         severity=intern(spec.get("severity") or ""),
         phase=intern(status.get("phase") or Phase.OPEN.value),
-        count=int(status.get("count") or 1),
-        reopened=int(status.get("reopened") or 0),
+        count=min(status.get("count", 1), _MOST_COUNT),
+        reopened=min(status.get("reopened", 0), _MOST_COUNT),
         first_seen=first_seen,
         last_seen=max(first_seen, unix_secs(status.get("lastSeen"))),
         version=int(metadata["resourceVersion"]),
         report=intern(annotations.get(REPORT_ANNOTATION, "")),
+        is_edited=_is_edited(record, annotations),
         ttl_secs=_ttl_secs(annotations.get(TTL_ANNOTATION)),
         size_units=len(orjson.dumps(record)) // SIZE_UNIT_BYTES + 1,
         resource=_shared_resource(*((spec.get("resource") or {}).get(part, "") for part in ("apiVersion", "kind", "name", "namespace"))),
         **_facets_of(spec.get("details") or {}),
+    )
+
+
+def _is_edited(record: Mapping[str, Any], annotations: Mapping[str, str]) -> bool:
+    """Whether metadata and spec are not as zenwatch writes them. detectedAt is never written again, so that any is right."""
+    report = annotations.get(REPORT_ANNOTATION)
+    return (
+        bool(missing_labels(record))
+        or (report is not None and ReportRef.parse(report) is None)
+        or annotations.get(SPEC_HASH_ANNOTATION) != hash_of_spec(record["spec"])
     )
 
 

@@ -55,8 +55,13 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that the store refuses for good. reason: the store's sentence. refused_at: RFC 3339."""
+    """An event that the store refuses. reason: the store's sentence. refused_at: RFC 3339.
+
+    target: where all writes are refused for the time being: the event comes back once they are taken again. Empty: this event is refused
+    for good, and only a person has it tried again.
+    """
 
     event: Event
     reason: str
     refused_at: str
+    target: str = ""

@@ -1,7 +1,7 @@
 """A record: what an event becomes when it is stored (docs/records.md), wherever it is stored."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -59,7 +59,8 @@ class Stored:
     """What is kept in memory of a stored record: enough to decide on its next write, and to answer what is open.
 
     spec_hash: of the event that was written last; empty where the record has none. report: the report that holds the finding, as text;
-    empty for a pushed one. ttl_secs: how long a record is kept, where a person set that. cve to actor: what it is grouped by, or empty.
+    empty for a pushed one. is_edited: somebody else changed what zenwatch writes, other than the status: it has to be written again.
+    ttl_secs: how long a record is kept, where a person set that. cve to actor: what it is grouped by, or empty.
     first_seen, last_seen: whole seconds since 1970. version: rises with each change of the record; versions of two records do not compare.
     """
 
@@ -75,6 +76,7 @@ class Stored:
     last_seen: int
     version: int
     report: str = ""
+    is_edited: bool = False
     ttl_secs: float | None = None
     size_units: int = 0
     resource: Resource = NO_RESOURCE
@@ -191,9 +193,13 @@ def spec_hash(event: Event) -> str:
 
     detectedAt is left out: tools that scan every day would have every record written every day.
     """
-    spec = spec_of(event)
-    del spec["detectedAt"]
-    return hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return hash_of_spec(spec_of(event))
+
+
+def hash_of_spec(spec: Mapping[str, Any]) -> str:
+    """spec_hash() of a spec as it is stored."""
+    hashed = {field: value for field, value in spec.items() if field != "detectedAt"}
+    return hashlib.sha256(orjson.dumps(hashed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def _resource_of(resource: Resource) -> dict[str, str]:

@@ -54,11 +54,28 @@ class BudgetStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedWrites:
+    """What waits for a namespace that takes no writes for the time being.
+
+    cause: policy, quota, webhook, permission, namespace or slow. error: the store's sentence. since: RFC 3339. waiting: writes.
+    dead_letters: events that were given up, and come back once writes are taken again.
+    """
+
+    namespace: str
+    cause: str
+    error: str
+    since: str
+    waiting: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
 class WriteStatus:
-    """retries: since the start. failing: no write reaches the API server now."""
+    """retries: since the start. failing: no write reaches the API server now. refused: the longest refused namespace first."""
 
     retries: int
     failing: bool
+    refused: tuple[RefusedWrites, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

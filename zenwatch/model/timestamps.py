@@ -20,7 +20,8 @@ def parse_rfc3339(text: object, *, assume_utc: bool = False) -> datetime | None:
     if not isinstance(text, str) or len(text) > _MAX_CHARS:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        # RFC 3339 allows t and z; Python reads only Z.
+        moment = datetime.fromisoformat(text.upper())
         if moment.tzinfo is None:
             return moment.replace(tzinfo=UTC) if assume_utc else None
         return moment.astimezone(UTC)

@@ -79,12 +79,14 @@ class WriteResult:
     """What became of a write.
 
     outcome None: not settled. Either the writer could not reach the store, and the same write is tried again later; or it is a
-    conflict: the store has `stored` (None: nothing, or something unknown), which is not what the write was made for.
+    conflict: the store has `stored` (None: nothing, or something unknown), which is not what the write was made for; or it is refused:
+    the store takes other writes, but not this one for the time being.
     """
 
     outcome: Outcome | None
     stored: Stored | None = None
     is_conflict: bool = False
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,15 @@ class AccountEntry:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """done is called exactly once, on the event loop, whatever becomes of the request. entry: settled by the writer with the outcome."""
+    """done is called exactly once, on the event loop, whatever becomes of the request. entry: settled by the writer with the outcome.
+
+    waits: called at most once, before done: the store refuses such writes for the time being, and the writer tries again, maybe for long.
+    None: the writer does not wait, the result is refused. comes_again: the submitter submits it until it is stored, so that giving it up
+    loses nothing; otherwise a refusal that lasts ends as a dead letter.
+    """
 
     request: WriteRequest
     done: Callable[[WriteResult], None]
     entry: AccountEntry | None = None
+    waits: Callable[[], None] | None = None
+    comes_again: bool = True

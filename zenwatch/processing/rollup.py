@@ -9,6 +9,8 @@ from zenwatch.model.finding import Severity
 from zenwatch.processing.event.score import BANDS, score
 
 PREFIX, EVENT_TYPE = "rollup-", "rollup"
+# A person may write any number of 64 bits. The sum of them must be one, too.
+_MOST_FINDINGS = 2**48
 # A finding with such a score has a record of its own, whatever the budget.
 ALWAYS_SCORE = BANDS[Severity.CRITICAL][0]
 
@@ -51,7 +53,7 @@ def tallied(event: Event, tally: Mapping[str, int]) -> Event:
 def tally_of(details: Mapping[str, object]) -> dict[str, int]:
     """The counts in a rollup's details; junk counts as nothing."""
     counts = ((severity.value, details.get(severity.value)) for severity in Severity)
-    return {severity: count for severity, count in counts if isinstance(count, int)}
+    return {severity: count for severity, count in counts if isinstance(count, int) and 0 <= count < _MOST_FINDINGS}
 
 
 def added(event: Event, tally: Mapping[str, int]) -> Event:

@@ -37,16 +37,25 @@ class Components:
 
 
 class Task:
-    """A component that is a single endless task."""
+    """A component that is a single task. may_end: it is done one day; otherwise it is endless."""
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[None]], supervisor: Supervisor, *, group: Group = Group.ALWAYS) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        supervisor: Supervisor,
+        *,
+        group: Group = Group.ALWAYS,
+        may_end: bool = False,
+    ) -> None:
         self.group = group
         self._name = name
         self._work = work
         self._supervisor = supervisor
+        self._may_end = may_end
 
     async def start(self) -> None:
-        self._supervisor.start(self._name, self._work)
+        self._supervisor.start(self._name, self._work, may_end=self._may_end)
 
     async def stop(self) -> None:
         await self._supervisor.stop(self._name)

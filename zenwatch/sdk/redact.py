@@ -22,6 +22,58 @@ _CLOSING = "])}>,;.\"'`\\"
 
 def redacted(text: str) -> str:
     """The text with [redacted] for each part that looks like a credential. Redacting the result again changes nothing."""
+    if text in _CLEAN:
+        return text
+    left = _redacted(text, is_key=False)
+    if left == text:
+        _CLEAN.remember(text)
+    return left
+
+
+def credentials_in(texts: Iterable[str], *, keys: Iterable[str] = ()) -> dict[str, str]:
+    """The texts and keys that hold a credential, each with what is left of it. Of one finding: to ask once for all of them is cheap.
+
+    keys: names of objects, joined by slashes. A part that can be such a name is not searched for random characters.
+    """
+    texts, keys = [text for text in texts if text not in _CLEAN], [key for key in keys if key not in _CLEAN_KEYS]
+    joined = "\n".join((*texts, *keys))
+    lower = joined.lower()
+    lower_hints = [hint for hint in _LOWER_HINTS if hint in lower]
+    exact_hints = [hint for hint in _EXACT_HINTS if hint in joined]
+    found: dict[str, str] = {}
+    for some, known, is_key in ((texts, _CLEAN, False), (keys, _CLEAN_KEYS, True)):
+        for text in some:
+            left = text
+            if (lower_hints and _contains_any(text.lower(), lower_hints)) or (exact_hints and _contains_any(text, exact_hints)):
+                left = _redacted(text, is_key=is_key)
+            elif len(text) >= _RANDOM_CHARS:
+                left = _without_random_words(text, is_key=is_key)
+            if left == text and not (is_key and "/" in text):
+                # The key of a finding seldom comes again, the name of its resource often.
+                known.remember(text)
+            elif left != text:
+                found[text] = left
+    return found
+
+
+class _Clean(set[str]):
+    """Texts without credentials. Tools repeat themselves, and a pushed text is searched by its watcher and again with its finding."""
+
+    chars = 0
+
+    def remember(self, text: str) -> None:
+        if self.chars > _MOST_REMEMBERED_CHARS:
+            self.clear()
+            self.chars = 0
+        self.chars += len(text)
+        self.add(text)
+
+
+_MOST_REMEMBERED_CHARS = 128 * 1024
+_CLEAN, _CLEAN_KEYS = _Clean(), _Clean()
+
+
+def _redacted(text: str, *, is_key: bool) -> str:
     lower = text.lower()
     if "-----begin" in lower:
         text = _without_pem(text)
@@ -34,8 +86,7 @@ def redacted(text: str) -> str:
     for hint, pattern in _ANYWHERE:
         if hint in lower:
             text = pattern.sub(_hidden, text)
-    if len(text) >= _RANDOM_CHARS and len(max(text.split(), key=len, default="")) >= _RANDOM_CHARS:
-        text = _LONG.sub(_without_random, text)
+    text = _without_random_words(text, is_key=is_key)
     if _contains_any(text, _BEGINNINGS):
         text = _FORMS.sub(MARK, text)
     return text
@@ -108,6 +159,11 @@ _MOST_NAME_CHARS = 64
 _SCHEME = re.compile(
     r"(?:Bearer|Basic|Token|Digest|Negotiate|NTLM|OAuth|Api-?Key|AWS4-HMAC-SHA256|Splunk|SSWS|Hawk|GenieKey)\s{1,3}(?=\S)", re.IGNORECASE
 )
+# "the --anonymous-auth argument is set to false", "to set authorization: mode to Webhook": instructions, not values.
+_PROSE_AFTER_OPTION = re.compile(
+    r"(?:arguments?|parameters?|flags?|options?|settings?|is|are|was|and|or|should|must|to)(?!\S)", re.IGNORECASE
+)
+_PROSE_AFTER_COLON = re.compile(r"[a-z]{1,12} (?:to|and|or|is)(?!\S)")
 _OTHER_SCHEME = re.compile(r"[A-Za-z][\w-]{1,30}\s{1,3}(?=[^\s=]{4})")
 _QUOTE = re.compile(r"(\\{0,8})([\"'`])")
 _FIELD = re.compile(r"[\w.%\[\]-]{1,64}+(?:=(?![=\s]|$)|:\s)|[\"'][\w.-]{1,64}+[\"']\s?[=:]")
@@ -144,11 +200,14 @@ def _value_of(text: str, name: re.Match[str]) -> tuple[int, int] | None:
         # --password hunter2, ["--password", "hunter2"], and SQL's PASSWORD 'hunter2'. Anything else is prose.
         is_quoted = text[after.end()] in "\"'" and after["blank"] and name[0] + after["rest"] in {"password", "identified by"}
         is_value = (is_quoted or whole_name.startswith("-")) and not _FIELD.match(text, after.end())
-        return _value_at(text, after.end(), name[0]) if is_value else None
+        is_prose = _PROSE_AFTER_OPTION.match(text, after.end())
+        return _value_at(text, after.end(), name[0]) if is_value and not is_prose else None
     sign, follows = after["sign"] or "", text[after.end()]
     # In `password= user=root` the value is empty. In `Cookie: user=root` the value is user=root.
     field = _FIELD.match(text, after.end()) if after["gap"] else None
     if field and not (name[0] in _NAMES_OF_PAIRS and field[0].endswith("=") and follows not in "\"'"):
+        return None
+    if after["gap"] and name[0] == "authorization" and _PROSE_AFTER_COLON.match(text, after.end()):
         return None
     # /etc/passwd:/etc/passwd is a path, and PWD is the working directory of a shell.
     if (outside.endswith("/") and sign.startswith(":")) or (whole_name in {"pwd", "oldpwd"} and follows == "/"):
@@ -236,6 +295,11 @@ _BEGINNINGS = (
     *("eyJ", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "xapp-", "AIza", "ya29."),
     *("_live_", "_test_", "whsec_", "npm_", "pypi-", "dckr_", "hvs.", "hvb.", "sk-", "SG.", "hf_", "sha256~", "AGE-SECRET", "bot"),
 )
+# What credentials_in() asks for: in a text without any of them redacted() finds at most random characters.
+# Nearly every text with an address has ://, but only those with an @ have a password in it.
+_NEEDS_AT = {"://", "@tcp(", "@unix("}
+_LOWER_HINTS = ("-----begin", *_NAME_HINTS, "@", *dict.fromkeys(hint for hint, _ in _ANYWHERE if hint not in _NEEDS_AT))
+_EXACT_HINTS = (*dict.fromkeys(hint for hint, _ in _COMMANDS), *_BEGINNINGS)
 _FORMS = re.compile(
     r"""(?<![A-Za-z0-9])(?:
       eyJ[A-Za-z0-9_+/=-]{10,}+(?:\.(?:\[redacted\]|[A-Za-z0-9_=-]*+)){0,4}
@@ -277,12 +341,25 @@ def _without_pem(text: str) -> str:
 _RANDOM_CHARS = 40
 _MIXED_CHARS = 18
 _LONG = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}+={0,2}")
+# What Kubernetes accepts as the name of an object. Whoever may list the objects sees it, so that it is no secret.
+_OBJECT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.:-]*[a-z0-9])?")
 _PIECE = re.compile(r"[A-Za-z0-9]+")
 _SAME_KIND = re.compile(r"[A-Z]+|[a-z]+|[0-9]+")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _DIGEST = re.compile(r"sha-?\d{1,3}[:=~-]$", re.IGNORECASE)
 # The tag of an image is often the hash of a commit.
 _COMMIT = re.compile(r"(?:[:@]|(?:tag|commit|sha|rev|revision)[\"']?\s{0,12}[=:]\s?[\"']?)$", re.IGNORECASE)
+
+
+def _without_random_words(text: str, *, is_key: bool) -> str:
+    if len(text) < _RANDOM_CHARS:
+        return text
+    words = text.split("/" if is_key else None)
+    if len(max(words, key=len, default="")) < _RANDOM_CHARS:
+        return text
+    if not is_key:
+        return _LONG.sub(_without_random, text)
+    return "/".join(word if _OBJECT_NAME.fullmatch(word) else _LONG.sub(_without_random, word) for word in words)
 
 
 def _without_random(found: re.Match[str]) -> str:

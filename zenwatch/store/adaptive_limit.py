@@ -1,18 +1,23 @@
 """How many writes may go on at the same time: as many as the API server bears.
 
-In: writes that want to begin, and how each ended.  Out: turns, in the order they were asked for.
+In: writes that want to begin, and how each ended.  Out: permits, in the order they were asked for.
 Owns: the limit, between 1 and `most`. A refusal halves it, slowness lowers it by a tenth, each healthy write raises it a little.
-Stops: nothing to stop; a turn ends with its block, also when it is cancelled.
+Stops: nothing to stop; a permit ends with its block, also when it is cancelled.
 """
 
 import asyncio
+from collections import Counter as Tally
 from collections import deque
+from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
 from zenwatch.contract import Clock
-from zenwatch.errors import Transient
+from zenwatch.errors import NoNamespace, Transient, WebhookFailed
 from zenwatch.metrics import WRITE_CONCURRENCY
 
+# These pass, but have nothing to do with how much the API server bears.
+OF_ONE_TARGET = (WebhookFailed, NoNamespace)
 # One overload meets all the writes that are under way: it counts once.
 LOWERED_EVERY_SECS = 1.0
 # A longer Retry-After counts for the write that got it, not for all.
@@ -28,25 +33,28 @@ FORGOTTEN_IN_SECS = 600.0
 
 
 class AdaptiveLimiter:
-    """`async with limit.turn():` around one attempt.
+    """`async with limiter.permit(target):` around one attempt.
 
     It begins at `most`: that is what the operator allowed, and if it is too much, the first refusal says so within a second.
-    Any Transient counts as a refusal: 429, 5xx, no answer and a broken connection all mean that more at once would not help.
+    Any Transient but those of one target counts as a refusal: 429, 5xx, no answer and a broken connection mean that more at once would
+    not help.
     What else a try may end with (a record that is gone or refused, a missing permission, a cancellation) says nothing about load.
     """
 
-    def __init__(self, clock: Clock, *, most: int) -> None:
-        """most: at least 1."""
+    def __init__(self, clock: Clock, *, most: int, reserve: int = 0) -> None:
+        """most: at least 1. reserve: how many more may go on, each for a target that has no other: writes that hang hold no others up."""
         self._clock = clock
         self._most = float(most)
+        self._reserve = reserve
         # Slowness alone goes no lower. It may be that others make the server slow: then fewer writes of ours only take longer.
         self._slow_most = max(1.0, most / 4)
         self._exact = self._most
         self._limit = most
         WRITE_CONCURRENCY.set(most)
         self._going_on = 0
-        # Only the first waiter checks the limit; who leaves wakes the next.
-        self._waiting: deque[asyncio.Event] = deque()
+        self._going_on_for: Tally[str] = Tally()
+        # Only the first waiter checks the limit, and the first of a target with nothing under way the reserve; who leaves wakes them.
+        self._waiting: deque[_Waiter] = deque()
         self._paused_until = self._halved_at = self._lowered_at = float("-inf")
         self._average_secs = 0.0
         self._shortest_secs = float("inf")
@@ -57,37 +65,43 @@ class AdaptiveLimiter:
     def limit(self) -> int:
         return self._limit
 
-    def permit(self) -> "Permit":
-        return Permit(self)
+    def permit(self, target: str = "") -> "Permit":
+        return Permit(self, target)
 
-    async def begin(self) -> float:
-        """Return, with the time, when a try may begin; it must end in end(). turn() sees to both."""
+    async def begin(self, target: str) -> float:
+        """Return, with the time, when a try may begin; it must end in leave(). permit() sees to both."""
         now_secs = self._clock.monotonic_secs()
         if self._waiting or self._going_on >= self._limit or now_secs < self._paused_until:
-            now_secs = await self._wait()
+            now_secs = await self._wait(_Waiter(target))
         self._going_on += 1
+        self._going_on_for[target] += 1
         return now_secs
 
-    def end(self, began_secs: float, failure: BaseException | None) -> None:
+    def judge(self, began_secs: float, failure: BaseException | None) -> None:
+        """A try ended like this: it moves the limit."""
         now_secs = self._clock.monotonic_secs()
-        self._going_on -= 1
         if failure is None:
             self._measure(now_secs, now_secs - began_secs)
-        elif isinstance(failure, Transient):
+        elif isinstance(failure, Transient) and not isinstance(failure, OF_ONE_TARGET):
             self._refuse(now_secs, failure.retry_after_secs or 0.0)
+
+    def leave(self, target: str) -> None:
+        self._going_on -= 1
+        self._going_on_for[target] -= 1
+        if not self._going_on_for[target]:
+            del self._going_on_for[target]
         self._call_next()
 
     # ------------------------------------------------------------ who waits
 
-    async def _wait(self) -> float:
-        called = asyncio.Event()
-        self._waiting.append(called)
+    async def _wait(self, waiter: "_Waiter") -> float:
+        self._waiting.append(waiter)
         try:
             while True:
                 now_secs = self._clock.monotonic_secs()
-                if self._waiting[0] is not called or self._going_on >= self._limit:
-                    called.clear()
-                    await called.wait()
+                if not self._has_turn(waiter):
+                    waiter.called.clear()
+                    await waiter.called.wait()
                 elif now_secs < self._paused_until:
                     # The limit may be lower when the pause is over: look again then.
                     await self._clock.wait(self._never, timeout_secs=self._paused_until - now_secs)
@@ -95,12 +109,24 @@ class AdaptiveLimiter:
                     return now_secs
         finally:
             # Also when cancelled, maybe just after it was called: then the next one has to look.
-            self._waiting.remove(called)
+            self._waiting.remove(waiter)
             self._call_next()
+
+    def _has_turn(self, waiter: "_Waiter") -> bool:
+        if self._going_on < self._limit:
+            return self._waiting[0] is waiter
+        return waiter is self._first_in_reserve()
+
+    def _first_in_reserve(self) -> "_Waiter | None":
+        if self._going_on >= self._limit + self._reserve:
+            return None
+        return next((waiter for waiter in self._waiting if waiter.target not in self._going_on_for), None)
 
     def _call_next(self) -> None:
         if self._waiting:
-            self._waiting[0].set()
+            next_waiter = self._waiting[0] if self._going_on < self._limit else self._first_in_reserve()
+            if next_waiter is not None:
+                next_waiter.called.set()
 
     # ------------------------------------------------------------ the limit
 
@@ -131,17 +157,33 @@ class AdaptiveLimiter:
             WRITE_CONCURRENCY.set(self._limit)
 
 
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    target: str
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Permit:
-    """One try, from its beginning to its end."""
+    """One try, from its beginning to its end. began_secs: None before it began."""
 
-    __slots__ = ("_began_secs", "_limiter")
+    __slots__ = ("_is_detached", "_limiter", "_target", "began_secs")
 
-    def __init__(self, limiter: AdaptiveLimiter) -> None:
+    def __init__(self, limiter: AdaptiveLimiter, target: str) -> None:
         self._limiter = limiter
-        self._began_secs = 0.0
+        self._target = target
+        self._is_detached = False
+        self.began_secs: float | None = None
 
-    async def __aenter__(self) -> None:
-        self._began_secs = await self._limiter.begin()
+    def detach(self) -> None:
+        """The try goes on, without a permit, and how it ends does not move the limit: its target is slow, not the server."""
+        self._is_detached = True
+        self._limiter.leave(self._target)
+
+    async def __aenter__(self) -> Self:
+        self.began_secs = await self._limiter.begin(self._target)
+        return self
 
     async def __aexit__(self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None) -> None:
-        self._limiter.end(self._began_secs, failure)
+        if not self._is_detached and self.began_secs is not None:
+            self._limiter.judge(self.began_secs, failure)
+            self._limiter.leave(self._target)

@@ -1,6 +1,6 @@
 """Settings of the store."""
 
-from zenwatch.config.env import Bytes, EnvSettings, WindowOrAll, setting
+from zenwatch.config.env import Bytes, Duration, EnvSettings, WindowOrAll, setting
 
 
 class StoreSettings(EnvSettings):
@@ -8,6 +8,15 @@ class StoreSettings(EnvSettings):
 
     write_concurrency: int = setting(
         "WRITE_CONCURRENCY", "16", "a whole number from 1 to 256", "Writes to the API server at the same time.", ge=1, le=256
+    )
+    dead_letter_after_secs: Duration = setting(
+        "DEAD_LETTER_AFTER",
+        "10m",
+        "a duration such as 10m, from 1s to 24h",
+        "How long a pushed event waits for a namespace that takes no records (a policy, a quota, a webhook) until it becomes a dead "
+        "letter. It comes back by itself when records are taken again.",
+        ge=1,
+        le=86_400,
     )
     event_ttl_secs: WindowOrAll = setting(
         "EVENT_TTL",

@@ -1,28 +1,35 @@
 """The one way to the store: a bounded queue, a fixed number of workers, and as many writes at once as the store bears.
 
 In: envelopes.  Out: calls to the store. Each answer updates the record cache, goes to the change feed, settles the accounts and returns
-through its envelope; what the store refuses for good becomes a dead letter.
-Owns: the queue. Full means that submit() waits.
+through its envelope; what the store refuses for good becomes a dead letter. What a target refuses for the time being waits in the retry
+queues, and the writes of other targets do not wait with it.
+Owns: the queues. Full means that submit() waits.
 Stops: drain() accepts nothing more and returns when the queue is empty and every envelope has its result; stop() ends the workers, and what
 is queued waits for the next start().
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 import structlog
+from cachetools import LRUCache
 
 from zenwatch.contract import Accounts, ChangeFeed, Clock, DeadLetters, Group, RecordCache, Store
-from zenwatch.errors import Closed, Conflict, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
-from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS, RECORDS_REOPENED, RECORDS_RESOLVED
-from zenwatch.model.event import Event
+from zenwatch.errors import Closed, Conflict, Denied, Forbidden, NotFound, Permanent, Transient, ZenwatchError, first_line
+from zenwatch.log import OncePerMessage
+from zenwatch.metrics import RECORD_WRITE_RETRIES, RECORD_WRITE_SECONDS
 from zenwatch.model.queue import DeadLetter
-from zenwatch.model.record import Status, Stored
+from zenwatch.model.status import RefusedWrites
 from zenwatch.model.timestamps import format_rfc3339
-from zenwatch.model.write import Delete, Envelope, Outcome, SetStatus, Upsert, WriteRequest, WriteResult
+from zenwatch.model.write import Delete, Envelope, Outcome, Upsert, WriteRequest, WriteResult
 from zenwatch.runtime.backoff import backoff_secs
 from zenwatch.runtime.supervise import Supervisor
-from zenwatch.store.adaptive_limit import AdaptiveLimiter
+from zenwatch.store.adaptive_limit import AdaptiveLimiter, Permit
+from zenwatch.store.fair_queue import FairQueue
+from zenwatch.store.retry_queue import REFUSALS, Progress, RefusedWrite, RetryQueues
+from zenwatch.store.steps import Steps, StoreConflict
 
 log = structlog.get_logger(component="writer")
 
@@ -31,31 +38,21 @@ log = structlog.get_logger(component="writer")
 TRIES = 4
 # The longest pause between two tries.
 LONGEST_PAUSE_SECS = 5.0
+# A try that takes longer, while others succeed, hangs because of its target: an admission webhook may answer after 10 s, or never.
+HANGS_AFTER_SECS = 1.0
+# Of the workers, so many more than WRITE_CONCURRENCY are kept for targets that have none, and as many try again what was refused.
+RESERVE_PART = 4
+# Workers that may hang beside the others, in multiples of WRITE_CONCURRENCY. An idle one costs 2 KiB.
+HANGING_TIMES = 2
+LOOK_FOR_OLD_SECS = 10.0
+TARGETS_REMEMBERED = 16
+# What is no write has no target.
+NO_TARGET = ""
 
 
-@dataclass
-class _Progress:
-    """How far one write got: a step that succeeded is not repeated when a later step fails."""
-
-    stored: Stored | None
-    outcome: Outcome = Outcome.REPEATED
-    creates: int = 0
-
-
-class _StoreConflict(Exception):  # noqa: N818  no error: the submitter decides anew
-    """An exact write met something else than it was made for."""
-
-    def __init__(self, stored: Stored) -> None:
-        super().__init__()
-        self.stored = stored
-
-
-class LoggedDeadLetters:
-    """contract.DeadLetters without a spool: a line in the log."""
-
-    async def put(self, letter: DeadLetter) -> None:
-        event = letter.event
-        log.error("dead_letter", source=event.source, name=event.name, key=event.key, reason=letter.reason)
+def most_requests(concurrency: int) -> int:
+    """How many requests to the store a writer has under way at most."""
+    return concurrency * (1 + HANGING_TIMES) + 2 * max(1, concurrency // RESERVE_PART)
 
 
 @dataclass(frozen=True)
@@ -68,30 +65,71 @@ class WriterServices:
     dead_letters: DeadLetters
 
 
+@dataclass(eq=False)
+class _Write:
+    """One envelope in the hands of a worker. permit: of the try that goes on; None between two tries. timer: looks whether it hangs."""
+
+    target: str
+    envelope: Envelope
+    progress: Progress
+    permit: Permit | None = None
+    timer: asyncio.TimerHandle | None = None
+    hangs: bool = False
+
+    @property
+    def request(self) -> WriteRequest:
+        return self.envelope.request
+
+
 class Writer:
     """contract.RecordWriter."""
 
     group = Group.ALWAYS
 
-    def __init__(self, store: Store, services: WriterServices, supervisor: Supervisor, *, clock: Clock, concurrency: int) -> None:
-        """concurrency: the most writes at the same time; the queue holds twice as many."""
+    def __init__(
+        self,
+        store: Store,
+        services: WriterServices,
+        supervisor: Supervisor,
+        *,
+        clock: Clock,
+        concurrency: int,
+        dead_letter_after_secs: float = 600.0,
+        hangs_after_secs: float = HANGS_AFTER_SECS,
+    ) -> None:
+        """concurrency: the most writes at the same time; the queue holds twice as many. dead_letter_after_secs: how long an event that no
+        submitter has any more waits for a target that refuses it.
+        """
         self._store = store
         self._services = services
         self._supervisor = supervisor
         self._clock = clock
         self._concurrency = concurrency
-        self._limiter = AdaptiveLimiter(clock, most=concurrency)
-        self._queue: asyncio.Queue[Envelope] = asyncio.Queue(maxsize=2 * concurrency)
-        self._is_closed = False
-        self._logged: set[str] = set()
+        self._dead_letter_after_secs = dead_letter_after_secs
+        self._hangs_after_secs = hangs_after_secs
+        self._reserve = max(1, concurrency // RESERVE_PART)
+        self._limiter = AdaptiveLimiter(clock, most=concurrency, reserve=self._reserve)
+        self._queue = FairQueue(most_busy=concurrency, reserve=self._reserve, capacity=2 * concurrency)
+        self._retries = RetryQueues(clock, services.dead_letters, slow_secs=hangs_after_secs)
+        self._steps = Steps(store, services.records, services.changes, clock)
+        self._is_closed, self._may_wait = False, True
+        self._logged = OncePerMessage()
         self._never = asyncio.Event()
+        # When the last quick try of each target began: others that hang since then do so because of their own target.
+        self._quick_since: LRUCache[str, float] = LRUCache(maxsize=TARGETS_REMEMBERED)
+        self._hanging = 0
+        self._is_ping_wanted = asyncio.Event()
         # The last write that was given up was followed by no success.
         self.is_failing = False
 
     async def start(self) -> None:
-        self._is_closed = False
-        for worker in range(self._concurrency):
+        self._is_closed, self._may_wait = False, True
+        for worker in range(self._concurrency * (1 + HANGING_TIMES) + self._reserve):
             self._supervisor.start(f"write/{worker}", self.work)
+        for worker in range(self._reserve):
+            self._supervisor.start(f"write/retry/{worker}", self.retry)
+        self._supervisor.start("write/old", self.give_up_old)
+        self._supervisor.start("write/ping", self.ping)
 
     async def stop(self) -> None:
         await self._supervisor.stop("write/")
@@ -99,70 +137,173 @@ class Writer:
     async def submit(self, envelope: Envelope) -> None:
         if self._is_closed:
             raise Closed("the writer accepts nothing more")
-        await self._queue.put(envelope)
+        await self._queue.put(self._target_of(envelope.request), envelope)
 
     async def drain(self) -> None:
         self._is_closed = True
+        await self.stop_waiting()
         await self._queue.join()
+
+    async def stop_waiting(self) -> None:
+        """From now on nothing waits for a target that refuses: what nobody submits again becomes a dead letter."""
+        self._may_wait = False
+        for write in self._retries.close():
+            await self._give_up(write)
+
+    def refused(self) -> Sequence[RefusedWrites]:
+        """What waits for targets that refuse writes for the time being, the longest refused first."""
+        return self._retries.refused()
+
+    # ------------------------------------------------------------ workers
 
     async def work(self) -> None:
         """One worker."""
         while True:
-            envelope = await self._queue.get()
-            result = WriteResult(outcome=None)
+            target, envelope = await self._queue.get()
+            write = _Write(target, envelope, Progress(envelope.request.stored))
+            result: WriteResult | None = WriteResult(outcome=None)
             started = self._clock.monotonic_secs()
             try:
-                result = await self._settle(envelope.request)
+                result = await self._settle(write)
             finally:
                 # Also when this worker is cancelled or fails: an envelope without a result would block its record for ever.
                 RECORD_WRITE_SECONDS.observe(self._clock.monotonic_secs() - started)
                 try:
-                    self._report(envelope, result)
+                    if result is not None:
+                        self._report(envelope, result)
                 finally:
-                    self._queue.task_done()
+                    self._hanging -= write.hangs
+                    self._queue.done(target, was_detached=write.hangs)
+
+    async def retry(self) -> None:
+        """One worker for what was refused."""
+        while True:
+            refused = await self._retries.next()
+            result: WriteResult | None = WriteResult(outcome=None, is_refused=True)
+            try:
+                result = await self._try_again(refused)
+            finally:
+                self._retries.tried(refused)
+                if result is not None:
+                    self._report(refused.envelope, result)
+
+    async def give_up_old(self) -> None:
+        """Make dead letters of the events that wait for too long, and that nobody submits again."""
+        while True:
+            await self._clock.wait(self._never, timeout_secs=min(LOOK_FOR_OLD_SECS, self._dead_letter_after_secs))
+            for write in self._retries.overdue(self._dead_letter_after_secs):
+                await self._give_up(write)
+
+    async def ping(self) -> None:
+        """Where a write hangs and no other is answered meanwhile, ask the store for something else."""
+        while True:
+            await self._is_ping_wanted.wait()
+            self._is_ping_wanted.clear()
+            began_secs = self._clock.monotonic_secs()
+            with suppress(ZenwatchError):
+                await self._store.ping()
+                self._note_quick(NO_TARGET, began_secs)
 
     def _report(self, envelope: Envelope, result: WriteResult) -> None:
         if result.outcome is not None and envelope.entry is not None:
             self._services.accounts.settle_write(envelope.entry, result.outcome, envelope.request.name)
         envelope.done(result)
 
+    def _target_of(self, request: WriteRequest) -> str:
+        if isinstance(request, Upsert) and request.stored is None:
+            return self._store.target_of(request.event)
+        return request.stored.namespace if request.stored else ""
+
     # ------------------------------------------------------------ one request, tried several times
 
-    async def _settle(self, request: WriteRequest) -> WriteResult:
-        attempt, progress = 1, _Progress(request.stored)
+    async def _settle(self, write: _Write) -> WriteResult | None:
+        """None: the write waits for its target, and its result comes later."""
+        if self._retries.is_blocked(write.target) and (write.envelope.waits or not self._retries.may_probe(write.target)):
+            return await self._wait(RefusedWrite(write.target, write.envelope, write.progress, self._clock.monotonic_secs()))
+        attempt = 1
         while True:
-            result = await self._try(request, progress)
-            if isinstance(result, WriteResult):
-                return result
+            began_secs = self._clock.monotonic_secs()
+            answer = await self._take_steps(write.request, write.progress, self._permit(write))
+            if isinstance(answer, WriteResult):
+                self._note_success(write.target, answer, began_secs)
+                return answer
+            if isinstance(answer, REFUSALS) or write.hangs:
+                refused = RefusedWrite(write.target, write.envelope, write.progress, began_secs, is_announced=write.hangs)
+                return await self._refuse(refused, answer, began_secs)
             if self._is_closed or attempt == TRIES:
-                log.warning("record_not_written", name=request.name, source=request.source, error=first_line(result))
+                log.warning("record_not_written", name=write.request.name, source=write.request.source, error=first_line(answer))
                 self.is_failing = True
                 return WriteResult(outcome=None)
             RECORD_WRITE_RETRIES.inc()
-            if not isinstance(result, Conflict):
-                await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, result, cap_secs=LONGEST_PAUSE_SECS))
+            if not isinstance(answer, Conflict):
+                await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, answer, cap_secs=LONGEST_PAUSE_SECS))
             attempt += 1
 
-    async def _try(self, request: WriteRequest, progress: _Progress) -> WriteResult | ZenwatchError:
+    async def _try_again(self, refused: RefusedWrite) -> WriteResult | None:
+        began_secs = self._clock.monotonic_secs()
+        answer = await self._take_steps(refused.envelope.request, refused.progress, nullcontext())
+        if isinstance(answer, WriteResult):
+            self._note_success(refused.target, answer, began_secs)
+            return answer
+        RECORD_WRITE_RETRIES.inc()
+        if not isinstance(answer, REFUSALS) and not self._others_succeeded_since(began_secs, refused.target):
+            # The store itself is away.
+            self._retries.postpone(refused)
+            return await self._wait(refused)
+        return await self._refuse(refused, answer, began_secs)
+
+    async def _refuse(self, refused: RefusedWrite, error: ZenwatchError, began_secs: float) -> WriteResult | None:
+        self._retries.refuse(refused, error, took_secs=self._clock.monotonic_secs() - began_secs)
+        return await self._wait(refused)
+
+    async def _wait(self, refused: RefusedWrite) -> WriteResult | None:
+        """None: it waits, or its result was reported."""
+        if refused.envelope.waits is None:
+            return WriteResult(None, is_refused=True)
+        if not refused.is_announced:
+            refused.is_announced = True
+            refused.envelope.waits()
+        given_up = self._retries.without_space(refused) if self._may_wait else refused
+        if given_up is not None:
+            await self._give_up(given_up)
+        if given_up is not refused:
+            self._retries.add(refused)
+        return None
+
+    async def _give_up(self, refused: RefusedWrite) -> None:
+        """What its submitter has still ends without a result, any other event as a dead letter that comes back."""
+        result, request = WriteResult(None, is_refused=True), refused.envelope.request
+        try:
+            if not refused.envelope.comes_again and isinstance(request, Upsert):
+                reason = refused.error or self._retries.error_of(refused.target)
+                await self._services.dead_letters.put(self._letter(request, reason, refused.target))
+                self._retries.letter_written(refused.target)
+                result = WriteResult(Outcome.DEAD_LETTERED)
+        finally:
+            self._report(refused.envelope, result)
+
+    async def _take_steps(
+        self, request: WriteRequest, progress: Progress, permit: AbstractAsyncContextManager[object]
+    ) -> WriteResult | ZenwatchError:
         """The result, or why the request has to be tried again."""
         try:
             # A permit is for one try: whoever waits to try again leaves it to others.
-            async with self._limiter.permit():
-                await self._execute(request, progress)
-        except _StoreConflict as conflict:
+            async with permit:
+                await self._steps.take(request, progress)
+        except StoreConflict as conflict:
             self._services.records.put(conflict.stored)
             return WriteResult(None, conflict.stored, is_conflict=True)
         except (NotFound, Conflict) as exc:
             return self._changed_by_others(request, progress, exc)
-        except Transient as exc:
+        except (Transient, Denied, Forbidden) as exc:
             return exc
         except Permanent as exc:
-            return await self._refused(request, exc)
+            return await self._refused_for_good(request, exc)
         self._logged.clear()
         self.is_failing = False
         return WriteResult(progress.outcome, progress.stored)
 
-    def _changed_by_others(self, request: WriteRequest, progress: _Progress, error: NotFound | Conflict) -> WriteResult | ZenwatchError:
+    def _changed_by_others(self, request: WriteRequest, progress: Progress, error: NotFound | Conflict) -> WriteResult | ZenwatchError:
         """The record was changed or deleted meanwhile. An Upsert starts again with a create, which shows what the store has."""
         progress.stored = None
         is_gone = isinstance(error, NotFound)
@@ -175,72 +316,63 @@ class Writer:
             return error
         return WriteResult(None, None, is_conflict=True)
 
-    async def _refused(self, request: WriteRequest, refusal: Permanent) -> WriteResult:
-        if isinstance(refusal, Forbidden) or not isinstance(request, Upsert):
-            self._log_once(refusal)
-            self.is_failing = self.is_failing or isinstance(refusal, Forbidden)
+    async def _refused_for_good(self, request: WriteRequest, refusal: Permanent) -> WriteResult:
+        if not isinstance(request, Upsert):
+            if self._logged.is_new(sentence := first_line(refusal)):
+                log.error("status_refused", error=sentence)
             return WriteResult(outcome=None)
         # Before the result: once the event is settled, nobody else has it.
-        await self._services.dead_letters.put(DeadLetter(request.event, first_line(refusal), format_rfc3339(self._clock.now())))
+        await self._services.dead_letters.put(self._letter(request, first_line(refusal)))
         return WriteResult(Outcome.DEAD_LETTERED)
 
-    # ------------------------------------------------------------ the steps of a request
+    def _letter(self, request: Upsert, reason: str, target: str = "") -> DeadLetter:
+        return DeadLetter(request.event, reason, format_rfc3339(self._clock.now()), target)
 
-    async def _execute(self, request: WriteRequest, progress: _Progress) -> None:
-        match request:
-            case Upsert():
-                await self._upsert(request, progress)
-            case SetStatus(stored, status):
-                await self._set_status(status, progress, stored)
-            case Delete(stored):
-                await self._store.delete(stored)
-                progress.stored, progress.outcome = None, Outcome.STORED
-                self._services.records.drop(stored.name)
-                self._services.changes.append(stored, None, None)
+    # ------------------------------------------------------------ tries that hang
 
-    async def _upsert(self, request: Upsert, progress: _Progress) -> None:
-        stored = progress.stored if progress.stored is not None else await self._create(request, progress)
-        if stored.spec_hash != request.spec_hash:
-            updated = await self._store.update(request.event, spec_hash=request.spec_hash, stored=stored, report=request.report)
-            progress.outcome = Outcome.STORED
-            stored = self._confirmed(progress, stored, updated, request.event)
-        await self._set_status(request.status.rebased_on(stored), progress, stored)
+    @asynccontextmanager
+    async def _permit(self, write: _Write) -> AsyncIterator[None]:
+        async with self._limiter.permit(write.target) as permit:
+            write.permit = permit
+            self._look_later(write)
+            try:
+                yield
+            finally:
+                if write.timer is not None:
+                    write.timer.cancel()
+                write.permit = None
 
-    async def _create(self, request: Upsert, progress: _Progress) -> Stored:
-        progress.creates += 1
-        stored, is_new = await self._store.create(request.event, spec_hash=request.spec_hash, report=request.report)
-        # The answer to an earlier try may have been lost on its way: a record with the same spec is then our own.
-        is_new = is_new or (progress.creates > 1 and stored.spec_hash == request.spec_hash)
-        if request.is_exact and not is_new:
-            raise _StoreConflict(stored)
-        if is_new:
-            progress.outcome = Outcome.STORED
-            return self._confirmed(progress, None, stored, request.event)
-        progress.stored = stored
-        self._services.records.put(stored)
-        return stored
+    def _look_later(self, write: _Write) -> None:
+        write.timer = asyncio.get_running_loop().call_later(self._hangs_after_secs, self._look_at, write)
 
-    async def _set_status(self, status: Status, progress: _Progress, before: Stored) -> None:
-        if status.matches(before):
+    def _look_at(self, write: _Write) -> None:
+        """The try takes long. Where others succeed meanwhile, its target hangs: it holds up nobody from now on."""
+        if write.permit is None or write.hangs or write.permit.began_secs is None:
             return
-        after = self._confirmed(progress, before, await self._store.set_status(before, status, now=self._clock.now()), None)
-        if after.is_resolved and not before.is_resolved:
-            RECORDS_RESOLVED.labels(*after.origin, status.reason or "").inc()
-        RECORDS_REOPENED.labels(*after.origin).inc(max(after.reopened - before.reopened, 0))
+        is_full = self._hanging >= HANGING_TIMES * self._concurrency
+        if is_full or not self._others_succeeded_since(write.permit.began_secs, write.target):
+            self._look_later(write)
+            self._is_ping_wanted.set()
+            return
+        write.hangs = True
+        self._hanging += 1
+        write.permit.detach()
+        self._queue.detach(write.target)
+        if write.envelope.waits is not None:
+            write.envelope.waits()
+        self._retries.hang(write.target, f"a write has had no answer for {self._hangs_after_secs:g} s, while others were answered")
 
-    def _confirmed(self, progress: _Progress, before: Stored | None, after: Stored, event: Event | None) -> Stored:
-        """The store has the step: whoever asks or reads the feed knows it from now on."""
-        progress.stored = after
-        self._services.records.put(after)
-        self._services.changes.append(before, after, event)
-        return after
+    def _note_success(self, target: str, result: WriteResult, began_secs: float) -> None:
+        if result.outcome not in (Outcome.STORED, Outcome.REPEATED):
+            return
+        self._retries.succeed(target, took_secs=self._note_quick(target, began_secs))
 
-    def _log_once(self, refusal: Permanent) -> None:
-        """A missing permission meets every write: one line is enough."""
-        sentence = first_line(refusal)
-        if sentence not in self._logged:
-            self._logged.add(sentence)
-            if isinstance(refusal, Forbidden):
-                log.error("permission_missing", error=sentence)
-            else:
-                log.error("status_refused", error=sentence)
+    def _note_quick(self, target: str, began_secs: float) -> float:
+        """Return how long it took."""
+        took_secs = self._clock.monotonic_secs() - began_secs
+        if took_secs < self._hangs_after_secs:
+            self._quick_since[target] = began_secs
+        return took_secs
+
+    def _others_succeeded_since(self, began_secs: float, target: str) -> bool:
+        return any(since >= began_secs for other, since in self._quick_since.items() if other != target)

@@ -1,12 +1,13 @@
-"""Whether the event loop still runs: a beat every second, whose age is the answer of /healthz.
+"""Whether the event loop still runs (a beat every second, whose age is the answer of /healthz), and all tasks with it.
 
-In: time.  Out: whether the process is alive, and zenwatch_event_loop_lag_max_seconds.
+In: time; tasks that are gone for good.  Out: whether the process is alive, and zenwatch_event_loop_lag_max_seconds.
 Owns: the time of the last beat and the delays of the last minute.
 Stops: with the task that runs beat(); the next one starts with no delays.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 
 from zenwatch.contract import Clock
 from zenwatch.metrics import EVENT_LOOP_LAG
@@ -18,8 +19,10 @@ _BEATS_PER_MINUTE = 60
 
 
 class Heartbeat:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, gone_tasks: Callable[[], Sequence[str]] = tuple) -> None:
+        """gone_tasks: the names of tasks that ended and will not run again. Only a restart of the process brings them back."""
         self._clock = clock
+        self._gone_tasks = gone_tasks
         self._never = asyncio.Event()
         self._beat_at = clock.monotonic_secs()
 
@@ -35,7 +38,9 @@ class Heartbeat:
             self._beat_at = now
 
     async def check(self) -> tuple[bool, str]:
-        """Whether the last beat is recent, and the line for a person."""
+        """Whether the last beat is recent and no task is gone, and the lines for a person."""
         age_secs = self._clock.monotonic_secs() - self._beat_at
         is_alive = age_secs < LATE_SECS
-        return is_alive, f"loop {'ok' if is_alive else 'late'}: last beat {age_secs:.1f} s ago\n"
+        line = f"loop {'ok' if is_alive else 'late'}: last beat {age_secs:.1f} s ago\n"
+        gone = self._gone_tasks()
+        return is_alive and not gone, line + "".join(f"task {name} gone: it ended and will not run again\n" for name in gone)

@@ -16,7 +16,7 @@ from zenwatch.web.webhook.handler import WebhookHandler
 TOKEN_SEGMENT = "{token:[^/]+}"  # noqa: S105  a pattern, no secret
 
 
-def _count_nothing(_status: int, _sender: str) -> None:
+def count_nothing(_status: int, _sender: str) -> None:
     """Only webhooks count their answers."""
 
 
@@ -31,7 +31,7 @@ class Route:
     path: str
     handler: Handler
     role: Role | None
-    count_answer: Callable[[int, str], None] = _count_nothing
+    count_answer: Callable[[int, str], None] = count_nothing
 
     @property
     def is_listed(self) -> bool:

@@ -9,6 +9,8 @@ from zenwatch.contract import Clock
 from zenwatch.contract.principal import ALL_ROLES, Role
 from zenwatch.errors import ConfigError
 from zenwatch.web.auth import Authenticator, Grants, TokenFile
+from zenwatch.web.connections import ConnectionLimits
+from zenwatch.web.own_site import OwnSite
 from zenwatch.web.settings import WebSettings
 from zenwatch.web.tls import Certificate
 
@@ -23,7 +25,9 @@ class ServerConfig:
 
     address: Address
     authenticator: Authenticator
+    own_site: OwnSite
     body_timeout_secs: float
+    limits: ConnectionLimits
     certificate: Certificate | None = None
 
 
@@ -43,7 +47,25 @@ def server_config(settings: WebSettings, *, is_in_pod: bool, clock: Clock) -> Se
     if is_open and not is_private:
         log.warning("webhooks_open", reason="WEBHOOK_AUTH=none: whoever reaches the port may post, and read /metrics", address=str(address))
     grants = _grants(is_open=is_open, is_metrics_open=settings.metrics_auth == "none")
-    return ServerConfig(address, Authenticator(tokens, grants), settings.webhook_timeout_secs, certificate)
+    authenticator = Authenticator(tokens, grants)
+    own_site = OwnSite(
+        settings.allowed_hosts,
+        authenticator,
+        # With TLS the certificate does it: a browser ends the connection under a name that it does not have.
+        checks_names=certificate is None and (is_private or bool(grants.anonymous)),
+        is_in_pod=is_in_pod,
+        bound=address.host,
+    )
+    return ServerConfig(address, authenticator, own_site, settings.webhook_timeout_secs, _limits_of(settings), certificate)
+
+
+def _limits_of(settings: WebSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        headers_secs=settings.headers_timeout_secs,
+        idle_secs=settings.idle_timeout_secs,
+        connections=settings.max_connections,
+        of_one_address=settings.max_connections_per_address,
+    )
 
 
 def _grants(*, is_open: bool, is_metrics_open: bool) -> Grants:

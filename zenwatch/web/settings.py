@@ -2,7 +2,15 @@
 
 from typing import Annotated, Literal
 
-from zenwatch.config.env import Address, Converted, Duration, EnvSettings, address_of, lower, setting
+from zenwatch.config.env import Address, Converted, Duration, EnvSettings, Matching, address_of, lower, setting
+
+_HOST_NAME = r"^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$"
+
+
+def _host_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(part.strip().lower().removesuffix(".") for part in value.split(",") if part.strip()))
 
 
 class WebSettings(EnvSettings):
@@ -43,6 +51,47 @@ class WebSettings(EnvSettings):
         "required",
         "required or none",
         "required: /metrics asks for what the webhooks ask for. none: it is open.",
+    )
+    allowed_hosts: Annotated[tuple[Annotated[str, Matching(_HOST_NAME)], ...], Converted(_host_names)] = setting(
+        "ALLOWED_HOSTS",
+        "",
+        "host names without a port, separated by commas",
+        "Further names under which zenwatch is reached. On loopback, or where no token is asked for, a Host that is neither an address nor "
+        "localhost nor one of these is refused (in a pod also names such as zenwatch.zenwatch.svc are taken); an Origin of another site "
+        "is refused always.",
+    )
+    headers_timeout_secs: Duration = setting(
+        "HEADERS_TIMEOUT",
+        "10s",
+        "a duration such as 10s, from 100ms to 10m",
+        "How long the headers of a request may take from its first byte, and a TLS handshake.",
+        ge=0.1,
+        le=600,
+    )
+    idle_timeout_secs: Duration = setting(
+        "IDLE_TIMEOUT",
+        "2m",
+        "a duration such as 2m, from 100ms to 24h",
+        "How long a connection may stay open without a request. Longer than the API server's 90s, so that it is the one that closes.",
+        ge=0.1,
+        le=86_400,
+    )
+    max_connections: int = setting(
+        "MAX_CONNECTIONS",
+        512,
+        "a whole number from 1 to 100000",
+        "Connections at the same time, fewer where RLIMIT_NOFILE is low. A further one closes the one that has waited longest; where all "
+        "have a request in progress, only probes are answered.",
+        ge=1,
+        le=100_000,
+    )
+    max_connections_per_address: int = setting(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        256,
+        "a whole number from 1 to 100000",
+        "Connections from one address at the same time.",
+        ge=1,
+        le=100_000,
     )
     webhook_timeout_secs: Duration = setting(
         "WEBHOOK_TIMEOUT",

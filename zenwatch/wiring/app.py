@@ -7,14 +7,15 @@ Server ──▶ Webhook ──▶ PushProcessor ┘                 │
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
+from zenwatch.buffer.memory import MemoryDeadLetters
 from zenwatch.changes.feed import MemoryFeed
-from zenwatch.contract import Clock, Store
+from zenwatch.contract import Clock, DeadLetters, Group, Store
 from zenwatch.deliver.dispatcher import Dispatcher
 from zenwatch.deliver.kube_events import KubeEventAnnouncer
 from zenwatch.kube.cluster import Cluster
@@ -23,14 +24,15 @@ from zenwatch.model.refs import Origin
 from zenwatch.processing.accounts import Ledger
 from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.clock import SystemClock
-from zenwatch.runtime.components import Components, Task
+from zenwatch.runtime.components import ALL_GROUPS, Components, Task
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.sdk.settings import PushSettings
 from zenwatch.sdk.watcher import PushWatcher, Watcher
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
+from zenwatch.store.mending import keep_mending
 from zenwatch.store.retention import Retention
-from zenwatch.store.writer import LoggedDeadLetters, Writer, WriterServices
+from zenwatch.store.writer import Writer, WriterServices
 from zenwatch.web.server_config import server_config
 from zenwatch.wiring.housekeeping import Housekeeping, self_reporter
 from zenwatch.wiring.pipelines import PullPipeline, PushPipeline, Services
@@ -56,8 +58,12 @@ class App:
         watchers: Sequence[ConfiguredWatcher] = (),
         is_in_pod: bool = False,
         clock: Clock | None = None,
+        waits_for: Callable[[], str] = str,
     ) -> None:
-        """cluster: whose tools are watched; None: tools can only post. ConfigError: a setting of a watcher or the server cannot be used."""
+        """cluster: whose tools are watched; None: tools can only post. waits_for: why this process does not work yet; empty: it does.
+
+        ConfigError: a setting of a watcher or the server cannot be used.
+        """
         self._settings = settings
         self._supervisor = supervisor = Supervisor()
         self._mirror = Mirror(store, supervisor)
@@ -75,10 +81,11 @@ class App:
         self._sinks, self._sources = Components(), Components()
         self._add_sinks(cluster)
         self._sources.add(*pulls, *(part for push in pushes for part in (push.inactivity, push.detection)))
+        self._sources.add(Task("mending", partial(keep_mending, store, self._mirror, services.clock), supervisor, group=Group.LEADER))
         self._sources.add(reporter, housekeeping, retention(services, [push.origin for push in pushes]))
         if cluster and pushes:
-            self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor))
-        self._sources.add(*server_components(services, config, pushes, housekeeping, store))
+            self._sources.add(Task("account", partial(cluster.account.learn, cluster.client), supervisor, may_end=True))
+        self._sources.add(*server_components(services, config, pushes, housekeeping, store, waits_for=waits_for))
 
     @property
     def ledger(self) -> Ledger:
@@ -89,10 +96,13 @@ class App:
         """Sinks and sources. A group of them stops and starts where leadership or a role changes."""
         return self._sinks, self._sources
 
-    async def start(self) -> None:
-        """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had."""
-        await self._sinks.start()
-        await self._sources.start()
+    async def start(self, groups: Collection[Group] = ALL_GROUPS) -> None:
+        """Downstream first: whoever hands something on finds its receiver at work. ConfigError: the server's address cannot be had.
+
+        groups: the others start with a later call.
+        """
+        await self._sinks.start(groups)
+        await self._sources.start(groups)
 
     async def stop(self) -> bool:
         """Upstream first. False: SHUTDOWN_TIMEOUT passed; writes were cut off, and pushed events that were not stored are lost."""
@@ -110,6 +120,7 @@ class App:
     async def _drain(self) -> bool:
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout_secs):
+                await self._services.writer.stop_waiting()
                 for push in self._pushes:
                     await push.processor.drain()
                 await self._services.writer.drain()
@@ -129,18 +140,27 @@ class App:
 def build_services(settings: Settings, store: Store, mirror: Mirror, supervisor: Supervisor, clock: Clock) -> Services:
     """What all pipelines lead into."""
     spool = build_spool(settings, supervisor) if settings.spool_dir else None
-    changes, ledger = MemoryFeed(), Ledger(OutcomeLog(clock))
-    results = WriterServices(mirror, changes, ledger, spool or LoggedDeadLetters())
+    changes, ledger, letters = MemoryFeed(), Ledger(OutcomeLog(clock)), MemoryDeadLetters()
+    dead_letters: DeadLetters = spool or letters
+    results = WriterServices(mirror, changes, ledger, dead_letters)
     return Services(
         settings=settings,
         store=store,
         records=mirror,
         cache=mirror,
-        writer=Writer(store, results, supervisor, clock=clock, concurrency=settings.write_concurrency),
+        writer=Writer(
+            store,
+            results,
+            supervisor,
+            clock=clock,
+            concurrency=settings.write_concurrency,
+            dead_letter_after_secs=settings.dead_letter_after_secs,
+        ),
         changes=changes,
         ledger=ledger,
         budget=Budget(mirror, records=settings.record_budget, size_bytes=settings.record_budget_bytes),
         spool=spool,
+        memory=letters,
         supervisor=supervisor,
         clock=clock,
     )

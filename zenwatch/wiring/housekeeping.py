@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 
 from zenwatch.contract import Group
-from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_REJECTED_REPORTS, SOURCE_SILENT
+from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_REJECTED_REPORTS, SOURCE_SILENT, WRITES_WAITING
 from zenwatch.model.finding import Severity
 from zenwatch.model.refs import Origin
 from zenwatch.model.timestamps import format_rfc3339
@@ -25,6 +25,8 @@ from zenwatch.wiring.pipelines import MonitoredSource, Services
 log = structlog.get_logger(component="housekeeping")
 
 CHECK_EVERY_SECS = 10.0
+# The series of so many namespaces are exported, those of the longest refused.
+MOST_NAMESPACES = 100
 TASK = "housekeeping"
 # So many reports are named where some cannot be read.
 MOST_NAMED = 5
@@ -52,7 +54,7 @@ def self_reporter(services: Services) -> SelfReporter:
         capacity=_Unlimited(),
         clock=services.clock,
     )
-    services.records.call_when_gone(origin, reconciler.recheck)
+    services.records.call_when_changed(origin, reconciler.recheck)
     return SelfReporter(reconciler, services.supervisor, clock=services.clock)
 
 
@@ -91,6 +93,7 @@ class Housekeeping:
 
     async def check(self) -> None:
         self._check_budget()
+        self._count_refused()
         for source in self.sources:
             self._check_silence(source, is_installed=await source.is_installed())
             self._check_fields(source)
@@ -112,6 +115,12 @@ class Housekeeping:
                 details={"recordsLimit": budget.records_limit, "bytesLimit": budget.bytes_limit},
             )
         )
+
+    def _count_refused(self) -> None:
+        """The series of namespaces that take writes again end."""
+        WRITES_WAITING.clear()
+        for refused in self._services.writer.refused()[:MOST_NAMESPACES]:
+            WRITES_WAITING.labels(refused.namespace, refused.cause).set(refused.waiting)
 
     def _check_silence(self, source: MonitoredSource, *, is_installed: bool) -> None:
         origin, detector = source.origin, source.monitor.silence

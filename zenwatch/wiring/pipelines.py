@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zenwatch.buffer.memory import MemoryInbox
+from zenwatch.buffer.memory import MemoryDeadLetters
 from zenwatch.contract import ChangeFeed, Clock, Group, Inbox, RecordCache, Records, Store
 from zenwatch.kube.cluster import Cluster
 from zenwatch.kube.scopes import scopes_of
@@ -50,6 +50,7 @@ class Services:
     ledger: Ledger
     budget: Budget
     spool: "Spool | None"
+    memory: MemoryDeadLetters
     supervisor: Supervisor
     clock: Clock
 
@@ -129,14 +130,14 @@ class PullPipeline:
     async def start(self) -> None:
         # While this process did not work, another one may have changed records.
         self._reconciler.recheck_all()
-        self._services.records.call_when_gone(self.origin, self._reconciler.recheck)
+        self._services.records.call_when_changed(self.origin, self._reconciler.recheck)
         self._services.supervisor.start(f"{self._task}/reconcile", self._loop.run)
         for informer in self._informers:
             self._services.supervisor.start(f"{self._task}/{informer.scope}", informer.follow)
 
     async def stop(self) -> None:
         await self._services.supervisor.stop(f"{self._task}/")
-        self._services.records.call_when_gone(self.origin, None)
+        self._services.records.call_when_changed(self.origin, None)
 
     def _counts(self) -> dict[str, int]:
         counts = self._services.ledger.page(self.origin)
@@ -151,7 +152,9 @@ class PushPipeline:
         settings, clock = services.settings, services.clock
         self.origin = origin = Origin(settings.cluster_id, watcher.name)
         self._records = services.records
-        self._inbox: Inbox = services.spool.inbox(origin) if services.spool else MemoryInbox(origin, capacity_events=own.buffer_events)
+        self._inbox: Inbox = (
+            services.spool.inbox(origin) if services.spool else services.memory.inbox(origin, capacity_events=own.buffer_events)
+        )
         intake = EventIntake(origin, self._inbox, services.ledger, clock=clock, sender_retries=watcher.sender_retries)
         self._monitor = SourceMonitor(origin, clock, silence_secs=own.silence_after_secs, needs_usual_pause=not watcher.is_steady)
         self.webhook = Webhook(
@@ -201,7 +204,8 @@ class PushPipeline:
         if self._detector is None:
             return None
         detect = partial(self._detector.keep_detecting, interval_secs=services.settings.watch_interval_secs, clock=services.clock)
-        return Task(f"source/{self.origin}/detect", detect, services.supervisor, group=Group.LEADER)
+        # It ends where the tool has no namespace to search.
+        return Task(f"source/{self.origin}/detect", detect, services.supervisor, group=Group.LEADER, may_end=True)
 
 
 def _pods_namespace(own: WatcherSettings, settings: Settings) -> str:

@@ -10,7 +10,8 @@ from zenwatch.kube.records import namespace_of, object_of
 from zenwatch.model.finding import Finding, Severity
 from zenwatch.model.record import spec_hash
 from zenwatch.model.refs import ReportRef
-from zenwatch.processing.event.normalise import normalise, one_line, require_source
+from zenwatch.model.text import one_line
+from zenwatch.processing.event.normalise import normalise, require_source
 from zenwatch.processing.pull.report_cache import ReportCache
 from zenwatch.runtime.supervise import plugin_boundary
 from zenwatch.sdk.watcher import AnyWatcher, PushWatcher, Verdict, Watcher

@@ -1,6 +1,6 @@
 """What the server serves: webhooks, probes, metrics, and answers to `zenwatch explain`, `top` and `doctor`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from zenwatch.api.explain import explain
@@ -20,11 +20,19 @@ from zenwatch.wiring.pipelines import MonitoredSource, PushPipeline, Services
 
 
 def server_components(
-    services: Services, config: ServerConfig, pushes: Sequence[PushPipeline], housekeeping: Housekeeping, store: Store
+    services: Services,
+    config: ServerConfig,
+    pushes: Sequence[PushPipeline],
+    housekeeping: Housekeeping,
+    store: Store,
+    *,
+    waits_for: Callable[[], str],
 ) -> list[Component]:
     """In the order in which they start."""
-    heartbeat = Heartbeat(services.clock)
-    readiness = Readiness(clock=services.clock, check_store=store.check, buffers={push.origin.source: push.fill for push in pushes})
+    heartbeat = Heartbeat(services.clock, gone_tasks=services.supervisor.gone)
+    buffers = {push.origin.source: push.fill for push in pushes}
+    refused = services.writer.refused
+    readiness = Readiness(clock=services.clock, check_store=store.check, buffers=buffers, waits_for=waits_for, refused=refused)
     components: list[Component] = [Task("web/beat", heartbeat.beat, services.supervisor)]
     if config.certificate:
         components.append(Task("web/certificate", config.certificate.watch, services.supervisor))
@@ -37,13 +45,14 @@ def server_components(
         top=partial(top, services.records),
         status=partial(status, services.records, partial(_process_report, services, housekeeping), services.clock.now()),
     )
-    return [*components, Server(routes, config)]
+    return [*components, Server(routes, config, services.supervisor)]
 
 
 def _process_report(services: Services, housekeeping: Housekeeping) -> ProcessReport:
     budget = services.budget
     sources = [_source_report(source, services, housekeeping) for source in housekeeping.sources]
-    return ProcessReport(sources, budget.records_limit, budget.bytes_limit, budget.rolled_up, services.writer.is_failing)
+    writer = services.writer
+    return ProcessReport(sources, budget.records_limit, budget.bytes_limit, budget.rolled_up, writer.is_failing, writer.refused())
 
 
 def _source_report(source: MonitoredSource, services: Services, housekeeping: Housekeeping) -> SourceReport:

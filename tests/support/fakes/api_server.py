@@ -100,9 +100,7 @@ def raw(content: bytes, *, code: int = 200, headers: Mapping[str, str] | None = 
     return answer
 
 
-def status(
-    code: int, *, reason: str = "", message: str = "", details: Mapping[str, Any] | None = None, retry_after: str | None = None
-) -> Answer:
+def status(code: int, *, reason: str = "", message: str = "", details: Any = None, retry_after: str | None = None) -> Answer:
     """A meta/v1 Status, as the API server explains a failure."""
     explanation = {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details or {}}
     return body(explanation, code=code, headers={"Retry-After": retry_after} if retry_after else None)

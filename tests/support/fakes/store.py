@@ -10,7 +10,7 @@ import orjson
 
 from tests.support.fakes.clock import START
 from zenwatch.contract import Gone, Put, Synced
-from zenwatch.errors import Conflict, Invalid, NotFound, Transient
+from zenwatch.errors import Conflict, Invalid, NoNamespace, NotFound, Transient
 from zenwatch.kube.records import CLUSTER_LABEL, REPORT_ANNOTATION, object_of, stored_of
 from zenwatch.model.event import Event
 from zenwatch.model.record import Phase, Status, Stored
@@ -34,6 +34,8 @@ class MemoryStore:
         self._faults: dict[str, deque[Exception]] = {}
         self._version = 0
         self._answers_to_lose = 0
+        self._refusals: dict[str, Exception] = {}
+        self._hanging: dict[str, asyncio.Event] = {}
         self._changes: list[Put | Gone | Exception] = []
         self._news = asyncio.Event()
         self._open = asyncio.Event()
@@ -56,6 +58,19 @@ class MemoryStore:
     def let_go(self) -> None:
         self._open.set()
 
+    def refuse(self, namespace: str, error: Exception) -> None:
+        """Refuse every write of a record in this namespace, until take_again()."""
+        self._refusals[namespace] = error
+
+    def hang(self, namespace: str) -> None:
+        """Answer no write of a record in this namespace, until take_again()."""
+        self._hanging[namespace] = asyncio.Event()
+
+    def take_again(self, namespace: str) -> None:
+        self._refusals.pop(namespace, None)
+        if (hanging := self._hanging.pop(namespace, None)) is not None:
+            hanging.set()
+
     def break_follows(self, error: Exception) -> None:
         """End every running follow() with error."""
         self._announce(error)
@@ -64,6 +79,10 @@ class MemoryStore:
         """Delete the record, as a user would."""
         del self.objects[name]
         self._announce(Gone(name, self._next_version()))
+
+    def edit(self, name: str, part: str, **fields: Any) -> None:
+        """Change fields of metadata, spec or status, as a user would."""
+        self._keep(self.objects[name] | {part: self.objects[name][part] | fields})
 
     def stored(self, name: str) -> Stored:
         return stored_of(self.objects[name])
@@ -78,14 +97,17 @@ class MemoryStore:
 
     # ------------------------------------------------------------ contract.Store
 
+    def target_of(self, event: Event) -> str:
+        return event.resource.namespace or self._own_namespace
+
     async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
-        await self._enter("create", event.name)
+        await self._enter("create", event.name, event.resource.namespace)
         if not event.title:
             raise Invalid(f"{event.name}: spec.title must not be empty")
         namespace = event.resource.namespace or self._own_namespace
         if namespace in self.missing_namespaces | self.terminating_namespaces:
             if namespace == self._own_namespace:
-                raise Transient(f"zenwatch's own namespace {namespace} cannot hold records")
+                raise NoNamespace(f"zenwatch's own namespace {namespace} cannot hold records")
             namespace = self._own_namespace
         if event.name in self.objects:
             return self.stored(event.name), False
@@ -95,7 +117,7 @@ class MemoryStore:
         return self._keep(created), True
 
     async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: ReportRef | None = None) -> Stored:
-        await self._enter("update", stored.name)
+        await self._enter("update", stored.name, stored.namespace)
         self._require_version(stored)
         before = self._object(stored.name)
         report = report or ReportRef.parse(before["metadata"]["annotations"].get(REPORT_ANNOTATION, ""))
@@ -106,7 +128,7 @@ class MemoryStore:
         return self._keep(after | {"status": before["status"]})
 
     async def set_status(self, stored: Stored, status: Status, *, now: datetime) -> Stored:
-        await self._enter("set_status", stored.name)
+        await self._enter("set_status", stored.name, stored.namespace)
         self._require_version(stored)
         before = self._object(stored.name)
         first_seen = format_rfc3339(datetime.fromtimestamp(stored.first_seen, UTC))
@@ -118,13 +140,19 @@ class MemoryStore:
         return self._keep(before | {"status": after})
 
     async def delete(self, stored: Stored) -> None:
-        await self._enter("delete", stored.name)
+        await self._enter("delete", stored.name, stored.namespace)
         self._require_version(stored)
         self.remove(stored.name)
+
+    async def mend(self) -> int:
+        return 0
 
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         self._fail("read")
         return self._object(stored.name)
+
+    async def ping(self) -> None:
+        self._fail("ping")
 
     async def check(self) -> tuple[bool, list[str]]:
         return True, ["memory ok"]
@@ -153,9 +181,13 @@ class MemoryStore:
 
     # ------------------------------------------------------------ inside
 
-    async def _enter(self, operation: str, name: str) -> None:
+    async def _enter(self, operation: str, name: str, namespace: str) -> None:
         self.calls.append((operation, name))
         await self._open.wait()
+        if (hanging := self._hanging.get(namespace)) is not None:
+            await hanging.wait()
+        if (refusal := self._refusals.get(namespace)) is not None:
+            raise refusal
         self._fail(operation)
         self._fail("write")
 

@@ -41,7 +41,7 @@ class InProcess:
     def __init__(self, kubeconfig: Path, clock: MovedClock, settings: Mapping[str, str]) -> None:
         self.clock = clock
         self._kubeconfig = str(kubeconfig)
-        self._environment = {"WATCH_INTERVAL": "100ms", "LISTEN": "127.0.0.1:0", **settings}
+        self._environment = {"WATCH_INTERVAL": "100ms", "LISTEN": "127.0.0.1:0", "ALLOW_SECOND": "true", **settings}
         self.cluster_id = self._environment.get("CLUSTER_ID", "local")
         self._app: InClusterApp | None = None
         self._ending = ExitStack()

@@ -29,12 +29,15 @@ def eventually(probe: Callable[[], T], *, within_secs: float = PATIENCE_SECS) ->
         time.sleep(PROBE_EVERY_SECS)
 
 
+# Each process listens on a port of its own, and waits for no other one: many tests kill theirs, which releases no lease.
+_DEFAULTS = {"WATCH_INTERVAL": "200ms", "LOG_FORMAT": "json", "LISTEN": "127.0.0.1:0", "ALLOW_SECOND": "true"}
+
+
 class Zenwatch:
     def __init__(self, kubeconfig: Path, log_file: Path, settings: dict[str, str]) -> None:
         self._log_file = log_file
         self._has_spool = bool(settings.get("SPOOL_DIR"))
-        # Each process listens on a port of its own.
-        environment = os.environ | {"WATCH_INTERVAL": "200ms", "LOG_FORMAT": "json", "LISTEN": "127.0.0.1:0"} | settings
+        environment = os.environ | _DEFAULTS | settings
         command = [sys.executable, "-m", "zenwatch", "run", "--kubeconfig", str(kubeconfig)]
         with log_file.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tests.support.fakes.clock import FakeClock
 from tests.support.fakes.store import MemoryStore
+from zenwatch.buffer.memory import MemoryDeadLetters
 from zenwatch.changes.feed import MemoryFeed
 from zenwatch.contract import DeadLetters
 from zenwatch.processing.accounts import Ledger
@@ -11,7 +12,7 @@ from zenwatch.processing.outcome_log import OutcomeLog
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.store.budget import Budget
 from zenwatch.store.crd.mirror import Mirror
-from zenwatch.store.writer import LoggedDeadLetters, Writer, WriterServices
+from zenwatch.store.writer import Writer, WriterServices
 from zenwatch.wiring.pipelines import Services
 from zenwatch.wiring.settings import Settings
 
@@ -26,6 +27,7 @@ class Core:
     writer: Writer
     budget: Budget
     supervisor: Supervisor
+    letters: MemoryDeadLetters
 
     @property
     def outcome_log(self) -> OutcomeLog:
@@ -46,10 +48,11 @@ def a_core(
     store.now = clock.now
     supervisor = Supervisor()
     mirror, changes, ledger = Mirror(store, supervisor), MemoryFeed(), Ledger(OutcomeLog(clock))
-    services = WriterServices(mirror, changes, ledger, dead_letters or LoggedDeadLetters())
+    letters = MemoryDeadLetters()
+    services = WriterServices(mirror, changes, ledger, dead_letters or letters)
     writer = Writer(store, services, supervisor, clock=clock, concurrency=concurrency)
     budget = Budget(mirror, records=budget_records, size_bytes=1 << 40)
-    return Core(store, mirror, ledger, changes, clock, writer, budget, supervisor)
+    return Core(store, mirror, ledger, changes, clock, writer, budget, supervisor, letters)
 
 
 def services_of(core: Core, settings: Settings) -> Services:
@@ -64,6 +67,7 @@ def services_of(core: Core, settings: Settings) -> Services:
         ledger=core.ledger,
         budget=core.budget,
         spool=None,
+        memory=core.letters,
         supervisor=core.supervisor,
         clock=core.clock,
     )

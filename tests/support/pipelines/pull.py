@@ -51,7 +51,7 @@ def a_pipeline(
         capacity=core.budget,
         clock=core.clock,
     )
-    core.mirror.call_when_gone(origin, intake.recheck)
+    core.mirror.call_when_changed(origin, intake.recheck)
     return Pipeline(**vars(core), origin=origin, intake=intake)
 
 
@@ -59,5 +59,5 @@ def a_pipeline(
 async def running(**parts: Any) -> AsyncIterator[Pipeline]:
     """Workers write and the mirror follows, both without a supervisor."""
     pipeline = a_pipeline(**parts)
-    async with background(pipeline.mirror.follow, *[pipeline.writer.work] * WORKERS):
+    async with background(pipeline.mirror.follow, *[pipeline.writer.work] * WORKERS, pipeline.writer.retry):
         yield pipeline

@@ -155,7 +155,7 @@ async def pushing(
             await core.mirror.follow()
         await core.mirror.follow()
 
-    async with background(follow, core.writer.work, core.writer.work, *works):
+    async with background(follow, core.writer.work, core.writer.work, core.writer.retry, *works):
         if is_synced:
             await core.mirror.wait_until_synced()
         yield push

@@ -15,6 +15,7 @@ from tests.support.fakes.hook import FakeHook
 from zenwatch.contract import Hook
 from zenwatch.errors import BadInput
 from zenwatch.model.status import BudgetStatus, ProcessStatus, WriteStatus
+from zenwatch.runtime.supervise import Supervisor
 from zenwatch.web.auth import Authenticator
 from zenwatch.web.liveness import Heartbeat
 from zenwatch.web.responses import Probe
@@ -128,7 +129,7 @@ async def serving(
         config = config_of(environment)
         if authenticator:
             config = replace(config, authenticator=authenticator)
-        server = Server(routes or routes_of(*(hooks or (FakeHook(),)), body_timeout_secs=config.body_timeout_secs), config)
+        server = Server(routes or routes_of(*(hooks or (FakeHook(),)), body_timeout_secs=config.body_timeout_secs), config, Supervisor())
         await server.start()
         url = url_in(logged)
         connector = aiohttp.TCPConnector(ssl=client_tls, limit=0) if client_tls else aiohttp.TCPConnector(limit=0)

@@ -62,7 +62,7 @@ async def test_the_status_has_all_that_a_doctor_asks_also_what_is_not_known() ->
         '"silent_since":"2026-01-01T12:00:00Z","missing_fields":["time"],"buffer":{"used":3,"capacity":100,"unit":"events"},'
         '"rejected":4,"rejected_reports":0,"rejected_examples":[]}},'
         '"budget":{"records":12,"records_limit":100,"bytes":3000,"bytes_limit":4000,"rolled_up":5},'
-        f'"writes":{{"retries":{retries},"failing":true}}}}'
+        f'"writes":{{"retries":{retries},"failing":true,"refused":[]}}}}'
     )
 
 

@@ -317,12 +317,16 @@ async def test_a_dead_letter_can_be_dropped(tmp_path: Path) -> None:
 
 def test_the_oldest_dead_letters_are_dropped_for_new_ones(tmp_path: Path) -> None:
     """A source that is refused every day must not fill the disk."""
-    from zenwatch.buffer.sqlite.dead_letters import SCHEMA, insert_letter  # noqa: PLC0415
+    from zenwatch.buffer.sqlite.dead_letters import SCHEMA, drop_oldest_letters, insert_letter  # noqa: PLC0415
 
     with sqlite3.connect(tmp_path / "spool.sqlite") as database:
         database.executescript(SCHEMA)
         for _ in range(MOST_DEAD_LETTERS + 5):
             insert_letter(database, a_letter())
+        drop_oldest_letters(database, most_bytes=MAX_BYTES)
         [(count, first)] = database.execute("SELECT count(*), min(id) FROM dead_letters")
+        drop_oldest_letters(database, most_bytes=10_000)
+        [(few, last, size)] = database.execute("SELECT count(*), max(id), sum(length(body)) FROM dead_letters")
 
     assert (count, first) == (MOST_DEAD_LETTERS, 6)
+    assert (last, few > 0, size <= 10_000) == (MOST_DEAD_LETTERS + 5, True, True)

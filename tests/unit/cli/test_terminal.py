@@ -1,156 +1,133 @@
-"""Commands on any terminal: encodings that cannot show a text, terminals without colours, a start that fails."""
+"""zenwatch/cli/shared/terminal.py: nothing that a command prints moves a cursor, hides, or pretends to be a line of its own."""
 
 import asyncio
-import os
-import pty
-import subprocess
-import sys
-from contextlib import suppress
+import json
+import sqlite3
 from pathlib import Path
+from typing import Any
 
-import orjson
 import pytest
 import yaml
 
-from tests.support.builders.vulnerability_reports import a_report, a_vulnerability
-from tests.support.doctor_cluster import FakeCluster
+from tests.support.builders.findings import an_event
+from tests.support.builders.records import a_stored
+from tests.support.fakes.api_server import FakeApiServer, body
+from tests.support.terminal import ODD_CHARACTERS, Shown, Zenwatch
+from zenwatch.buffer.sqlite.dead_letters import SCHEMA, insert_letter
+from zenwatch.cli import doctor
+from zenwatch.cli.shared.terminal import show_coloured
+from zenwatch.doctor.check import Check, Level
+from zenwatch.doctor.examine import Diagnosis
+from zenwatch.kube.records import object_of
+from zenwatch.model.queue import DeadLetter
+from zenwatch.store.crd.top import TopGroups
 
-NOBODY = "http://127.0.0.1:9"
-JAPANESE, ARGUMENT_OF_NO_ENCODING = "日本語 naïve", os.fsdecode(b"caf\xff")
+HOSTILE = f"a{''.join(ODD_CHARACTERS)}b\x1b]52;c;ZXZpbA==\x07\x1b[2J"
+RECORDS = "/apis/zen.kube-zen.io/v1/zenagentevents"
 
 
-def typed(*arguments: str, **settings: str) -> tuple[int, bytes, str]:
-    """The exit code, what was printed, and what stands on stderr. The process has these settings and no others."""
-    command = [sys.executable, "-m", "zenwatch", *arguments]
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "VIRTUAL_ENV")}
-    ended = subprocess.run(command, env=kept | settings, capture_output=True, check=False)
-    return ended.returncode, ended.stdout, ended.stderr.decode(errors="replace")
+def _is_harmless(text: str) -> bool:
+    """Line breaks are ours: the tests count them."""
+    return all(line.isprintable() for line in text.split("\n"))
 
 
-def a_kubeconfig(folder: Path, server: str) -> str:
+async def _asked(zenwatch: Zenwatch, server: FakeApiServer, folder: Path, *arguments: str) -> Shown:
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    parts = {"current-context": "c", "contexts": [context], "users": [{"name": "u", "user": {}}]}
-    (folder / "config").write_text(yaml.safe_dump(parts | {"clusters": [{"name": "c", "cluster": {"server": server}}]}))
-    return str(folder / "config")
+    config: dict[str, Any] = {"current-context": "c", "contexts": [context], "users": [{"name": "u", "user": {}}]}
+    config["clusters"] = [{"name": "c", "cluster": {"server": server.url}}]
+    (folder / "config").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config"} | config))
+    shown: Shown = await asyncio.to_thread(zenwatch, *arguments, "--url", server.url, "--kubeconfig", str(folder / "config"))
+    return shown
 
 
-@pytest.fixture
-def reports(tmp_path: Path) -> str:
-    file = tmp_path / "reports.json"
-    file.write_bytes(orjson.dumps(a_report([a_vulnerability(resource=JAPANESE)])))
-    return str(file)
+async def test_explain_prints_a_record_of_an_earlier_version_without_its_escapes(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """Each line is one of ours, whatever the record and the process answer."""
+    event = an_event(key=HOSTILE, title=HOSTILE, details={"rule": HOSTILE})
+    record = object_of(event, namespace="shop", hash_of_spec="a")
+    record["metadata"] |= {"resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    outcome = {"source": "trivy", "outcome": "stored", "at": "now", "name": HOSTILE, "why": HOSTILE}
+    async with FakeApiServer() as server:
+        server.answers("GET", "/explain", body([outcome]))
+        server.answers("GET", RECORDS, body({"metadata": {"resourceVersion": "9"}, "items": [record]}))
+        shown = await _asked(zenwatch, server, tmp_path, "explain", event.name)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert _is_harmless(shown.out)
+    assert len(shown.out.splitlines()) == 5
 
 
-# ---------------------------------------------------------------- encodings
+async def test_top_prints_groups_without_their_escapes(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """A group is named after what a tool reports."""
+    groups = TopGroups()
+    groups.replace(None, a_stored(cve=HOSTILE))
+    async with FakeApiServer() as server:
+        server.answers("GET", "/top", *([body({"by": "cve", "groups": groups.top("cve", 2), "all": 1})] * 2))
+        table = await _asked(zenwatch, server, tmp_path, "top", "cve")
+        as_json = await _asked(zenwatch, server, tmp_path, "top", "cve", "-o", "json")
+
+    assert _is_harmless(table.out)
+    assert len(table.out.splitlines()) == 2
+    assert _is_harmless(as_json.out)
+    assert json.loads(as_json.out)["groups"][0]["value"] == HOSTILE
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8", "latin-1:strict"])
-@pytest.mark.parametrize("output", ["table", "yaml"])
-def test_what_a_terminal_cannot_show_becomes_a_question_mark(encoding: str, output: str, reports: str) -> None:
-    """Findings hold text of every language, and a command that ends in a traceback shows none of them."""
-    code, out, err = typed("preview", reports, "-o", output, PYTHONIOENCODING=encoding)
+async def test_an_answer_of_another_program_is_printed_without_its_escapes(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """Another program may listen where zenwatch is expected."""
+    async with FakeApiServer() as server:
+        server.answers("GET", "/top", body({"message": HOSTILE}, code=500))
+        shown = await asyncio.to_thread(zenwatch, "top", "--url", server.url)
 
-    assert (code, "Traceback" in err) == (0, False)
-    shown = {"utf-8": JAPANESE, "ascii": "??? na?ve"}.get(encoding, "??? naïve")
-    assert shown in out.decode(encoding.partition(":")[0])
+    assert _is_harmless(shown.err)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--help",),
-        ("settings",),
-        ("watchers",),
-        ("crds",),
-        ("run", "--help"),
-        ("explain", JAPANESE),
-        ("explain", ARGUMENT_OF_NO_ENCODING),
-        ("preview", ARGUMENT_OF_NO_ENCODING),
-        ("deadletters", "--spool-dir", JAPANESE, "list"),
-        ("top", "--url", f"http://{JAPANESE}"),
-        ("doctor", "--kubeconfig", JAPANESE),
-        ("run", "--kubeconfig", ARGUMENT_OF_NO_ENCODING),
-    ],
-    ids=ascii,
-)
-def test_no_command_ends_in_a_traceback(arguments: tuple[str, ...], encoding: str) -> None:
-    """Neither for what it prints nor for what was typed."""
-    _, _, err = typed(*arguments, PYTHONIOENCODING=encoding, LISTEN="127.0.0.1:9")
+def test_dead_letters_are_printed_without_their_escapes(zenwatch: Zenwatch, tmp_path: Path) -> None:
+    """A spool may hold events of an earlier version."""
+    with sqlite3.connect(tmp_path / "spool.sqlite") as database:
+        database.executescript(SCHEMA)
+        insert_letter(database, DeadLetter(an_event(key=HOSTILE, title=HOSTILE), f"422: {HOSTILE}", "2026-01-01T00:00:00Z"))
+    database.close()
 
-    assert "Traceback" not in err
+    listed = zenwatch("deadletters", "--spool-dir", str(tmp_path), "list")
+    whole = zenwatch("deadletters", "--spool-dir", str(tmp_path), "show", "1")
+
+    assert len(listed.out.splitlines()) == 2
+    assert _is_harmless(listed.out)
+    assert _is_harmless(whole.out)
+    assert yaml.safe_load(whole.out)["number"] == 1
 
 
-async def test_doctor_prints_whatever_the_cluster_answers(tmp_path: Path) -> None:
-    """Messages of an API server, too, may be in any language."""
-    async with FakeCluster() as cluster:
-        cluster.answers["/api/v1/namespaces/zenwatch"] = (500, {"message": JAPANESE})
-        kubeconfig = a_kubeconfig(tmp_path, cluster.url)
-        _, out, err = await asyncio.to_thread(typed, "doctor", "--kubeconfig", kubeconfig, PYTHONIOENCODING="ascii")
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_preview_prints_files_and_names_without_their_escapes(zenwatch: Zenwatch, tmp_path: Path, output: str) -> None:
+    """The name of a file is text from outside, too."""
+    file = tmp_path / "a\x1b[2J\u202eb.json"
+    file.write_text(json.dumps({"output": HOSTILE, "priority": "Critical", "rule": HOSTILE, "output_fields": {}}))
 
-    assert err == ""
-    assert b"Permissions checked" in out
+    shown = zenwatch("preview", str(file), str(tmp_path / "missing\x1b[2J\n"), "--source", "falco", "-o", output)
 
-
-# ---------------------------------------------------------------- colours
-
-
-def _on_a_terminal(*arguments: str, **settings: str) -> str:
-    """What stands on stderr, which is a terminal."""
-    terminal, of_process = pty.openpty()
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "VIRTUAL_ENV")}
-    command = [sys.executable, "-m", "zenwatch", *arguments]
-    subprocess.run(command, env=kept | settings, stdout=subprocess.DEVNULL, stderr=of_process, check=False)
-    os.close(of_process)
-    printed = b""
-    # A terminal whose other side is closed answers with an error in place of an end.
-    with suppress(OSError):
-        while piece := os.read(terminal, 65536):
-            printed += piece
-    os.close(terminal)
-    return printed.decode()
+    assert _is_harmless(shown.out)
+    assert _is_harmless(shown.err)
+    assert "1 reports with 1 findings" in shown.err
 
 
-@pytest.mark.parametrize(
-    ("settings", "is_coloured"),
-    [
-        ({"TERM": "xterm-256color"}, True),
-        ({"TERM": "xterm-256color", "NO_COLOR": ""}, True),
-        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
-        ({"TERM": "dumb"}, False),
-        ({"TERM": "dumb", "LOG_FORMAT": "text"}, False),
-    ],
-    ids=str,
-)
-def test_colours_are_for_terminals_that_show_them(settings: dict[str, str], tmp_path: Path, *, is_coloured: bool) -> None:
-    """https://no-color.org: any value but an empty one."""
-    printed = _on_a_terminal("run", "--kubeconfig", a_kubeconfig(tmp_path, NOBODY), SPOOL_DIR="/dev/null/spool", **settings)
+def test_settings_are_printed_without_escapes(zenwatch: Zenwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the error about a wrong one."""
+    monkeypatch.setenv("SPOOL_DIR", "/tmp/\x1b[2J\u202e")  # noqa: S108
+    right = zenwatch("settings")
+    monkeypatch.setenv("LISTEN", "\x1b[2J\u202e")
+    wrong = zenwatch("settings")
 
-    assert "cluster_chosen" in printed
-    assert ("\x1b[" in printed) is is_coloured
+    assert (right.code, wrong.code) == (0, 2)
+    assert _is_harmless(right.out)
+    assert _is_harmless(wrong.err)
 
 
-# ---------------------------------------------------------------- a start that fails
+def test_doctor_prints_its_colours_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """A check may quote a report, an answer or a setting."""
+    checks = [Check("cluster", "API server", Level.FAIL, f"{HOSTILE}\x1b[31mred", (HOSTILE, "\x1b[31mred"))]
+    for line in doctor._as_table(Diagnosis(checks), HOSTILE, is_coloured=True):
+        show_coloured(line)
 
+    printed = capsys.readouterr().out
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("SPOOL_DIR", "/dev/null/spool"), ("LISTEN", "192.0.2.1:8080"), ("TLS_CERT_FILE", "/nowhere"), ("AUDIT_RULES_FILE", "/nowhere")],
-)
-def test_a_start_that_fails_prints_one_sentence(setting: str, value: str, tmp_path: Path) -> None:
-    """What was opened until then is closed: nothing complains of it."""
-    code, _, err = typed("run", "--kubeconfig", a_kubeconfig(tmp_path, NOBODY), **({"LISTEN": "127.0.0.1:0"} | {setting: value}))
-
-    sentences = [line for line in err.splitlines() if line.startswith("zenwatch: ")]
-    assert (code, len(sentences)) == (2, 1)
-    assert "library_complained" not in err
-
-
-def test_a_variable_that_has_no_effect_is_one_warning_at_the_start(tmp_path: Path) -> None:
-    """With the setting that was probably meant."""
-    kubeconfig = a_kubeconfig(tmp_path, NOBODY)
-    _, _, err = typed("run", "--kubeconfig", kubeconfig, SPOOL_DIR="/dev/null/spool", TRIVY_MINSEVERITY="LOW", TRIVY_SEVERITY="LOW")
-
-    warned = [line for line in map(orjson.loads, err.splitlines()[:-1]) if line["event"] == "setting_unknown"]
-    assert [(line["setting"], line["level"]) for line in warned] == [("TRIVY_MINSEVERITY", "warning")]
-    assert "did you mean TRIVY_MIN_SEVERITY?" in warned[0]["reason"]
+    assert printed.count("\x1b") == 2
+    assert _is_harmless(printed.replace("\x1b[31;1m", "").replace("\x1b[0m", ""))

@@ -40,6 +40,13 @@ async def test_another_program_is_not_taken_for_zenwatch() -> None:
     assert ("process", "ready") not in found
 
 
+async def test_a_refusal_of_the_name_is_shown_with_the_setting_that_it_names() -> None:
+    """zenwatch answers so when --url has a name that it does not know."""
+    found = await diagnosed(FakeProcess({"/healthz": (403, "'box' is no name of zenwatch; add the name to ALLOWED_HOSTS\n")}))
+
+    assert (found["process", "answers"].level, "ALLOWED_HOSTS" in found["process", "answers"].text) == ("WARN", True)
+
+
 async def test_settings_with_which_zenwatch_would_not_start_are_a_failure_if_none_runs() -> None:
     """A process that runs has settings of its own."""
     alone, running = await diagnosed(no_process(), listen=":8080"), await diagnosed(a_process(), listen=":8080")

@@ -12,13 +12,16 @@ from tests.support.fakes.clock import FakeClock
 from zenwatch.errors import (
     AlreadyExists,
     Conflict,
+    Denied,
     Expired,
     Forbidden,
     Invalid,
     NamespaceTerminating,
     NotFound,
     Permanent,
+    QuotaExceeded,
     Transient,
+    WebhookFailed,
     ZenwatchError,
 )
 from zenwatch.kube.client import KubeClient
@@ -148,12 +151,19 @@ async def test_every_status_is_one_of_our_errors(
         (status(429, retry_after="7"), 7.0),
         (status(503, details={"retryAfterSeconds": 3}), 3.0),
         (status(429, retry_after="7", details={"retryAfterSeconds": 3}), 7.0),
-        (status(429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), None),
+        (status(429, retry_after="Wed, 21 Oct 2015 07:28:00 GMT"), 0.0),
+        (status(503, retry_after="86400"), 60.0),
+        (status(503, retry_after="Wed, 21 Oct 2099 07:28:00 GMT"), 60.0),
+        (status(503, details={"retryAfterSeconds": 86400}), 60.0),
+        (status(503, retry_after="soon", details={"retryAfterSeconds": 3}), 3.0),
+        (status(503, retry_after="-1", details={"retryAfterSeconds": -3}), None),
+        (status(503, details={"retryAfterSeconds": "soon"}), None),
+        (status(503, details="a proxy has its own JSON"), None),
         (status(429), None),
     ],
 )
 async def test_how_long_to_wait_comes_through(answer: Answer, secs: float | None, server: FakeApiServer, client: KubeClient) -> None:
-    """The header counts first, then the Status; a date is not understood, and then our own back-off holds."""
+    """The header counts first, then the Status, up to a minute; what cannot be understood is ignored, and then our own back-off holds."""
     server.answers("GET", PATH, answer)
 
     with pytest.raises(Transient) as raised:
@@ -181,6 +191,33 @@ async def test_a_refusal_names_the_permission(server: FakeApiServer, client: Kub
 
     with pytest.raises(Forbidden, match=r"^missing permission: list pods in all namespaces$"):
         await client.send(LIST)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "error"),
+    [
+        # k8s.io/apiserver: a webhook chooses its code, and has 400 where it chooses none.
+        (400, 'admission webhook "validate.kyverno.svc-fail" denied the request: images cannot be latest', Denied),
+        (403, 'admission webhook "gatekeeper" denied the request: no', Denied),
+        (500, 'admission webhook "own.code" denied the request without explanation', Denied),
+        (422, "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no records in here", Denied),
+        (403, 'zenagentevents "x" is forbidden: exceeded quota: records, requested: count/zenagentevents=1', QuotaExceeded),
+        (500, 'Internal error occurred: failed calling webhook "w": failed to call webhook: Post "https://w": EOF', WebhookFailed),
+        (500, "etcdserver: request is too large", Invalid),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+async def test_what_refuses_an_object_behind_the_authorization_says_so_itself(
+    code: int, message: str, error: type[Exception], server: FakeApiServer, client: KubeClient
+) -> None:
+    """None of them is a missing permission; the message is their own."""
+    server.answers("GET", PATH, status(code, message=message))
+
+    with pytest.raises(error) as raised:
+        await client.send(LIST)
+
+    assert type(raised.value) is error
+    assert message[:60] in str(raised.value)
 
 
 @pytest.mark.parametrize("content", [b"<html>Bad Gateway</html>", b"", b"[]", b"\xff\xfe"])

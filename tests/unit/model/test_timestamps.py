@@ -22,9 +22,11 @@ def test_a_year_has_four_digits() -> None:
     assert format_rfc3339(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01T00:00:00Z"
 
 
-@pytest.mark.parametrize("text", ["2026-01-01T12:00:00Z", "2026-01-01T12:00:00.000000Z", "2026-01-01T13:00:00+01:00"])
+@pytest.mark.parametrize(
+    "text", ["2026-01-01T12:00:00Z", "2026-01-01T12:00:00.000000Z", "2026-01-01T13:00:00+01:00", "2026-01-01t12:00:00.000000000z"]
+)
 def test_a_time_is_read_in_utc(text: str) -> None:
-    """With a Z, with fractions as in a Lease, and with an offset."""
+    """With a Z, with fractions as in a Lease, with an offset, and in small letters, which the API server accepts."""
     moment = parse_rfc3339(text)
 
     assert moment == NOON

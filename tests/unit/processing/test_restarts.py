@@ -157,7 +157,7 @@ async def test_a_processor_over_a_spool_that_stops_and_starts_counts_every_event
             push.store.lose_answers(0)
         await push.processor.start()
         await push.settled()
-        await until(lambda: not spool.used_bytes)
+        await until(lambda: not spool.fill.used)
     await spool.close()
 
     assert counts(push) == dict.fromkeys("abc", 20)
@@ -204,7 +204,7 @@ async def test_records_that_somebody_else_deleted_meanwhile_are_written_again() 
     """Also where nobody called the reconciler while it did not work."""
     async with running(scopes=frozenset({SCOPE})) as pipeline:
         await settle(pipeline)
-        pipeline.mirror.call_when_gone(pipeline.origin, None)
+        pipeline.mirror.call_when_changed(pipeline.origin, None)
         [first, *_] = list(pipeline.store.objects)
         pipeline.store.remove(first)
         await until(lambda: pipeline.mirror.total_records == 2)

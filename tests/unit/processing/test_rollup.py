@@ -97,6 +97,11 @@ def test_tallies_are_added_and_other_events_have_none() -> None:
     assert tally_of({"HIGH": "many", "LOW": 2, "x": 1}) == {"LOW": 2}
 
 
+def test_counts_that_a_person_wrote_into_a_rollup_are_counts_or_nothing() -> None:
+    """Their sum is a number of 64 bits, so that the next event can be written."""
+    assert tally_of({"CRITICAL": 2**63 - 1, "HIGH": -1, "LOW": 2}) == {"LOW": 2}
+
+
 # ---------------------------------------------------------------- findings in reports
 
 

@@ -253,7 +253,7 @@ async def test_one_spool_keeps_the_events_of_two_clusters_apart(tmp_path: Path, 
         if is_settled:
             await pushes.a.post(*[an_alert(second=second) for second in range(3)])
             await pushes.b.post(*[an_alert(second=second) for second in range(2)])
-        await until(lambda: not spool.used_bytes)
+        await until(lambda: not spool.fill.used)
     await spool.close()
 
     assert (counts(core, "a"), counts(core, "b")) == ({"shell": 3}, {"shell": 2})

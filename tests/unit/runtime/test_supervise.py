@@ -170,3 +170,49 @@ async def test_a_name_is_given_once() -> None:
     with pytest.raises(ValueError, match="'a' runs already"):
         supervisor.start("a", Work())
     await supervisor.stop()
+
+
+async def test_a_log_that_fails_ends_no_task() -> None:
+    """Whatever goes wrong while a failure is logged, the work is run again, after a wait."""
+
+    class UnprintableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    supervisor, work = Supervisor(), Work(UnprintableError())
+    with capture_logs():
+        supervisor.start("a", work)
+        await supervisor.join("a")
+
+    assert work.runs == 2
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
+    """A future that the work waits for was cancelled: the work is run again. Unasked, the task would be gone without a word."""
+    supervisor, work = Supervisor(), Work(asyncio.CancelledError())
+    with capture_logs() as lines:
+        supervisor.start("a", work)
+        await supervisor.join("a")
+
+    assert work.runs == 2
+    assert [line["event"] for line in lines] == ["task_failed", "task_restarts"]
+
+
+async def test_a_task_that_ended_unasked_is_gone() -> None:
+    """Not one that is done, that was stopped, or that waits to run again."""
+    supervisor = Supervisor()
+    supervisor.start("returned", Work())
+    supervisor.start("done", Work(), may_end=True)
+    supervisor.start("running", asyncio.Event().wait)  # type: ignore[arg-type]
+    supervisor.start("stopped", asyncio.Event().wait)  # type: ignore[arg-type]
+    supervisor.start("waiting", Work(Transient("away", retry_after_secs=3600)))
+    supervisor.start("cancelled", asyncio.Event().wait)  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+
+    supervisor._tasks["cancelled"].cancel()
+    await supervisor.stop("stopped")
+    await asyncio.sleep(0)
+
+    assert supervisor.gone() == ["returned", "cancelled"]
+    await supervisor.stop()
+    assert supervisor.gone() == []

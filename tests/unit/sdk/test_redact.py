@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.corpus import CORPUS
-from zenwatch.sdk.redact import MARK, redacted
+from zenwatch.sdk.redact import MARK, credentials_in, redacted
 
 SETTINGS = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 DIGEST = "87ef04ff2e8b42d6e0c46e0e98bc47dcfe850e07f8b63fc3bb67efa52f681dc4"
@@ -361,3 +361,49 @@ def test_no_text_makes_it_hang(part: str) -> None:
 
     assert len(redacted(text)) < 20 * len(text)
     assert len(redacted(f'password="{text}')) < 20 * len(text)
+
+
+# ---------------------------------------------------------------- the texts of one finding
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ensure that the --anonymous-auth argument is set to false",
+        "Ensure that the --token-auth parameter is not set",
+        "edit the file to set authorization: mode to Webhook. If using executable arguments",
+        "the --password flag should not be used",
+    ],
+)
+def test_instructions_about_an_option_keep_their_words(text: str) -> None:
+    """Trivy's titles and kube-bench's remediations name options whose names look secret."""
+    assert redacted(text) == text
+
+
+def test_an_option_followed_by_a_value_is_still_redacted() -> None:
+    """Only a few words of English make it an instruction."""
+    assert redacted("app --password isabella --auth tools") == f"app --password {MARK} --auth {MARK}"
+
+
+@SETTINGS
+@given(st.lists(st.text(max_size=60) | st.sampled_from(["DB_PASSWORD=hunter2", "mysql -phunter2", "https://a:b@c", "risk-free", "key"])))
+def test_asking_for_all_texts_at_once_finds_what_asking_for_each_does(texts: list[str]) -> None:
+    """The quick look before it misses nothing."""
+    left = {text: redacted(text) for text in texts if redacted(text) != text}
+
+    assert credentials_in(texts) == left
+    assert credentials_in(texts) == left
+
+
+@pytest.mark.parametrize("part", ["0123456789abcdef0123456789abcdef01234567", "a" * 30 + "1" * 30])
+def test_a_part_of_a_key_that_can_be_the_name_of_an_object_is_kept(part: str) -> None:
+    """Names of objects are no secrets; in other texts such characters are."""
+    assert credentials_in([], keys=[f"default/Pod/{part}/CVE-2026-1"]) == {}
+    assert credentials_in([f"used {part} for it"]) == {f"used {part} for it": f"used {MARK} for it"}
+
+
+def test_random_characters_in_a_key_are_removed() -> None:
+    """If they cannot be the name of an object."""
+    token = some(LETTERS, 44)
+
+    assert credentials_in([], keys=[f"rule/pod/used {token}"]) == {f"rule/pod/used {token}": f"rule/pod/used {MARK}"}

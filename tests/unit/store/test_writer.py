@@ -194,8 +194,8 @@ async def test_a_missing_permission_is_logged_once() -> None:
     with capture_logs() as lines:
         results = [await desk.result() for _ in range(3)]
 
-    assert results == [WriteResult(None)] * 3
-    assert [(line["event"], line["error"]) for line in lines] == [("permission_missing", str(refusal))]
+    assert results == [WriteResult(None, is_refused=True)] * 3
+    assert [(line["event"], line["reason"], line["error"]) for line in lines] == [("writes_refused", "permission", str(refusal))]
     assert desk.clock.waits == []
 
 
@@ -206,7 +206,7 @@ async def test_a_permission_that_is_missing_again_is_logged_again() -> None:
         desk.store.fail_next(1, Forbidden("missing permission"))
         with capture_logs() as lines:
             await desk.result(an_event(key=str(number)))
-        assert [line["event"] for line in lines] == ["permission_missing"]
+        assert [line["event"] for line in lines] == ["writes_refused"]
         await desk.result(an_event(key=str(number)))
 
 
@@ -235,9 +235,9 @@ async def test_refusals_lower_the_number_of_concurrent_writes() -> None:
 
 
 async def test_a_write_that_waits_for_its_retry_holds_no_permit() -> None:
-    """With one write at a time, a back-off would otherwise block all others."""
+    """The failure leaves one write at a time, and a back-off would otherwise block all others."""
     clock = FakeClock()
-    desk = Desk(concurrency=1, clock=clock)
+    desk = Desk(concurrency=2, clock=clock)
     desk.store.fail_next(1, AWAY)
     first, second = an_event(key="1"), an_event(key="2")
     await desk.writer.submit(desk.envelope(first))

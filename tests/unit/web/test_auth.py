@@ -87,7 +87,8 @@ async def test_a_token_may_have_any_printable_character(token_file: Path) -> Non
     async with serving(environment={"WEBHOOK_TOKEN_FILE": str(token_file)}) as web:
         host, port = web.address
         path = b"/falco/webhook/a%2Fb%3Fc%23d%25e%7Bf%7Dg&h-0123456789"
-        request = b"POST " + path + f" HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+        head = f"Host: {host}:{port}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 2"
+        request = b"POST " + path + f" HTTP/1.1\r\n{head}\r\n\r\n{{}}".encode()
         in_path = await web.raw(request)
         in_header, _, _ = await web.post(Authorization=f"Bearer {odd}")
 
@@ -97,7 +98,7 @@ async def test_a_token_may_have_any_printable_character(token_file: Path) -> Non
 async def test_a_body_of_an_unknown_sender_is_not_read(token_file: Path) -> None:
     """The answer comes before the sender has sent anything of it."""
     async with serving(environment={"WEBHOOK_TOKEN_FILE": str(token_file)}) as web:
-        received = await web.raw(b"POST /falco/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        received = await web.raw(b"POST /falco/webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
 
     assert received.startswith(b"HTTP/1.1 401")
 

@@ -5,6 +5,7 @@ from prometheus_client import REGISTRY
 from tests.support.fakes.clock import FakeClock
 from tests.support.tasks import background, until
 from tests.support.web.server import routes_of, serving
+from zenwatch.runtime.supervise import Supervisor
 from zenwatch.web.liveness import BEAT_SECS, LATE_SECS, Heartbeat
 
 
@@ -65,3 +66,20 @@ async def test_a_late_loop_answers_503() -> None:
 
 def _lag_secs() -> float | None:
     return REGISTRY.get_sample_value("zenwatch_event_loop_lag_max_seconds")
+
+
+async def test_a_task_that_is_gone_answers_503() -> None:
+    """Its part of the work is not done any more, and only a restart brings it back."""
+    supervisor = Supervisor()
+
+    async def work() -> None:
+        """Ends, although nobody stopped it."""
+
+    async with serving(routes=routes_of(liveness=Heartbeat(FakeClock(), gone_tasks=supervisor.gone).check)) as web:
+        alive, _, _ = await web.ask("GET", "/healthz")
+        supervisor.start("write/0", work)
+        await supervisor.join("write/0")
+        gone, line, _ = await web.ask("GET", "/healthz")
+
+    assert (alive, gone) == (200, 503)
+    assert line.endswith("task write/0 gone: it ended and will not run again\n")

@@ -45,11 +45,11 @@ async def test_a_body_reaches_the_hook_of_its_path() -> None:
     falco, audit = FakeHook(), FakeHook(path="/audit/webhook")
     async with serving(falco, audit) as web:
         status, line, _ = await web.post("/audit/webhook", b'{"a": 1}')
-        await web.post("/falco/webhook", b"text", Content_Type="text/plain; charset=utf-8")
+        await web.post("/falco/webhook", b"{}", Content_Type="application/json; charset=utf-8")
 
     assert (status, line) == (200, "1 taken\n")
     assert audit.posted == [(b'{"a": 1}', "application/json")]
-    assert falco.posted == [(b"text", "text/plain")]
+    assert falco.posted == [(b"{}", "application/json")]
     assert audit.counted == {200: 1}
 
 
@@ -113,9 +113,9 @@ async def test_every_get_route_answers_head() -> None:
         (
             {"Content-Type": "application/x-www-form-urlencoded"},
             415,
-            "the Content-Type is 'application/x-www-form-urlencoded'; expected application/json or text/plain",
+            "the Content-Type is 'application/x-www-form-urlencoded'; expected application/json",
         ),
-        ({"Content-Type": "image/png"}, 415, "the Content-Type is 'image/png'; expected application/json or text/plain"),
+        ({"Content-Type": "image/png"}, 415, "the Content-Type is 'image/png'; expected application/json"),
         ({"Content-Encoding": "br"}, 415, "the Content-Encoding is not known; expected gzip or none"),
         ({}, 400, "the body is empty"),
     ],
@@ -185,7 +185,7 @@ async def test_the_status_is_json_with_the_fields_of_the_model() -> None:
     assert status == 200
     assert text == (
         '{"version":"0.1.0","started_at":"2026-01-01T00:00:00Z","sources":{},'
-        '"budget":{"records":1,"records_limit":10,"bytes":2,"bytes_limit":20,"rolled_up":0},"writes":{"retries":0,"failing":false}}'
+        '"budget":{"records":1,"records_limit":10,"bytes":2,"bytes_limit":20,"rolled_up":0},"writes":{"retries":0,"failing":false,"refused":[]}}'
     )
 
 

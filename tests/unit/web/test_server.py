@@ -14,6 +14,7 @@ from tests.support.web.server import address_of, config_of, routes_of, serving, 
 from zenwatch.config.env import Address
 from zenwatch.contract.principal import Principal
 from zenwatch.errors import ConfigError
+from zenwatch.runtime.supervise import Supervisor
 from zenwatch.web.routes import Route
 from zenwatch.web.server import Server
 
@@ -21,7 +22,7 @@ from zenwatch.web.server import Server
 async def test_a_server_starts_and_stops_ten_times() -> None:
     """Each time it serves all routes, and afterwards nobody listens. Neither the constructor nor a second stop() does anything."""
     hook = FakeHook()
-    server = Server(routes_of(hook), config_of())
+    server = Server(routes_of(hook), config_of(), Supervisor())
     await server.stop()
     for _ in range(10):
         with capture_logs() as logged:
@@ -41,7 +42,7 @@ async def test_an_address_in_use_ends_the_start_with_a_sentence() -> None:
     """The server can be started again once the address is free."""
     async with serving() as web:
         host, port = web.address
-        server = Server(routes_of(), replace(config_of(), address=Address(host, port)))
+        server = Server(routes_of(), replace(config_of(), address=Address(host, port)), Supervisor())
         with pytest.raises(ConfigError, match=rf"LISTEN is {host}:{port}: .* Is another program listening there\?"):
             await server.start()
     with capture_logs() as logged:
@@ -54,7 +55,7 @@ async def test_an_address_in_use_ends_the_start_with_a_sentence() -> None:
 async def test_a_request_in_progress_ends_before_the_server_does() -> None:
     """stop() accepts nothing new and lets it finish."""
     hook = FakeHook(gate=asyncio.Event(), gated_bytes=0)
-    server = Server(routes_of(hook), config_of())
+    server = Server(routes_of(hook), config_of(), Supervisor())
     with capture_logs() as logged:
         await server.start()
     async with aiohttp.ClientSession() as client, patience(), asyncio.TaskGroup() as tasks:

@@ -125,7 +125,7 @@ async def running(*watchers: Watcher, environment: Mapping[str, str] | None = No
             for resource in watcher.reads:
                 server.answers("GET", f"/apis/{resource.group}/v1/{resource.plural}", page(), watch())
         app = InClusterApp(
-            Settings.read(environment or {}),
+            Settings.read({"ALLOW_SECOND": "true"} | dict(environment or {})),
             server.access(),
             environment=environment,
             clock=FakeClock(),
@@ -142,11 +142,17 @@ async def test_a_watcher_that_is_switched_off_asks_for_nothing() -> None:
     """Neither for its reports nor for its pods: no right is needed for it."""
     off, on = a_watcher("off", namespace="scanners"), a_watcher("on")
     async with running(off, on, environment={"OFF_ENABLED": "false"}) as server:
-        # The list and the watch of our records and of two kinds.
-        await server.until_seen(6)
+        # Its own namespace, which is missing there; the list and the watch of our records and of two kinds.
+        await server.until_seen(8)
         paths = {seen.path for seen in server.seen}
 
-    assert paths == {RECORDS, "/apis/on.test/v1/reports", "/apis/on.test/v1/clusterreports"}
+    assert paths == {
+        "/api/v1/namespaces/zenwatch",
+        "/api/v1/namespaces",
+        RECORDS,
+        "/apis/on.test/v1/reports",
+        "/apis/on.test/v1/clusterreports",
+    }
 
 
 async def test_confined_to_namespaces_nothing_is_asked_for_outside_them() -> None:

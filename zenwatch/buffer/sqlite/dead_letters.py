@@ -1,7 +1,7 @@
 """Dead letters: events that the store refuses for good, kept where a person can look at them.
 
 In: dead letters from the writer.  Out: rows for `zenwatch deadletters`; an event that is to be tried again goes back into the spool.
-Owns: the table dead_letters of spool.sqlite, at most MOST_LETTERS rows; the oldest go first.
+Owns: the table dead_letters of spool.sqlite, at most MOST_DEAD_LETTERS rows and an eighth of the database; the oldest go first.
 Stops: nothing to stop; every change is a transaction.
 """
 
@@ -59,11 +59,7 @@ class DeadLetterQueue:
         """Back into the spool: the process that runs on it tries again within a second, or the next one at its start."""
         with self._open() as database:
             kept = self._find(database, entry_id)
-            event = kept.letter.event
-            database.execute(
-                "INSERT INTO events (source, body) VALUES (?, ?)", (str(Origin(event.cluster_id, event.source)), orjson.dumps(event))
-            )
-            database.execute("DELETE FROM dead_letters WHERE id = ?", (entry_id,))
+            _return(database, kept)
             return kept
 
     def drop(self, entry_id: int) -> DeadLetterEntry:
@@ -93,11 +89,41 @@ class DeadLetterQueue:
 
 
 def insert_letter(database: sqlite3.Connection, letter: DeadLetter) -> None:
-    """Delete the oldest: a source that is refused every day must not fill the disk."""
     database.execute("INSERT INTO dead_letters (body) VALUES (?)", (orjson.dumps(letter),))
-    database.execute("DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", (MOST_DEAD_LETTERS,))
+
+
+def drop_oldest_letters(database: sqlite3.Connection, *, most_bytes: int) -> None:
+    """A source that is refused every day must not fill the disk."""
+    database.execute(
+        "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ? OR id IN (SELECT id FROM "
+        "(SELECT id, sum(length(body)) OVER (ORDER BY id DESC) AS newest_bytes FROM dead_letters) WHERE newest_bytes > ?)",
+        (MOST_DEAD_LETTERS, most_bytes),
+    )
+
+
+def return_letters(database: sqlite3.Connection, *, target: str = "", most: int = -1) -> int:
+    """Put the events of this target back among those to store, the oldest first. Empty: of all targets, but not those that are refused for
+    good. most: -1 for all. Return how many are left.
+    """
+    found = database.execute(
+        "SELECT id, body FROM dead_letters WHERE coalesce(json_extract(CAST(body AS TEXT), '$.target'), '') != '' "
+        "AND (? = '' OR json_extract(CAST(body AS TEXT), '$.target') = ?) ORDER BY id",
+        (target, target),
+    ).fetchall()
+    returned = found if most < 0 else found[:most]
+    for entry_id, body in returned:
+        _return(database, _kept(entry_id, body))
+    return len(found) - len(returned)
+
+
+def _return(database: sqlite3.Connection, kept: DeadLetterEntry) -> None:
+    event = kept.letter.event
+    database.execute("INSERT INTO events (source, body) VALUES (?, ?)", (str(Origin(event.cluster_id, event.source)), orjson.dumps(event)))
+    database.execute("DELETE FROM dead_letters WHERE id = ?", (kept.id,))
 
 
 def _kept(entry_id: int, body: bytes) -> DeadLetterEntry:
     fields = orjson.loads(body)
-    return DeadLetterEntry(entry_id, DeadLetter(Event.from_json(fields["event"]), fields["reason"], fields["refused_at"]))
+    return DeadLetterEntry(
+        entry_id, DeadLetter(Event.from_json(fields["event"]), fields["reason"], fields["refused_at"], fields.get("target", ""))
+    )

@@ -13,6 +13,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -48,18 +49,24 @@ class Spool:
     def __init__(self, folder: str, supervisor: Supervisor, *, max_bytes: int, window_events: int = WINDOW_EVENTS) -> None:
         """ConfigError: the folder cannot be used, or another process uses it."""
         self._supervisor = supervisor
-        self.max_bytes = max_bytes
         self.window_events = window_events
-        self.database = Database(folder)
+        self.database = Database(folder, max_bytes=max_bytes)
+        # A volume that is smaller than SPOOL_MAX_BYTES takes less.
+        self.max_bytes = self.database.capacity_bytes
+        if self.max_bytes < max_bytes:
+            log.warning("spool_volume_small", setting="SPOOL_MAX_BYTES", reason=f"its volume takes {self.max_bytes} bytes of events")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._used_bytes: int = self.database.used_at_start_bytes
         self._seen_changes = self.database.changes_of_others()
         self._batch = Batch()
+        # While a transaction goes on. Nothing ends it in between: it would not be known what was written.
+        self._committing = asyncio.Lock()
+        self._is_refusing = False
         self._news = asyncio.Event()
         self._inboxes: dict[str, SpoolInbox] = {}
         self._logged = OncePerMessage()
         self._sizes: dict[int, int] = {}
-        SPOOL_CAPACITY.set(max_bytes)
+        SPOOL_CAPACITY.set(self.max_bytes)
         self._count(0)
 
     def inbox(self, origin: Origin) -> "SpoolInbox":
@@ -71,8 +78,9 @@ class Spool:
         return inbox
 
     @property
-    def used_bytes(self) -> int:
-        return self._used_bytes
+    def fill(self) -> Fill:
+        """Full, too, while the disk takes nothing."""
+        return Fill(self._used_bytes, self._used_bytes if self._is_refusing else self.max_bytes, "bytes")
 
     async def put(self, letter: DeadLetter) -> None:
         """contract.DeadLetters."""
@@ -80,13 +88,26 @@ class Spool:
         self._batch.letters.append(letter)
         self._news.set()
 
+    async def bring_back(self, target: str, most: int) -> int:
+        try:
+            left: int = await self._in_thread(lambda: self.database.return_letters(target, most))
+        except sqlite3.Error as exc:
+            # It is asked again: they stay where they are.
+            log.warning("letters_not_returned", error=first_line(exc))
+            return 1
+        for inbox in self._inboxes.values():
+            inbox.look_again()
+        return left
+
     async def start(self) -> None:
         self._supervisor.start("spool", self.run)
 
     async def stop(self) -> None:
-        await self._supervisor.stop("spool")
-        if self._batch.settled or self._batch.is_urgent:
-            await self._commit()
+        async with self._committing:
+            await self._supervisor.stop("spool")
+        await self._commit()
+        if not self._batch.is_empty:
+            log.error("spool_not_written", reason="settled events will be delivered again", count=len(self._batch.settled))
 
     async def run(self) -> None:
         """One transaction after the other, for all that came in the meantime."""
@@ -98,7 +119,7 @@ class Spool:
                 await asyncio.sleep(GATHER_SECS)
             await self._commit()
             if monotonic() - looked_at > LOOK_AGAIN_SECS:
-                await self._look_for_retried()
+                await self._look_at_disk()
                 looked_at = monotonic()
 
     async def close(self) -> None:
@@ -111,19 +132,15 @@ class Spool:
 
     async def add(self, queue: str, events: Sequence[Event]) -> list[int]:
         """Return the message ids once the events are synced; none where the spool is full or the disk refuses."""
-        bodies = [orjson.dumps(event) for event in events]
-        needed = sum(map(len, bodies)) + ROW_BYTES * len(bodies)
-        if self._used_bytes and self._used_bytes + needed > self.max_bytes:
+        added: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        offer = Offer(queue, events, [orjson.dumps(event) for event in events], added)
+        if self._used_bytes and self._used_bytes + offer.size_bytes > self.max_bytes:
             return []
         # Counted before it is written, so that many at the same time do not pass where one fits.
-        self._count(needed)
-        added: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._batch.offers.append(Offer(queue, events, bodies, added))
+        self._count(offer.size_bytes)
+        self._batch.offers.append(offer)
         self._news.set()
-        message_ids = await added
-        if not message_ids:
-            self._count(-needed)
-        return message_ids
+        return await added
 
     async def read(self, queue: str, after: int, most: int) -> list[tuple[int, bytes, bool]]:
         """Message id, event, and whether this process has not met it before."""
@@ -162,42 +179,53 @@ class Spool:
                 return
 
     async def _commit(self) -> None:
-        batch, self._batch = self._batch, Batch()
-        if not (batch.is_urgent or batch.settled):
-            return
-        try:
-            message_ids = await self._in_thread(lambda: self.database.commit(batch))
-        except sqlite3.Error as exc:
-            # The disk is full, or worse. What is stored stays; what is settled is written again next time.
-            if self._logged.is_new(sentence := first_line(exc)):
-                log.error("spool_not_written", error=sentence)  # noqa: TRY400  a sentence for a person
-            self._batch.settled[:0], self._batch.intents_gone[:0] = batch.settled, batch.intents_gone
-            self._batch.letters[:0] = batch.letters
-            await self._in_thread(self.database.checkpoint)
-            message_ids = [[] for _ in batch.offers]
-            # The next attempt is not made at once.
-            await asyncio.sleep(IDLE_SECS)
-        else:
-            self._logged.clear()
-            self._count(-sum(self._sizes.pop(message_id, 0) for message_id in batch.settled))
-        for offer, given in zip(batch.offers, message_ids, strict=True):
+        async with self._committing:
+            batch, self._batch = self._batch, Batch()
+            if batch.is_empty:
+                return
+            rest = Batch()
+            try:
+                message_ids = await self._in_thread(partial(self.database.commit, batch))
+            except sqlite3.Error as exc:
+                # The disk is full, or worse. What is on disk stays, and events are refused.
+                if self._logged.is_new(sentence := first_line(exc)):
+                    log.error("spool_not_written", error=sentence)  # noqa: TRY400  a sentence for a person
+                self._is_refusing = True
+                self._answer(batch.offers, [[] for _ in batch.offers])
+                rest = await self._in_thread(partial(self.database.commit_without_offers, batch))
+                self._batch.put_back(rest)
+                # The next attempt is not made at once.
+                await asyncio.sleep(IDLE_SECS)
+            else:
+                self._logged.clear()
+                self._answer(batch.offers, message_ids)
+            written = batch.settled[: len(batch.settled) - len(rest.settled)]
+            self._count(-sum(self._sizes.pop(message_id, 0) for message_id in written))
+            for _, _, announced in batch.intents:
+                # Without a disk a write is made all the same: at worst it is counted twice after a crash, but it is not lost.
+                if not announced.done():
+                    announced.set_result(None)
+
+    def _answer(self, offers: Sequence[Offer], message_ids: Sequence[list[int]]) -> None:
+        for offer, given in zip(offers, message_ids, strict=True):
             if given:
+                self._is_refusing = False
                 self._sizes.update(zip(given, (len(body) + ROW_BYTES for body in offer.bodies), strict=True))
                 self._inboxes[offer.queue].arrived(given, offer.events)
+            else:
+                self._count(-offer.size_bytes)
             if not offer.added.done():
                 offer.added.set_result(given)
-        for _, _, announced in batch.intents:
-            # Without a disk a write is made all the same: at worst it is counted twice after a crash, but it is not lost.
-            if not announced.done():
-                announced.set_result(None)
 
-    async def _look_for_retried(self) -> None:
-        """`zenwatch deadletters retry` puts events back from another process."""
+    async def _look_at_disk(self) -> None:
+        """`zenwatch deadletters retry` puts events back from another process, and a volume may have space again."""
         changes = await self._in_thread(self.database.changes_of_others)
         if changes != self._seen_changes:
             self._seen_changes = changes
             for inbox in self._inboxes.values():
                 inbox.look_again()
+        if self._is_refusing:
+            self._is_refusing = await self._in_thread(partial(self.database.space_after, Batch())) < 0
 
     def _count(self, added_bytes: int) -> None:
         self._used_bytes += added_bytes
@@ -229,7 +257,7 @@ class SpoolInbox:
 
     @property
     def fill(self) -> Fill:
-        return Fill(self._spool.used_bytes, self._spool.max_bytes, "bytes")
+        return self._spool.fill
 
     @property
     def is_pressed(self) -> bool:

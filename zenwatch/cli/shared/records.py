@@ -1,11 +1,11 @@
 """How a command reads the stored records of the cluster that was named."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from zenwatch.cli.shared.cluster import settings_in
+from zenwatch.cli.shared.terminal import complain
 from zenwatch.errors import ZenwatchError, first_line
 from zenwatch.kube.access import Access
 from zenwatch.kube.client import KubeClient
@@ -27,7 +27,7 @@ async def _read(settings: Settings, cluster: Access, read: Callable[[CrdStore], 
     try:
         return await read(store)
     except ZenwatchError as exc:
-        print(f"zenwatch: the records could not be read: {first_line(exc)}", file=sys.stderr)
+        complain(f"zenwatch: the records could not be read: {first_line(exc)}")
         return None
     finally:
         await client.close()

@@ -7,7 +7,7 @@ from zenwatch.doctor.check import Check, Level, duration_text
 from zenwatch.doctor.clocks import skew_check
 from zenwatch.doctor.process.budget import budget_check
 from zenwatch.doctor.process.report import ProcessReport
-from zenwatch.model.status import WriteStatus
+from zenwatch.model.status import RefusedWrites, WriteStatus
 from zenwatch.model.timestamps import parse_rfc3339
 
 AREA = "process"
@@ -22,7 +22,7 @@ def process_checks(report: ProcessReport, clock: Clock, server_ahead_secs: float
         checks.append(skew_check(AREA, "the process's", report.ahead_secs - server_ahead_secs))
     if report.status is None:
         return [*checks, _no_status(report)]
-    return [*checks, _writes(report.status.writes), budget_check(AREA, report.status.budget)]
+    return [*checks, _writes(report.status.writes), *map(_refused, report.status.writes.refused), budget_check(AREA, report.status.budget)]
 
 
 def _no_answer(report: ProcessReport) -> Check:
@@ -92,6 +92,24 @@ def _writes(writes: WriteStatus) -> Check:
         return Check(AREA, "writes", Level.OK, f"they reach the API server{again}")
     advice = "Mend what is named under cluster and store. The log names each cause (record_not_written, dead_letter)."
     return Check(AREA, "writes", Level.FAIL, f"they fail{again}", (advice,))
+
+
+_MEND_REFUSAL = {
+    "policy": "Change the policy, or except zenagentevents.zen.kube-zen.io from it.",
+    "quota": "Raise the ResourceQuota, or take count/zenagentevents.zen.kube-zen.io out of it.",
+    "webhook": "Mend what serves the webhook, or except zenagentevents.zen.kube-zen.io from it (rules, objectSelector).",
+    "permission": "Grant it: the section cluster prints the rule.",
+    "namespace": "Create zenwatch's own namespace, or name another with POD_NAMESPACE.",
+    "slow": "See what answers slowly there: admission webhooks of that namespace first.",
+}
+
+
+def _refused(refused: RefusedWrites) -> Check:
+    letters = f", {refused.dead_letters} events are dead letters that come back" if refused.dead_letters else ""
+    text = f"namespace {refused.namespace} takes no records since {refused.since}: {refused.waiting} wait{letters}; {refused.error}"
+    return Check(
+        AREA, "writes", Level.FAIL, text, (_MEND_REFUSAL.get(refused.cause, ""), "What waits is stored by itself once that is done.")
+    )
 
 
 def _line(text: str) -> str:

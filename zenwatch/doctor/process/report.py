@@ -61,7 +61,9 @@ def _ask(api: StatusApi, webhook_paths: Sequence[str], clock: Clock) -> ProcessR
         asked_at = clock.now()
         report.alive = api.get("/healthz")
         if not report.alive.text.startswith("loop "):
-            report.no_answer = f"what answers there is none ({report.alive.status} for GET /healthz)"
+            # zenwatch itself answers 403 under a name that is not its own; its line names the setting.
+            refusal = f": {report.alive.text.strip()[:200]}" if report.alive.status == 403 else ""
+            report.no_answer = f"what answers there is none ({report.alive.status} for GET /healthz{refusal})"
             return report
         if report.alive.date:
             report.ahead_secs = -skew_secs(report.alive.date, asked_at, clock.now())

@@ -11,14 +11,12 @@ from zenwatch.doctor.store.records import store_namespaces
 from zenwatch.errors import NotFound, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.http.request import Call
-from zenwatch.kube.kinds import RECORDS
-from zenwatch.sdk.watcher import ApiResource
+from zenwatch.kube.kinds import NAMESPACES, RECORDS
 from zenwatch.wiring.settings import Settings
 
 # deployments/base/rbac.yaml grants the same; a test compares them.
 STORE_VERBS = ("create", "get", "list", "watch", "patch", "delete")
 STATUS_VERBS = ("patch",)
-_NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 
 def store_needs(settings: Settings) -> list[Permission]:
@@ -55,7 +53,7 @@ def _prevents_writes(missing: Sequence[Permission]) -> bool:
 
 async def _namespace_check(client: KubeClient, name: str) -> Check:
     try:
-        namespace = await client.send(Call("get", _NAMESPACES, name=name))
+        namespace = await client.send(Call("get", NAMESPACES, name=name))
     except NotFound:
         text = f"zenwatch's own namespace {name} does not exist: findings about what has no namespace cannot be stored"
         return Check(AREA, "namespace", Level.FAIL, text, (f"kubectl create namespace {name}", "or set POD_NAMESPACE to one that exists"))

@@ -32,8 +32,10 @@ class Content:
 
 
 class HttpSession:
-    def __init__(self, access: Access, *, connections: int) -> None:
+    def __init__(self, access: Access, *, connections: int, most_wait_secs: float) -> None:
+        """most_wait_secs: the longest Retry-After that is believed."""
         self._access = access
+        self._most_wait_secs = most_wait_secs
         self._connections = connections
         self._pool: aiohttp.ClientSession | None = None
         self._is_closed = False
@@ -72,7 +74,8 @@ class HttpSession:
         if response.status < 300:
             return response
         async with response:
-            raise error_of(response.status, await read(response, request), response.headers.get("Retry-After"), request)
+            body, retry_after = await read(response, request), response.headers.get("Retry-After")
+            raise error_of(response.status, body, retry_after, request, most_wait_secs=self._most_wait_secs)
 
     async def _request(self, request: Request, content: Content, *, refused: bool = False) -> aiohttp.ClientResponse:
         headers = {"Accept": content.accept} if content.body is None else {"Accept": content.accept, "Content-Type": content.content_type}

@@ -11,6 +11,7 @@ class Freshness:
     def __init__(self, scopes: Collection[Scope], *, is_confined: bool) -> None:
         """scopes: all that are read. is_confined: other scopes may hold reports as well, which are not read."""
         self._scopes = frozenset(scopes)
+        self._kinds = {scope.kind for scope in scopes}
         self._is_confined = is_confined
         self._fresh: set[Scope] = set()
         self._unreadable: set[ReportRef] = set()
@@ -46,8 +47,8 @@ class Freshness:
         return self._fresh >= self._scopes
 
     def is_watched(self, report: ReportRef | None) -> bool:
-        """Whether changes of the report would be known. None: any report may be meant."""
-        if report is None:
+        """Whether changes of the report would be known. None, or a kind that nobody reads: any report may be meant."""
+        if report is None or report.kind not in self._kinds:
             return not self._is_confined and self.is_everything_fresh
         return Scope(report.kind) in self._fresh or Scope(report.kind, report.namespace) in self._fresh
 

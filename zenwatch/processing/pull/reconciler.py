@@ -65,6 +65,7 @@ class Reconciler:
         self._tombstones = Tombstones(clock, grace_secs=policy.grace_secs)
         self._freshness = Freshness(policy.scopes, is_confined=policy.is_confined)
         self._unsettled = Unsettled()
+        self._may_have_orphans = False
         self._plan = CapacityPlan(origin, self._cache, records=records, capacity=capacity)
         self._writes = PullWrites(origin, writer, when_not_written=self._not_written)
 
@@ -137,9 +138,11 @@ class Reconciler:
     # ------------------------------------------------------------ settle
 
     def recheck(self, name: str) -> None:
-        """The record disappeared from the store: write again what a report still holds."""
+        """Somebody deleted or changed the record: write again what a report still holds, and resolve what none holds."""
         if name in self._cache:
             self._unsettled.touch([name])
+        else:
+            self._may_have_orphans = True
         self._plan.recheck(name)
 
     def recheck_all(self) -> None:
@@ -148,7 +151,8 @@ class Reconciler:
 
     async def settle(self) -> None:
         await self._records.wait_until_synced()
-        if self._freshness.pop_new_scope():
+        if self._freshness.pop_new_scope() or self._may_have_orphans:
+            self._may_have_orphans = False
             await self._find_orphans()
         self._unsettled.touch(self._tombstones.expire(self._freshness.is_absent))
         batch = Batch()

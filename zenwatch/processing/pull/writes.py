@@ -46,6 +46,8 @@ class PullWrites:
         self._writer = writer
         self._when_not_written = when_not_written
         self._in_flight: set[str] = set()
+        # Of these, the ones that the store refuses for the time being: no batch waits for them.
+        self._refused: set[str] = set()
         self.resolved = 0
         self.reopened = 0
 
@@ -59,7 +61,7 @@ class PullWrites:
         receive = partial(self._receive, batch, request, findings)
         is_queued = False
         try:
-            await self._writer.submit(Envelope(request, receive, self._entry(request, findings)))
+            await self._writer.submit(Envelope(request, receive, self._entry(request, findings), waits=partial(self._wait, batch, request)))
             is_queued = True
         finally:
             if not is_queued:
@@ -72,6 +74,10 @@ class PullWrites:
             return AccountEntry(self._origin, findings, is_withdrawn=True)
         return AccountEntry(self._origin, findings, request.event.key, _WHY)
 
+    def _wait(self, batch: Batch, request: PullRequest) -> None:
+        self._refused.add(request.name)
+        batch.close_one(failed=False)
+
     def _receive(self, batch: Batch, request: PullRequest, findings: int, result: WriteResult) -> None:
         self._in_flight.discard(request.name)
         if result.outcome is None:
@@ -80,4 +86,7 @@ class PullWrites:
             before, after = request.stored, result.stored
             self.resolved += after.is_resolved
             self.reopened += before is not None and after.reopened > before.reopened
-        batch.close_one(failed=result.outcome is None and not result.is_conflict)
+        if request.name in self._refused:
+            self._refused.discard(request.name)
+        else:
+            batch.close_one(failed=result.outcome is None and not (result.is_conflict or result.is_refused))

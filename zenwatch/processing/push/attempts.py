@@ -11,7 +11,7 @@ from zenwatch.errors import NotFound
 from zenwatch.model.event import Event
 from zenwatch.model.queue import Intent
 from zenwatch.model.record import Stored, spec_hash, status_of_sighting
-from zenwatch.model.timestamps import format_rfc3339
+from zenwatch.model.timestamps import format_rfc3339, parse_rfc3339
 from zenwatch.model.write import Upsert
 from zenwatch.processing.event.merge import follow_up, list_detail
 from zenwatch.processing.push.coalescer import PendingRecord
@@ -68,7 +68,9 @@ class AttemptBuilder:
         details = spec.get("details") or {}
         entries = details.get(self._recent)
         recent = [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
-        return PriorSightings(recent, str(status.get("lastSeen") or spec["detectedAt"]), tally_of(details))
+        # A person may have written a time in any form that the API server accepts.
+        last_seen = parse_rfc3339(status.get("lastSeen")) or parse_rfc3339(spec["detectedAt"])
+        return PriorSightings(recent, format_rfc3339(last_seen) if last_seen else "", tally_of(details))
 
     def remember(self, attempt: WriteAttempt) -> None:
         """The attempt was stored: it is what the record shows of earlier sightings from now on."""

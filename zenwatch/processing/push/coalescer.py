@@ -16,19 +16,21 @@ class PendingRecord:
     """The sightings of one record that are not settled.
 
     event: of the last sighting, with the list `recent` of all. sightings, message_ids: of those that no write carries yet.
-    held_message_id: the one event that still takes memory in the inbox.
+    held_message_id: the one event that still takes memory in the inbox; None: none does.
     unanswered: a write that got no answer. It is retried before any new write of this record, because it may have succeeded.
     gathered: how many events of an intent are here, while others are still to come. in_flight: a write is on its way.
+    is_refused: the store refuses that write for the time being, and the writer tries again.
     """
 
     event: Event
     last_seen: str
-    held_message_id: int
+    held_message_id: int | None
     sightings: int = 0
     message_ids: list[int] = field(default_factory=list)
     unanswered: Intent | None = None
     gathered: int = 0
     in_flight: bool = False
+    is_refused: bool = False
 
     @property
     def is_busy(self) -> bool:
@@ -39,6 +41,8 @@ class PendingRecord:
         """A sentence for `zenwatch explain`."""
         if self.unanswered:
             return "Its write failed and is made again."
+        if self.is_refused:
+            return "Its namespace takes no writes for the time being (zenwatch doctor says why); it is tried again."
         return "It is being written." if self.in_flight else "It waits for its turn to be written."
 
 
@@ -94,7 +98,7 @@ class Coalescer:
         if rollup is None:
             self._pending[event.name] = rollup = PendingRecord(event, pending.last_seen, pending.held_message_id)
         else:
-            self._inbox.release([pending.held_message_id])
+            self._release(pending)
         rollup.event = added(event, tally_of(rollup.event.details)) if rollup.sightings else event
         rollup.last_seen = max(rollup.last_seen, pending.last_seen)
         rollup.sightings += pending.sightings
@@ -112,7 +116,17 @@ class Coalescer:
         return pending.sightings + (unanswered.sightings if unanswered else 0)
 
     def drop(self, name: str) -> None:
-        self._inbox.release([self._pending.pop(name).held_message_id])
+        self._release(self._pending.pop(name))
+
+    def wait(self, name: str) -> None:
+        """The write of the record is refused, maybe for long: it must not keep others out of the inbox."""
+        self._pending[name].is_refused = True
+        self._release(self._pending[name])
+
+    def _release(self, pending: PendingRecord) -> None:
+        if pending.held_message_id is not None:
+            self._inbox.release([pending.held_message_id])
+            pending.held_message_id = None
 
     def _merge(self, pending: PendingRecord, queued: QueuedEvent) -> None:
         if queued.intent is not None:

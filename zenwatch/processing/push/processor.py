@@ -148,7 +148,8 @@ class PushProcessor:
     def _envelope(self, attempt: WriteAttempt) -> Envelope:
         intent = attempt.intent
         entry = AccountEntry(self._origin, intent.sightings, intent.event.key, _WHY, is_new=intent.is_new)
-        return Envelope(attempt.request, partial(self._receive_result, attempt), entry)
+        receive, waits = partial(self._receive_result, attempt), partial(self._pending.wait, attempt.name)
+        return Envelope(attempt.request, receive, entry, waits=waits, comes_again=False)
 
     # ------------------------------------------------------------ one record
 
@@ -196,7 +197,7 @@ class PushProcessor:
 
     def _receive_result(self, attempt: WriteAttempt, result: WriteResult) -> None:
         pending = self._pending[attempt.name]
-        pending.in_flight = False
+        pending.in_flight = pending.is_refused = False
         if result.outcome is not None:
             self._pause.end()
             self._attempts.remember(attempt)

@@ -1,6 +1,7 @@
 """What is stored, in memory: one small entry per record, read from the store and kept up to date by its watch.
 
-In: Puts and Gones of the store, answers that the writer received.  Out: answers to questions; a call for every record that disappears.
+In: Puts and Gones of the store, answers that the writer received.  Out: answers to questions; a call for every record that
+somebody else deletes or changes.
 Owns: one Stored per record, the groups of `zenwatch top`, and the last deletions.
 Stops: nothing to drain; it is read again at the next start.
 """
@@ -8,6 +9,7 @@ Stops: nothing to drain; it is read again at the next start.
 import asyncio
 from collections import Counter as Tally
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from heapq import nsmallest
@@ -50,7 +52,7 @@ class Mirror:
         self._fresh: dict[str, set[str]] = {}
         # Name → version of the deletion: the answer to an earlier write may still be on its way.
         self._gone: LRUCache[str, int] = LRUCache(maxsize=DELETIONS_REMEMBERED)
-        self._on_gone: dict[Origin, Callable[[str], None]] = {}
+        self._on_change: dict[Origin, Callable[[str], None]] = {}
         self._groups = TopGroups()
         self._total_bytes = 0
 
@@ -123,17 +125,18 @@ class Mirror:
     def total_bytes(self) -> int:
         return self._total_bytes
 
-    def call_when_gone(self, origin: Origin, call: Callable[[str], None] | None) -> None:
-        self._on_gone.pop(origin, None)
+    def call_when_changed(self, origin: Origin, call: Callable[[str], None] | None) -> None:
+        self._on_change.pop(origin, None)
         if call is not None:
-            self._on_gone[origin] = call
+            self._on_change[origin] = call
 
     # ------------------------------------------------------------ contract.RecordCache
 
     def put(self, stored: Stored) -> None:
         known = self._records.get(stored.name)
         newest = known.version if known is not None else self._gone.get(stored.name, 0)
-        if newest < stored.version:
+        # A record that lost our labels is gone for the watch, at the very version that its next reader finds.
+        if newest < stored.version or (known is None and newest == stored.version):
             self._records[stored.name] = stored
             self._count(known, stored)
         for fresh in self._fresh.values():
@@ -142,8 +145,7 @@ class Mirror:
     def drop(self, name: str) -> None:
         if (known := self._records.pop(name, None)) is not None:
             self._count(known, None)
-            if (call := self._on_gone.get(known.origin)) is not None:
-                call(name)
+            self._call(known)
 
     # ------------------------------------------------------------ inside
 
@@ -153,7 +155,7 @@ class Mirror:
     def _apply(self, part: str, change: Put | Gone | Synced) -> None:
         match change:
             case Put(stored):
-                self.put(stored)
+                self._receive(stored)
             case Gone(name, version):
                 self._gone[name] = version
                 known = self._records.get(name)
@@ -161,6 +163,25 @@ class Mirror:
                     self.drop(name)
             case Synced():
                 self._finish_sync(part)
+
+    def _receive(self, stored: Stored) -> None:
+        """A record as the store reports it. What the writer did not report before was changed by somebody else, or its result is late."""
+        known = self._records.get(stored.name)
+        if known is not None and known.version >= stored.version:
+            self.put(stored)
+            return
+        if known is not None and not known.is_edited and known.report != stored.report and known.spec_hash == stored.spec_hash:
+            # zenwatch names another report only together with another spec.
+            stored = replace(stored, is_edited=True)
+        self.put(stored)
+        # Once for each edit: if the store itself changes what is written, another write would not help.
+        is_edited = stored.is_edited and not (known is not None and known.is_edited)
+        if is_edited or (known is not None and (known.phase, known.count) != (stored.phase, stored.count)):
+            self._call(stored)
+
+    def _call(self, stored: Stored) -> None:
+        if (call := self._on_change.get(stored.origin)) is not None:
+            call(stored.name)
 
     def _count(self, before: Stored | None, after: Stored | None) -> None:
         self._groups.replace(before, after)

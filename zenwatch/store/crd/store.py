@@ -2,23 +2,34 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from zenwatch.contract import Gone, Put, Synced
-from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NotFound, Transient, ZenwatchError, first_line
+from zenwatch.errors import AlreadyExists, Invalid, NamespaceTerminating, NoNamespace, NotFound, Transient, ZenwatchError, first_line
 from zenwatch.kube.client import KubeClient
 from zenwatch.kube.discovery import served_plurals
 from zenwatch.kube.http.request import Call
 from zenwatch.kube.kinds import RECORDS
 from zenwatch.kube.list_watch import Change, ListComplete, ListWatch, Page
 from zenwatch.kube.paging import listed_objects
-from zenwatch.kube.records import CLUSTER_LABEL, REPORT_ANNOTATION, SPEC_HASH_ANNOTATION, namespace_of, object_of, stored_of
+from zenwatch.kube.records import (
+    CLUSTER_LABEL,
+    MANAGED_BY_LABEL,
+    REPORT_ANNOTATION,
+    SPEC_HASH_ANNOTATION,
+    labels_of,
+    namespace_of,
+    object_of,
+    stored_of,
+)
 from zenwatch.metrics import RECORD_WRITES
 from zenwatch.model.event import Event
 from zenwatch.model.record import Phase, Status, Stored, spec_of
 from zenwatch.model.refs import ReportRef
 from zenwatch.model.timestamps import format_rfc3339
+from zenwatch.store.crd.labels import Labels
 
 _NOT_SERVED = f"{RECORDS.full_name} is not served: apply the CRDs with `zenwatch crds | kubectl apply -f -`"
 CHECK_TIMEOUT_SECS = 3.0
@@ -34,8 +45,13 @@ class CrdStore:
         """cluster_ids: whose records they are. namespaces: the only ones that we may work in, beside our own; empty: all."""
         self._client = client
         self._own_namespace = own_namespace
-        self._selector = f"app.kubernetes.io/managed-by=zenwatch,{CLUSTER_LABEL} in ({','.join(sorted(cluster_ids))})"
+        self._selector = f"{MANAGED_BY_LABEL}=zenwatch,{CLUSTER_LABEL} in ({','.join(sorted(cluster_ids))})"
         self._parts = tuple(dict.fromkeys([*namespaces, own_namespace])) if namespaces else ("",)
+        self._labels = Labels(client, cluster_ids, self._parts)
+
+    async def ping(self) -> None:
+        with suppress(NotFound):
+            await self._client.send(Call("get", RECORDS, self._own_namespace, "ping"))
 
     async def check(self) -> tuple[bool, list[str]]:
         try:
@@ -54,10 +70,13 @@ class CrdStore:
     def parts(self) -> Sequence[str]:
         return self._parts
 
-    async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
+    def target_of(self, event: Event) -> str:
         namespace = namespace_of(event, own_namespace=self._own_namespace)
-        is_in_reach = self._parts == ("",) or namespace in self._parts
-        if not is_in_reach or namespace == self._own_namespace:
+        return namespace if self._parts == ("",) or namespace in self._parts else self._own_namespace
+
+    async def create(self, event: Event, *, spec_hash: str, report: ReportRef | None = None) -> tuple[Stored, bool]:
+        namespace = self.target_of(event)
+        if namespace == self._own_namespace:
             return await self._create_in_own(event, spec_hash, report)
         try:
             return await self._create_in(namespace, event, spec_hash, report)
@@ -68,7 +87,9 @@ class CrdStore:
         try:
             return await self._create_in(self._own_namespace, event, spec_hash, report)
         except (NotFound, NamespaceTerminating) as exc:
-            raise Transient(f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE") from exc
+            raise NoNamespace(
+                f"zenwatch's own namespace {self._own_namespace} cannot take records: create it, or set POD_NAMESPACE"
+            ) from exc
 
     async def update(self, event: Event, *, spec_hash: str, stored: Stored, report: ReportRef | None = None) -> Stored:
         # A merge patch would leave fields in details that the finding no longer has; this replaces field by field.
@@ -80,7 +101,8 @@ class CrdStore:
                 changes += [_put(f"/spec/{field}", {} if field == "resource" else ""), {"op": "remove", "path": f"/spec/{field}"}]
         # A write that we gave up may land late: then it must not undo a newer one.
         changes.append(_put("/metadata/resourceVersion", str(stored.version)))
-        changes.append(_put("/metadata/labels/severity", event.severity))
+        labels = labels_of(event.source, event.category, event.severity, event.cluster_id)
+        changes += [_put(f"/metadata/labels/{_escaped(name)}", value) for name, value in labels.items()]
         changes.append(_put(_annotation(SPEC_HASH_ANNOTATION), spec_hash))
         if report:
             changes.append(_put(_annotation(REPORT_ANNOTATION), str(report)))
@@ -118,6 +140,9 @@ class CrdStore:
         await self._client.send(Call("delete", RECORDS, stored.namespace, stored.name), body=body)
         RECORD_WRITES.labels("delete").inc()
 
+    async def mend(self) -> int:
+        return await self._labels.mend()
+
     async def read(self, stored: Stored) -> Mapping[str, Any]:
         record: Mapping[str, Any] = await self._client.send(Call("get", RECORDS, stored.namespace, stored.name))
         return record
@@ -136,11 +161,13 @@ class CrdStore:
                 match signal:
                     case Page(answer):
                         for record in answer.get("items") or ():
+                            self._labels.observe(record)
                             yield Put(stored_of(record))
                     case ListComplete():
                         yield Synced()
                     case Change(kind, record):
                         stored = stored_of(record)
+                        self._labels.observe(record, is_gone=kind == "DELETED")
                         yield Gone(stored.name, stored.version) if kind == "DELETED" else Put(stored)
         except NotFound as exc:
             raise Transient(_NOT_SERVED) from exc
@@ -172,4 +199,8 @@ def _put(path: str, value: Any) -> dict[str, Any]:
 
 
 def _annotation(name: str) -> str:
-    return f"/metadata/annotations/{name.replace('/', '~1')}"
+    return f"/metadata/annotations/{_escaped(name)}"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("/", "~1")

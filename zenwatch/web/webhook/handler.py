@@ -8,12 +8,14 @@ import asyncio
 from aiohttp import web
 
 from zenwatch.contract import Hook
-from zenwatch.contract.principal import Principal
+from zenwatch.contract.principal import Principal, PrincipalKind
 from zenwatch.web.responses import Refused, one_line
 from zenwatch.web.webhook.body import read_body
 
 LARGE_BODIES_AT_ONCE = 4
 LARGE_BODY_BYTES = 64 * 1024
+# Browsers let a page send these to any site without asking it first (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
+UNASKED_MEDIA_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 class WebhookHandler:
@@ -24,9 +26,9 @@ class WebhookHandler:
         self._timeout_secs = timeout_secs
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES_AT_ONCE)
 
-    async def post(self, request: web.Request, _principal: Principal) -> web.StreamResponse:
+    async def post(self, request: web.Request, principal: Principal) -> web.StreamResponse:
         """Raises Refused for a request whose body does not reach the hook."""
-        media_type = self._media_type_of(request)
+        media_type = self._media_type_of(request, principal)
         if _is_small(request):
             return await self._read_and_post(request, media_type, self._timeout_secs)
         loop = asyncio.get_running_loop()
@@ -41,13 +43,15 @@ class WebhookHandler:
         finally:
             self._large_bodies.release()
 
-    def _media_type_of(self, request: web.Request) -> str:
-        """Old senders name none: their bodies are of the hook's first type."""
-        expected = self._hook.media_types
-        media_type = request.content_type if "Content-Type" in request.headers else expected[0]
-        if media_type not in expected:
-            raise Refused(415, f"the Content-Type is {media_type[:80]!r}; expected {' or '.join(expected)}")
-        return media_type
+    def _media_type_of(self, request: web.Request, principal: Principal) -> str:
+        is_known = principal.kind is not PrincipalKind.ANONYMOUS
+        expected = [taken for taken in self._hook.media_types if is_known or taken not in UNASKED_MEDIA_TYPES]
+        if not (given := request.headers.get("Content-Type", "").strip()):
+            raise Refused(415, f"the Content-Type is missing; expected {' or '.join(expected)}")
+        if request.content_type not in expected:
+            hint = " (any web page could send this one: it needs a token)" if request.content_type in self._hook.media_types else ""
+            raise Refused(415, f"the Content-Type is {given.partition(';')[0][:80]!r}; expected {' or '.join(expected)}{hint}")
+        return request.content_type
 
     async def _read_and_post(self, request: web.Request, media_type: str, timeout_secs: float) -> web.StreamResponse:
         body = await read_body(request, max_bytes=self._hook.max_body_bytes, timeout_secs=timeout_secs)

@@ -8,7 +8,9 @@ import pytest
 from tests.support.builders.findings import a_finding
 from zenwatch.model.event import Event, record_name
 from zenwatch.model.finding import Resource
-from zenwatch.processing.event.normalise import bounded_key, normalise, one_line
+from zenwatch.model.text import one_line
+from zenwatch.processing.event.free_text import clean_key
+from zenwatch.processing.event.normalise import normalise
 
 SEEN_AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 SMILE = "\U0001f600"
@@ -86,7 +88,8 @@ def test_a_lone_surrogate_becomes_a_question_mark() -> None:
     """It is no text in any encoding; the API server would refuse the whole record."""
     event = _normalised(title="a\ud800b", key="k\udfff", remediation="\ud800", details={"packages": ["\udc00"], "vulnID": "\ud800"})
 
-    assert (event.title, event.key, event.remediation) == ("a?b", "k?", "?")
+    assert (event.title, event.key, event.remediation) == ("a?b", clean_key("k\udfff"), "?")
+    assert event.key.startswith("k?~")
     assert event.details == {"packages": ["?"], "vulnID": "?"}
 
 
@@ -117,12 +120,12 @@ def test_an_empty_title_is_the_type() -> None:
 
 def test_a_key_of_1024_characters_is_kept() -> None:
     """docs/records.md, "What zenwatch shortens": a key has at most 1,024 characters."""
-    assert bounded_key("x" * 1024) == "x" * 1024
+    assert clean_key("x" * 1024) == "x" * 1024
 
 
 def test_long_keys_that_differ_at_their_end_stay_two() -> None:
     """Cut keys must not make two findings one."""
-    one, other = bounded_key("x" * 2000 + "a"), bounded_key("x" * 2000 + "b")
+    one, other = clean_key("x" * 2000 + "a"), clean_key("x" * 2000 + "b")
 
     assert one != other
     assert len(one) == len(other) == 1024
@@ -169,7 +172,7 @@ def test_numbers_and_truths_in_details_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "stored"), [(2**63, "9223372036854775808"), (float("inf"), "inf"), (2**63 - 1, 2**63 - 1), (-0.5, -0.5)]
+    ("number", "stored"), [(2**63, "9223372036854775808"), (float("inf"), "inf"), (2**63 - 1, 2**63 - 1), (-0.5, -0.5), (7.0, 7)]
 )
 def test_a_number_that_json_cannot_carry_is_stored_as_text(number: float, stored: object) -> None:
     """The API server would round the one and refuse the other."""

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.support.fakes.store import MemoryStore
 from tests.support.tasks import background, patience, until
 from zenwatch.contract import Gone, Put, Synced
 from zenwatch.errors import Expired, Transient
+from zenwatch.model.record import Stored, spec_hash
 from zenwatch.model.refs import Origin
 from zenwatch.runtime.supervise import Supervisor
 from zenwatch.store.crd.mirror import Mirror
@@ -69,14 +72,19 @@ class WritesMeanwhile(MemoryStore):
         await asyncio.Event().wait()
 
 
+async def _create(store: MemoryStore, key: str) -> tuple[Stored, bool]:
+    event = an_event(key=key)
+    return await store.create(event, spec_hash=spec_hash(event))
+
+
 async def test_whoever_asked_is_called_for_each_record_that_disappears() -> None:
     """So a deleted record is written again. There is one call for each disappearance."""
     store = MemoryStore()
     mirror, gone = Mirror(store, Supervisor()), list[str]()
-    mirror.call_when_gone(Origin("local", "trivy"), gone.append)
-    kept, _ = await store.create(an_event(key="kept"), spec_hash="a")
-    removed, _ = await store.create(an_event(key="removed"), spec_hash="a")
-    missed, _ = await store.create(an_event(key="missed"), spec_hash="a")
+    mirror.call_when_changed(Origin("local", "trivy"), gone.append)
+    kept, _ = await _create(store, "kept")
+    removed, _ = await _create(store, "removed")
+    missed, _ = await _create(store, "missed")
     async with background(mirror.follow):
         await mirror.wait_until_synced()
         store.remove(removed.name)
@@ -86,6 +94,51 @@ async def test_whoever_asked_is_called_for_each_record_that_disappears() -> None
 
     assert gone == [removed.name, missed.name]
     assert await mirror.get(kept.name) == kept
+
+
+async def _calls(before: Stored, *after: Stored) -> list[str]:
+    """The names that are called for these changes."""
+    called: list[str] = []
+    mirror = Mirror(Scripted(Put(before), Synced(), *map(Put, after), Put(a_stored(name="last", version=99))), Supervisor())
+    mirror.call_when_changed(before.origin, called.append)
+    async with background(mirror.follow):
+        await until(lambda: "last" in mirror)
+    return called
+
+
+@pytest.mark.parametrize("changes", [{"is_edited": True}, {"phase": "Resolved"}, {"count": 7}, {"report": "a/b/c"}], ids=str)
+async def test_whoever_asked_is_called_for_each_record_that_somebody_changes(changes: dict[str, Any]) -> None:
+    """So that the next round compares it, although nobody reads all records each round."""
+    stored = a_stored(report="a/b/other")
+
+    assert await _calls(stored, replace(stored, version=2, **changes)) == [stored.name]
+
+
+async def test_another_spec_of_our_own_is_no_edit() -> None:
+    """With a spec that is as zenwatch wrote it, and its hash, also the report may be another one."""
+    stored = a_stored(report="a/b/other")
+
+    assert await _calls(stored, replace(stored, version=2, spec_hash="b", report="a/b/c"), replace(stored, version=3, severity="LOW")) == []
+
+
+async def test_a_store_that_changes_what_is_written_costs_one_more_write() -> None:
+    """Such as an admission webhook that edits every record: the next write would not help either."""
+    stored = a_stored()
+    edited = [replace(stored, version=version, is_edited=True) for version in (2, 3, 4)]
+
+    assert await _calls(stored, *edited) == [stored.name]
+
+
+async def test_a_record_that_lost_its_labels_is_known_again_once_somebody_reads_it() -> None:
+    """For the watch it is gone, at the very version that it has. Otherwise a pushed event would meet it again and again."""
+    stored = a_stored(version=5)
+    mirror = Mirror(Scripted(Put(replace(stored, version=4)), Synced(), Gone(stored.name, 5), Put(a_stored(name="last"))), Supervisor())
+    async with background(mirror.follow):
+        await until(lambda: "last" in mirror)
+
+    mirror.put(stored)
+
+    assert await mirror.get(stored.name) == stored
 
 
 async def test_an_old_deletion_does_not_hide_a_newer_record() -> None:
@@ -188,7 +241,7 @@ async def test_a_part_that_is_read_again_takes_only_its_own_records_away() -> No
     """Its list holds no records of other namespaces, and these stay known."""
     store = InParts("shop", "bank", "zenwatch")
     mirror, gone = Mirror(store, Supervisor()), list[str]()
-    mirror.call_when_gone(Origin("local", "trivy"), gone.append)
+    mirror.call_when_changed(Origin("local", "trivy"), gone.append)
     async with background(*(partial(mirror.follow, part) for part in store.parts)):
         store.send("shop", Put(a_stored(name="stays", namespace="shop")), Put(a_stored(name="goes", namespace="shop")), Synced())
         store.send("bank", Put(a_stored(name="of a part that is synced", namespace="bank")), Synced())

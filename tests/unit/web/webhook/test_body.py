@@ -9,7 +9,7 @@ import pytest
 from tests.support.fakes.hook import FakeHook
 from tests.support.web.server import serving
 
-HEAD = b"POST /falco/webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+HEAD = b"POST /falco/webhook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
 
 async def test_a_body_of_just_the_limit_is_taken_and_a_larger_one_is_not() -> None:

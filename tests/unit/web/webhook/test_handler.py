@@ -38,16 +38,6 @@ async def large_posts(web: WebClient, hook: FakeHook, count: int) -> AsyncIterat
         hook.gate.set()
 
 
-async def test_a_body_without_a_type_is_of_the_hooks_first_type() -> None:
-    """Old senders and `curl -H 'Content-Type:'` name none."""
-    hook = FakeHook()
-    async with serving(hook) as web:
-        received = await web.raw(b"POST /falco/webhook HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
-
-    assert received.startswith(b"HTTP/1.1 200")
-    assert hook.posted == [(b"{}", "application/json")]
-
-
 # ---------------------------------------------------------------- large bodies
 
 
