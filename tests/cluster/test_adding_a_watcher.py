@@ -212,7 +212,7 @@ def test_the_log_names_missing_rights_and_granting_them_is_enough(
 
 
 @pytest.mark.usefixtures("kubescan")
-def test_a_rejected_report_and_a_bug_in_parse_cost_one_report_each(
+def test_a_bug_in_parse_costs_one_report_and_an_entry_that_is_not_understood_only_itself(
     cluster: ControlPlane, namespace: str, careless: Path, start_zenwatch: Start
 ) -> None:
     """The log names both. Nothing else happens to the watcher's other reports and to the other watchers."""
@@ -223,14 +223,16 @@ def test_a_rejected_report_and_a_bug_in_parse_cost_one_report_each(
     apply(cluster, nameless, strange, a_scan_report(namespace, "web"), report_in(namespace, a_vulnerability()))
 
     zenwatch = start_zenwatch(PYTHONPATH=str(careless))
-    zenwatch.wait_for_stored(3)
+    zenwatch.wait_for_stored(4)
 
     kind_and_namespace = f"scanreports.kubescan.example.com/{namespace}"
     assert {line["name"]: line["error"] for line in zenwatch.log("report_rejected")} == {
-        f"{kind_and_namespace}/nameless": "status.issues[1].id is missing",
         f"{kind_and_namespace}/strange": "the watcher kubescan failed: 'odd'",
+    }
+    assert {line["name"]: line["error"] for line in zenwatch.log("entries_rejected")} == {
+        f"{kind_and_namespace}/nameless": "status.issues[1].id is missing",
     }
     assert {line["error"] for line in zenwatch.log("plugin_failed")} == {"'odd'"}
     about = [(record["spec"]["source"], record["spec"]["resource"]["name"]) for record in records(cluster, namespace)]
-    assert sorted(about) == [("kubescan", "web"), ("kubescan", "web"), ("trivy", "nginx")]
+    assert sorted(about) == [("kubescan", "nameless"), ("kubescan", "web"), ("kubescan", "web"), ("trivy", "nginx")]
     assert zenwatch.log("task_restarts") == []

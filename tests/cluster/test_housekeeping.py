@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.support import audit_events
+from tests.support import audit_events, payloads
 from tests.support.builders.posted import an_alert_in
 from tests.support.builders.vulnerability_reports import a_vulnerability, report_in
 from tests.support.controlplane.cluster import ControlPlane
@@ -337,3 +337,41 @@ def test_a_field_that_a_tool_stops_sending_is_a_record_until_it_sends_it_again(
     zenwatch.advance(60)
     await_self_findings(cluster, namespace, {"schema-drift/trivy": ("Resolved", "Fixed")})
     assert gauge(zenwatch, "zenwatch_source_missing_fields", "trivy") == 0
+
+
+def test_reports_that_cannot_be_read_are_named_until_they_can(
+    cluster: ControlPlane, namespace: str, own: dict[str, str], live: Live
+) -> None:
+    """What is understood of them is stored; doctor, the ledger and a record of zenwatch tell what is not, and what to do."""
+
+    def scan(key: str, text: str) -> Json:
+        metadata = {"name": "scan", "namespace": namespace, "labels": {"app": "checkov"}}
+        return payloads.a_config_map({key: text}, metadata=metadata)
+
+    zenwatch = live(**own)
+    sarif = json.dumps({"version": "2.1.0", "runs": []})
+    apply(cluster, scan("a.json", sarif), report_in(namespace, *cves(1), a_vulnerability(vulnerabilityID="")))
+    await_phases(cluster, namespace, {"CVE-2026-1": "Open"})
+    zenwatch.wait_for_rounds()
+    zenwatch.advance(60)
+    reported = await_self_findings(cluster, namespace, {"reports-rejected/trivy": ("Open", ""), "reports-rejected/checkov": ("Open", "")})
+    named = reported["reports-rejected/checkov"]["spec"]["details"]["reports"]
+    assert named == [f"configmaps {namespace}/scan: a.json is SARIF; zenwatch reads what checkov -o json prints"]
+    assert gauge(zenwatch, "zenwatch_source_rejected_reports", "checkov") == 1
+    report = doctor(cluster.kubeconfig(), "--url", zenwatch.url, **own)
+    assert (report.code, report.bad()) == (1, [("checkov", "reports"), ("trivy", "reports")])
+    assert report.advice("trivy", "reports")[0].endswith("vulnerabilities[1].vulnerabilityID is missing; the rest of it is stored")
+    assert report.advice("checkov", "reports")[-1].startswith("Run checkov with -o json")
+
+    apply(cluster, report_in(namespace, a_vulnerability(vulnerabilityID="")))
+    apply(cluster, scan("a.json", json.dumps(payloads.a_scan())))
+    zenwatch.wait_for_rounds()
+    zenwatch.advance(60)
+    assert phases(cluster, namespace) == {"CVE-2026-1": "Open"}
+    apply(cluster, report_in(namespace, *cves(2)))
+    await_phases(cluster, namespace, {"CVE-2026-1": "Resolved", "CVE-2026-2": "Open"})
+    zenwatch.advance(60)
+    over = ("Resolved", "Fixed")
+    await_self_findings(cluster, namespace, {"reports-rejected/trivy": over, "reports-rejected/checkov": over})
+    report = doctor(cluster.kubeconfig(), "--url", zenwatch.url, **own)
+    assert (report.bad(), report.code) == ([], 0)

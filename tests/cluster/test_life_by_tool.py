@@ -143,6 +143,21 @@ def test_without_grouping_by_owner_a_record_is_about_the_resource_of_the_report(
     assert life_of(record_of(cluster, f"{namespace}/ReplicaSet/web-2/CVE-2026-1")) == OPEN
 
 
+def test_a_switch_of_grouping_by_owner_regroups_the_records(cluster: ControlPlane, namespace: str, rollout: Rollout, live: Live) -> None:
+    """In both directions: the report is still there, and its finding has a record under another key."""
+    of_replica_set, of_deployment = f"{namespace}/ReplicaSet/web-1/CVE-2026-1", f"{namespace}/Deployment/web/CVE-2026-1"
+    live(GROUP_BY_OWNER="false")
+    rollout.begin("web-1", a_vulnerability())
+    await_life(cluster, of_replica_set, OPEN)
+
+    live()
+    await_life(cluster, of_deployment, OPEN)
+    await_life(cluster, of_replica_set, ("Resolved", "Regrouped", 0))
+    live(GROUP_BY_OWNER="false")
+    await_life(cluster, of_replica_set, ("Open", "Reopened", 1))
+    await_life(cluster, of_deployment, ("Resolved", "Regrouped", 0))
+
+
 # ---------------------------------------------------------------- Kyverno
 
 

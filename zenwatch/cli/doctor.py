@@ -66,10 +66,11 @@ def _call(parsed: argparse.Namespace) -> int:
     cluster = named_cluster(parsed)
     settings = settings_in(cluster, Settings.read(os.environ))
     diagnosis = asyncio.run(_examine(cluster, settings, StatusClient(parsed, settings), account))
+    is_coloured = log.is_coloured(sys.stdout, os.environ)
     if parsed.output == "json":
         show_text(_as_json(diagnosis))
     else:
-        for line in _as_table(diagnosis, cluster.describe, is_coloured=log.is_coloured(sys.stdout, os.environ)):
+        for line in _as_table(diagnosis, cluster.describe, is_coloured=is_coloured):
             show_coloured(line)
     return exit_code(diagnosis.checks)
 
