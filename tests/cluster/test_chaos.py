@@ -19,7 +19,8 @@ from tests.support.controlplane.cluster import ControlPlane
 from tests.support.controlplane.identity import Identity, kubeconfig_text
 from tests.support.controlplane.processes import free_ports
 from tests.support.faults.fault_proxy import Fault, FaultProxy, in_turn, some_of
-from tests.support.live.client import post
+from tests.support.faults.silent_webhook import silent_webhook
+from tests.support.live.client import get, post
 from tests.support.live.load.comparison import differences, ledger_of, wait_until_drained, wrong_in_ledger
 from tests.support.live.load.sender import Load
 from tests.support.live.objects import records_of_source, remove_records
@@ -37,6 +38,9 @@ OUTAGE_SECS = 60.0 if IS_LONG else 4.0
 OUTAGE_ALERTS_PER_SEC = 100.0
 BACKLOG_SECS = 5.0 if IS_LONG else 0.5
 DRAINED_WITHIN_SECS = 60.0
+REFUSED_KILLS = 10 if IS_LONG else 1
+# How long the API server waits for the webhook.
+HANG_SECS = 5
 # Once: each stored event leaves space for new ones, so that even a small disk is full only now and then.
 DISK_FULL_TIMES = 1
 FAULTED_SECS = 15.0 if IS_LONG else 2.0
@@ -190,6 +194,34 @@ def test_sigterm_under_load_stores_all_that_memory_holds(scene: Scene, say: Say)
     assert (falco["lost"], falco["in_flight"], audit["lost"], audit["in_flight"]) == (load.sent.lost, 0, 0, 0)
     assert load.sent.acknowledged <= falco["stored"] + falco["repeated"] <= load.sent.acknowledged + load.sent.unknown
     say(f"SIGTERM without a spool: {load.sent}; ended in {stopped_secs:.1f} s")
+
+
+# ---------------------------------------------------------------- a namespace refuses
+
+
+def test_a_namespace_whose_writes_hang_loses_nothing_over_kills_and_costs_its_neighbour_nothing(scene: Scene, say: Say) -> None:
+    """Killed and stopped while they hang, as waiting writes and as dead letters: each alert is counted once in the end."""
+    healthy, hanging = scene.namespace(), scene.namespace()
+    with silent_webhook(scene.cluster, hanging, timeout_secs=HANG_SECS):
+        zenwatch = scene.start(DEAD_LETTER_AFTER="2s")
+        with Load(zenwatch.url, healthy, alerts_per_sec=20) as beside, Load(zenwatch.url, hanging, alerts_per_sec=20) as refused:
+            eventually(lambda: zenwatch.log("writes_refused"))
+            for _ in range(REFUSED_KILLS):
+                beside.wait_for(acknowledged=beside.sent.acknowledged + 40)
+                scene.kill(zenwatch)
+                zenwatch = scene.start(DEAD_LETTER_AFTER="2s")
+            eventually(lambda: f"writes/{hanging} refused" in get(f"{zenwatch.url}/readyz")[1])
+            refused.wait_for(acknowledged=refused.sent.acknowledged + 20)
+        assert get(f"{zenwatch.url}/readyz")[0] == 200
+        eventually(lambda: differences(scene.cluster, healthy, beside.sent) == [])
+        assert zenwatch.stop() == 0
+        assert records_of_source(scene.cluster, hanging, "falco") == []
+    zenwatch = scene.start(DEAD_LETTER_AFTER="2s")
+    drained_secs = wait_until_drained(zenwatch)
+
+    assert differences(scene.cluster, healthy, beside.sent) == []
+    eventually(lambda: differences(scene.cluster, hanging, refused.sent) == [])
+    say(f"{REFUSED_KILLS} kills beside a namespace that hangs: {beside.sent}; there: {refused.sent}; drained in {drained_secs:.1f} s")
 
 
 # ---------------------------------------------------------------- the API server is away

@@ -49,7 +49,7 @@ class MemoryDeadLetters:
         came_back = 0
         for letter in letters[:most]:
             event = letter.event
-            if not self._inboxes[Origin(event.cluster_id, event.source)].offer_again(event):
+            if not self._inboxes[Origin(event.cluster_id, event.source)].offer_again(event, letter.sightings):
                 break
             self._letters.remove(letter)
             came_back += 1
@@ -95,11 +95,11 @@ class MemoryInbox:
         self._news.set()
         return True
 
-    def offer_again(self, event: Event) -> bool:
-        """An event that was settled as a dead letter. False: there is no space."""
+    def offer_again(self, event: Event, sightings: int) -> bool:
+        """An event that was settled as a dead letter and stands for so many. False: there is no space."""
         if self._closed or len(self._unreleased) >= self._capacity_events:
             return False
-        self._add(event, is_new_here=True)
+        self._add(event, is_new_here=True, sightings=sightings)
         self._news.set()
         return True
 
@@ -137,9 +137,9 @@ class MemoryInbox:
         is_within_shares = all(self._by_namespace[namespace] + more <= self._share_events for namespace, more in added.items())
         return is_within_shares and held + wanted <= 2 * self._capacity_events
 
-    def _add(self, event: Event, *, is_new_here: bool) -> None:
+    def _add(self, event: Event, *, is_new_here: bool, sightings: int = 1) -> None:
         self._last_message_id += 1
         self._unreleased[self._last_message_id] = event.resource.namespace
         self._by_namespace[event.resource.namespace] += 1
-        self._queued.append(QueuedEvent(event, self._last_message_id, is_new_here=is_new_here))
+        self._queued.append(QueuedEvent(event, self._last_message_id, is_new_here=is_new_here, sightings=sightings))
         self._gauge.set(len(self._unreleased))

@@ -32,12 +32,14 @@ class QueuedEvent:
 
     message_id: the inbox's own number for it. intent: the write that was to store it before a crash.
     is_new_here: this process did not accept it, or not lately: the accounts do not know it.
+    sightings: how many it stands for; more than one only where a dead letter came back.
     """
 
     event: Event
     message_id: int
     intent: Intent | None = None
     is_new_here: bool = False
+    sightings: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,11 @@ class DeadLetter:
     """An event that the store refuses. reason: the store's sentence. refused_at: RFC 3339.
 
     target: where all writes are refused for the time being: the event comes back once they are taken again. Empty: this event is refused
-    for good, and only a person has it tried again.
+    for good, and only a person has it tried again. sightings: how many the refused write was to count.
     """
 
     event: Event
     reason: str
     refused_at: str
     target: str = ""
+    sightings: int = 1

@@ -223,7 +223,7 @@ class Writer:
         attempt = 1
         while True:
             began_secs = self._clock.monotonic_secs()
-            answer = await self._take_steps(write.request, write.progress, self._permit(write))
+            answer = await self._take_steps(write.envelope, write.progress, self._permit(write))
             if isinstance(answer, WriteResult):
                 self._note_success(write.target, answer, began_secs)
                 return answer
@@ -241,7 +241,7 @@ class Writer:
 
     async def _try_again(self, refused: RefusedWrite) -> WriteResult | None:
         began_secs = self._clock.monotonic_secs()
-        answer = await self._take_steps(refused.envelope.request, refused.progress, nullcontext())
+        answer = await self._take_steps(refused.envelope, refused.progress, nullcontext())
         if isinstance(answer, WriteResult):
             self._note_success(refused.target, answer, began_secs)
             return answer
@@ -276,16 +276,17 @@ class Writer:
         try:
             if not refused.envelope.comes_again and isinstance(request, Upsert):
                 reason = refused.error or self._retries.error_of(refused.target)
-                await self._services.dead_letters.put(self._letter(request, reason, refused.target))
+                await self._put_letter(refused.envelope, request, reason, refused.target)
                 self._retries.letter_written(refused.target)
                 result = WriteResult(Outcome.DEAD_LETTERED)
         finally:
             self._report(refused.envelope, result)
 
     async def _take_steps(
-        self, request: WriteRequest, progress: Progress, permit: AbstractAsyncContextManager[object]
+        self, envelope: Envelope, progress: Progress, permit: AbstractAsyncContextManager[object]
     ) -> WriteResult | ZenwatchError:
         """The result, or why the request has to be tried again."""
+        request = envelope.request
         try:
             # A permit is for one try: whoever waits to try again leaves it to others.
             async with permit:
@@ -298,7 +299,7 @@ class Writer:
         except (Transient, Denied, Forbidden) as exc:
             return exc
         except Permanent as exc:
-            return await self._refused_for_good(request, exc)
+            return await self._refused_for_good(envelope, exc)
         self._logged.clear()
         self.is_failing = False
         return WriteResult(progress.outcome, progress.stored)
@@ -316,17 +317,18 @@ class Writer:
             return error
         return WriteResult(None, None, is_conflict=True)
 
-    async def _refused_for_good(self, request: WriteRequest, refusal: Permanent) -> WriteResult:
-        if not isinstance(request, Upsert):
+    async def _refused_for_good(self, envelope: Envelope, refusal: Permanent) -> WriteResult:
+        if not isinstance(envelope.request, Upsert):
             if self._logged.is_new(sentence := first_line(refusal)):
                 log.error("status_refused", error=sentence)
             return WriteResult(outcome=None)
         # Before the result: once the event is settled, nobody else has it.
-        await self._services.dead_letters.put(self._letter(request, first_line(refusal)))
+        await self._put_letter(envelope, envelope.request, first_line(refusal))
         return WriteResult(Outcome.DEAD_LETTERED)
 
-    def _letter(self, request: Upsert, reason: str, target: str = "") -> DeadLetter:
-        return DeadLetter(request.event, reason, format_rfc3339(self._clock.now()), target)
+    async def _put_letter(self, envelope: Envelope, request: Upsert, reason: str, target: str = "") -> None:
+        sightings = envelope.entry.findings if envelope.entry else 1
+        await self._services.dead_letters.put(DeadLetter(request.event, reason, format_rfc3339(self._clock.now()), target, sightings))
 
     # ------------------------------------------------------------ tries that hang
 

@@ -61,6 +61,19 @@ async def test_letters_of_a_target_come_back_in_order_and_no_others(kind: str, s
     assert [(queued.event.key, queued.is_new_here) for queued in received] == [("a", True), ("b", True), ("c", True)]
 
 
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+async def test_a_letter_that_comes_back_stands_for_all_its_sightings(kind: str, spool: Spool) -> None:
+    """Five alerts that were to be counted together are five when they are counted at last."""
+    letters, inbox = in_memory() if kind == "memory" else on_disk(spool)
+    await letters.put(replace(a_letter("a"), sightings=5))
+    await inbox.offer([event_in("shop", "new")])
+
+    await letters.bring_back("shop", 1)
+    received = [await inbox.receive() for _ in range(2)]
+
+    assert [(queued.event, queued.sightings) for queued in received] == [(event_in("shop", "new"), 1), (event_in("shop", "a"), 5)]
+
+
 async def test_letters_wait_for_space_in_memory() -> None:
     """They are not lost: the next call finds them."""
     letters, inbox = in_memory()

@@ -8,7 +8,7 @@ Stops: nothing to stop; every change is a transaction.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
@@ -19,6 +19,8 @@ from zenwatch.model.queue import DeadLetter
 from zenwatch.model.refs import Origin
 
 FILE = "spool.sqlite"
+# Beside the fields of an event that came back: how many it stands for.
+SIGHTINGS = "sightings"
 MOST_DEAD_LETTERS = 10_000
 # seq is never used twice (AUTOINCREMENT): a message id that was settled late must not settle another event.
 SCHEMA = """
@@ -117,13 +119,13 @@ def return_letters(database: sqlite3.Connection, *, target: str = "", most: int 
 
 
 def _return(database: sqlite3.Connection, kept: DeadLetterEntry) -> None:
-    event = kept.letter.event
-    database.execute("INSERT INTO events (source, body) VALUES (?, ?)", (str(Origin(event.cluster_id, event.source)), orjson.dumps(event)))
+    event, sightings = kept.letter.event, kept.letter.sightings
+    body = orjson.dumps(event) if sightings == 1 else orjson.dumps(asdict(event) | {SIGHTINGS: sightings})
+    database.execute("INSERT INTO events (source, body) VALUES (?, ?)", (str(Origin(event.cluster_id, event.source)), body))
     database.execute("DELETE FROM dead_letters WHERE id = ?", (kept.id,))
 
 
 def _kept(entry_id: int, body: bytes) -> DeadLetterEntry:
     fields = orjson.loads(body)
-    return DeadLetterEntry(
-        entry_id, DeadLetter(Event.from_json(fields["event"]), fields["reason"], fields["refused_at"], fields.get("target", ""))
-    )
+    rest = (fields.get("target", ""), fields.get(SIGHTINGS, 1))
+    return DeadLetterEntry(entry_id, DeadLetter(Event.from_json(fields["event"]), fields["reason"], fields["refused_at"], *rest))

@@ -21,6 +21,7 @@ import orjson
 import structlog
 
 from zenwatch.buffer.sqlite.database import ROW_BYTES, Batch, Database, Offer
+from zenwatch.buffer.sqlite.dead_letters import SIGHTINGS
 from zenwatch.contract import Group
 from zenwatch.errors import Closed, first_line
 from zenwatch.log import OncePerMessage
@@ -326,8 +327,10 @@ class SpoolInbox:
         # What arrives meanwhile is left on disk by arrived() as long as this is set.
         self._has_more = len(rows) == most
         for message_id, body, is_new_here in rows:
-            event = Event.from_json(orjson.loads(body))
-            self._queued.append(QueuedEvent(event, message_id, self._intents.get(message_id), is_new_here=is_new_here))
+            fields = orjson.loads(body)
+            sightings = fields.pop(SIGHTINGS, 1)
+            event, intent = Event.from_json(fields), self._intents.get(message_id)
+            self._queued.append(QueuedEvent(event, message_id, intent, is_new_here=is_new_here, sightings=sightings))
             self._last = message_id
         self._count(len(rows))
 

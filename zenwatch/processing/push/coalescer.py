@@ -139,9 +139,10 @@ class Coalescer:
             event = replace(follow_up(event, recent=self._recent, earlier=earlier), detected_at=first_at)
         pending.event = event
         pending.last_seen = max(queued.event.detected_at, pending.last_seen)
-        pending.sightings += 1
+        is_first = not pending.sightings
+        pending.sightings += queued.sightings
         pending.message_ids.append(queued.message_id)
-        if pending.sightings == 1 and not pending.is_busy:
+        if is_first and not pending.is_busy:
             self._schedule.ask(event.name)
 
     def _gather(self, pending: PendingRecord, intent: Intent) -> None:

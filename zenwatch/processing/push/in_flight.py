@@ -30,9 +30,9 @@ class InFlight:
         self._accepted += events
         self._update()
 
-    def receive(self) -> None:
-        """One event has left the inbox."""
-        self._received += 1
+    def receive(self, events: int) -> None:
+        """So many have left the inbox."""
+        self._received += events
         self._update()
 
     def settle(self, outcome: Outcome, events: int) -> None:

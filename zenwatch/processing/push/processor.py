@@ -112,11 +112,11 @@ class PushProcessor:
             if queued.intent is not None and is_rollup(queued.intent.event.name):
                 # So it was decided before a crash.
                 queued = replace(queued, event=rolled_up(queued.event))
-            self._in_flight.receive()
+            self._in_flight.receive(queued.sightings)
             if queued.is_new_here:
-                self._in_flight.accept(1)
+                self._in_flight.accept(queued.sightings)
             if not self._pending.add(queued):
-                self._in_flight.settle(Outcome.REPEATED, 1)
+                self._in_flight.settle(Outcome.REPEATED, queued.sightings)
 
     async def write(self) -> None:
         """Hand one record after the other to the writer; each has one write in flight at most."""
