@@ -28,7 +28,8 @@ SETTLE_EVERY_SECS = 10.0
 
 @dataclass(frozen=True)
 class SelfFinding:
-    """topic: record-budget, source-silent, schema-drift or reports-rejected; becomes the eventType. about: a source, or empty."""
+    """topic: record-budget, source-silent, schema-drift, reports-rejected or writes-refused; becomes the eventType. about: a source, a
+    namespace, or empty."""
 
     topic: str
     about: str

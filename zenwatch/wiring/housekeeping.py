@@ -7,7 +7,7 @@ Stops: with its task; what is still wrong is found again.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -15,6 +15,7 @@ from zenwatch.contract import Group
 from zenwatch.metrics import SOURCE_LAST_DATA, SOURCE_MISSING_FIELDS, SOURCE_REJECTED_REPORTS, SOURCE_SILENT, WRITES_WAITING
 from zenwatch.model.finding import Severity
 from zenwatch.model.refs import Origin
+from zenwatch.model.status import RefusedWrites
 from zenwatch.model.timestamps import format_rfc3339
 from zenwatch.processing.pull.reconciler import PullPolicy, Reconciler
 from zenwatch.processing.self_findings import SCOPE, SOURCE, SelfFinding, SelfReporter
@@ -27,6 +28,8 @@ log = structlog.get_logger(component="housekeeping")
 CHECK_EVERY_SECS = 10.0
 # The series of so many namespaces are exported, those of the longest refused.
 MOST_NAMESPACES = 100
+# A refusal that ends sooner is no finding.
+REFUSED_FOR = timedelta(minutes=1)
 TASK = "housekeeping"
 # So many reports are named where some cannot be read.
 MOST_NAMED = 5
@@ -68,6 +71,7 @@ class Housekeeping:
         self.sources = sources
         self._silent: dict[Origin, datetime | None] = {}
         self._missing: dict[Origin, tuple[str, ...]] = {}
+        self._refused: set[str] = set()
         self._never = asyncio.Event()
 
     async def start(self) -> None:
@@ -93,7 +97,7 @@ class Housekeeping:
 
     async def check(self) -> None:
         self._check_budget()
-        self._count_refused()
+        self._check_refused()
         for source in self.sources:
             self._check_silence(source, is_installed=await source.is_installed())
             self._check_fields(source)
@@ -116,11 +120,19 @@ class Housekeeping:
             )
         )
 
-    def _count_refused(self) -> None:
-        """The series of namespaces that take writes again end."""
+    def _check_refused(self) -> None:
+        """The series and findings of namespaces that take records again end."""
+        refused = self._services.writer.refused()[:MOST_NAMESPACES]
         WRITES_WAITING.clear()
-        for refused in self._services.writer.refused()[:MOST_NAMESPACES]:
-            WRITES_WAITING.labels(refused.namespace, refused.cause).set(refused.waiting)
+        for each in refused:
+            WRITES_WAITING.labels(each.namespace, each.cause).set(each.waiting)
+        latest = format_rfc3339(self._services.clock.now() - REFUSED_FOR)
+        lasting = {each.namespace: each for each in refused if each.since <= latest}
+        for namespace in self._refused - lasting.keys():
+            self._reporter.withdraw("writes-refused", namespace)
+        for each in lasting.values():
+            self._reporter.report(_refusal(each))
+        self._refused = set(lasting)
 
     def _check_silence(self, source: MonitoredSource, *, is_installed: bool) -> None:
         origin, detector = source.origin, source.monitor.silence
@@ -166,6 +178,17 @@ class Housekeeping:
         else:
             # Not all reports were read yet: an earlier process may have rejected some that still are as they were.
             self._reporter.keep("reports-rejected", about)
+
+
+def _refusal(refused: RefusedWrites) -> SelfFinding:
+    return SelfFinding(
+        topic="writes-refused",
+        about=refused.namespace,
+        severity=Severity.HIGH,
+        title=f"Namespace {refused.namespace} takes no records: {refused.cause}",
+        remediation="See with zenwatch doctor what refuses them. What waits is stored by itself once that is mended.",
+        details={"cause": refused.cause, "error": refused.error, "since": refused.since},
+    )
 
 
 def _silence(about: str, source: str, since: datetime) -> SelfFinding:

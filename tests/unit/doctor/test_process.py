@@ -58,6 +58,20 @@ async def test_settings_with_which_zenwatch_would_not_start_are_a_failure_if_non
 # ---------------------------------------------------------------- a process
 
 
+@pytest.mark.parametrize("cause", ["policy", "quota", "webhook", "permission", "namespace", "slow", "of a newer version"])
+async def test_a_namespace_that_refuses_records_is_a_failure_with_its_own_words(cause: str) -> None:
+    """Which namespace, since when, how many wait, and what to change."""
+    refused = {"namespace": "shop", "cause": cause, "error": "no records in here", "since": "2026-01-01T10:00:00Z"}
+    status = a_status(writes={"retries": 0, "failing": False, "refused": [refused | {"waiting": 20, "dead_letters": 3}]})
+    found = await diagnosed(a_process(status))
+
+    writes = found["process", "writes"]
+    assert writes.level == "FAIL"
+    for part in ("shop", "no records in here", "2026-01-01T10:00:00Z", "20 wait", "3 events"):
+        assert part in writes.text
+    assert writes.advice[-1] == "What waits is stored by itself once that is done."
+
+
 async def test_with_a_process_that_is_well_nothing_is_unknown() -> None:
     """And nothing has to be counted in the cluster."""
     async with FakeCluster() as cluster:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tests.support.fakes.clock import FakeClock
 from tests.support.web.server import routes_of, serving
 from zenwatch.model.queue import Fill
+from zenwatch.model.status import RefusedWrites
 from zenwatch.web.readiness import KEEP_ANSWER_SECS, Readiness
 
 
@@ -28,6 +29,14 @@ async def test_it_is_ready_when_the_store_is_well_and_no_buffer_is_full() -> Non
     """Each part has a line of its own."""
     assert await a_readiness(CheckedStore(), Fill(3, 100)).check() == (True, "apiserver ok\ncrds ok\nbuffer/source-0 ok: 3 of 100 events\n")
     assert await a_readiness(CheckedStore(is_well=False)).check() == (False, "apiserver ok\ncrds unknown\n")
+
+
+async def test_a_namespace_that_refuses_records_is_named_and_the_process_is_ready_all_the_same() -> None:
+    """Others take theirs, and no other process would be better off."""
+    refused = RefusedWrites("shop", "quota", "exceeded quota", "2026-01-01T10:00:00Z", 20, 0)
+    readiness = Readiness(clock=FakeClock(), check_store=CheckedStore().check, buffers={}, refused=lambda: [refused])
+
+    assert await readiness.check() == (True, "apiserver ok\ncrds ok\nwrites/shop refused (quota): 20 wait\n")
 
 
 async def test_a_full_buffer_is_not_ready() -> None:

@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from tests.support.builders.findings import POD, an_event
 from tests.support.builders.records import a_stored
 from tests.support.pipelines.core import a_core, services_of
 from tests.support.tasks import background, patience, until
-from zenwatch.errors import Transient
+from zenwatch.errors import Denied, Transient
 from zenwatch.model.queue import Fill
+from zenwatch.model.record import Status, spec_hash
 from zenwatch.model.refs import Origin, ReportRef, Scope
+from zenwatch.model.write import Envelope, Upsert, WriteResult
 from zenwatch.sources.monitor.rejected import Rejection
 from zenwatch.sources.monitor.source import SourceMonitor
 from zenwatch.wiring.housekeeping import Housekeeping, self_reporter
@@ -94,6 +99,30 @@ async def test_a_tool_that_is_not_there_owes_nothing(house: House) -> None:
     house.clock.advance(secs=999 * HOUR_SECS)
 
     assert await house.check() == {}
+
+
+# ---------------------------------------------------------------- a namespace refuses
+
+
+async def test_a_namespace_that_refuses_records_for_a_minute_is_one_record_until_it_takes_them(house: House) -> None:
+    """And a series of its own, with the cause."""
+    event, results = an_event(resource=replace(POD, namespace="shop")), list[WriteResult]()
+    house.store.refuse("shop", Denied("400: no records in here"))
+    envelope = Envelope(Upsert(event, spec_hash(event), Status(), None), results.append, waits=lambda: None)
+    await house.core.writer.submit(envelope)
+    await until(lambda: bool(house.core.writer.refused()))
+    assert await house.check() == {}
+    assert REGISTRY.get_sample_value("zenwatch_writes_waiting", {"namespace": "shop", "cause": "policy"}) == 1
+
+    house.clock.advance(secs=60)
+    assert await house.check() == {"writes-refused": "Open"}
+    assert house.title() == "Namespace shop takes no records: policy"
+
+    house.store.take_again("shop")
+    async with background(house.core.writer.retry):
+        await until(lambda: bool(results))
+    assert (await house.check())["writes-refused"] == "Resolved"
+    assert REGISTRY.get_sample_value("zenwatch_writes_waiting", {"namespace": "shop", "cause": "policy"}) is None
 
 
 # ---------------------------------------------------------------- drift

@@ -108,7 +108,14 @@ def _refused(refused: RefusedWrites) -> Check:
     letters = f", {refused.dead_letters} events are dead letters that come back" if refused.dead_letters else ""
     text = f"namespace {refused.namespace} takes no records since {refused.since}: {refused.waiting} wait{letters}; {refused.error}"
     return Check(
-        AREA, "writes", Level.FAIL, text, (_MEND_REFUSAL.get(refused.cause, ""), "What waits is stored by itself once that is done.")
+        AREA,
+        "writes",
+        Level.FAIL,
+        text,
+        (
+            _MEND_REFUSAL.get(refused.cause, "The log of the process says more (writes_refused)."),
+            "What waits is stored by itself once that is done.",
+        ),
     )
 
 
