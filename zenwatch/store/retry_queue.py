@@ -104,7 +104,7 @@ class RefusedWrite:
 
 @dataclass(eq=False)
 class _Target:
-    """in_a_row: refusals since the last success. tried: writes of it that are tried now. letters: dead letters that are to come back."""
+    """in_a_row: refusals since the last success. tried: how many writes are tried now. letters: dead letters that are to come back."""
 
     name: str
     since: datetime
@@ -123,8 +123,8 @@ class _Target:
     logged_at_secs: float = float("-inf")
 
     @property
-    def is_over(self) -> bool:
-        return not (self.is_blocked or self.waiting or self.tried or self.letters)
+    def is_idle(self) -> bool:
+        return not (self.waiting or self.tried or self.letters)
 
     @property
     def letters_at(self) -> float:
@@ -137,11 +137,14 @@ class _Target:
         is_fresh = not write.attempts and self.in_a_row < HOPELESS_AFTER
         return self.fresh_after_secs if is_fresh else self.paused_until_secs
 
-    def next_write(self) -> RefusedWrite | None:
-        """What is tried first; a blocked target has one try at a time."""
-        if not self.waiting or (self.is_blocked and self.tried):
-            return None
-        return min(self.waiting, key=lambda write: (self.due_at(write), write.attempts, write.due_secs))
+    def next_try(self) -> tuple[RefusedWrite | None, float]:
+        """What is tried next and when; None: a dead letter is, or nothing. A blocked target has one try at a time."""
+        if self.tried and (self.is_blocked or not self.waiting):
+            return None, float("inf")
+        if self.waiting:
+            write = min(self.waiting, key=lambda write: (self.due_at(write), write.attempts, write.due_secs))
+            return write, self.due_at(write)
+        return None, self.letters_at if self.letters else self.paused_until_secs
 
 
 class RetryQueues:
@@ -194,6 +197,7 @@ class RetryQueues:
         """It waits."""
         target = self._target(write.target)
         target.waiting.append(write)
+        self._log_now_and_then(target, self._clock.monotonic_secs())
         self._changed(target)
 
     def refuse(self, write: RefusedWrite, error: ZenwatchError, *, took_secs: float) -> None:
@@ -209,7 +213,8 @@ class RetryQueues:
         write.due_secs = now_secs + backoff_secs(write.attempts, first_secs=1.0, cap_secs=LONGEST_WAIT_SECS)
         if is_slow or target.in_a_row >= BLOCKED_AFTER:
             self._block(target, now_secs)
-        self._log_now_and_then(target, now_secs)
+        if write.envelope.waits is None:
+            self._log_now_and_then(target, now_secs)
 
     def postpone(self, write: RefusedWrite) -> None:
         """The store is away; that is no refusal."""
@@ -217,11 +222,12 @@ class RetryQueues:
         target.paused_until_secs = target.fresh_after_secs = write.due_secs = now_secs + AWAY_SECS
 
     def hang(self, target_name: str, sentence: str) -> None:
-        """A write of this target takes long while those of others do not."""
+        """A try of this target takes long while those of others do not; it must end in tried()."""
         target, now_secs = self._target(target_name), self._clock.monotonic_secs()
         if not target.is_blocked:
             target.cause, target.error = Cause.SLOW, sentence
             target.paused_until_secs = target.fresh_after_secs = now_secs + self._slow_secs
+        target.tried += 1
         self._block(target, now_secs)
         self._log_now_and_then(target, now_secs)
 
@@ -254,21 +260,23 @@ class RetryQueues:
             due_secs = float("inf")
             for target in list(self._targets.values()):
                 await self._bring_letters_back(target, now_secs)
-                if (write := target.next_write()) is None:
-                    due_secs = min(due_secs, target.letters_at) if target.letters and not target.tried else due_secs
-                elif target.due_at(write) <= now_secs:
+                write, at_secs = target.next_try()
+                if at_secs > now_secs:
+                    due_secs = min(due_secs, at_secs)
+                elif write is not None:
                     return self._take(target, write)
-                else:
-                    due_secs = min(due_secs, target.due_at(write))
+                elif target.is_idle:
+                    # Nothing shows any more whether it takes writes: the next one will.
+                    self._forget(target)
             self._news.clear()
             if due_secs == float("inf"):
                 await self._news.wait()
             else:
                 await self._clock.wait(self._news, timeout_secs=max(due_secs - now_secs, PACE_SECS))
 
-    def tried(self, write: RefusedWrite) -> None:
-        """The try is over; refuse() or succeed() were called before, and add() if it waits again."""
-        target = self._targets[write.target]
+    def tried(self, target_name: str) -> None:
+        """A try is over; refuse() or succeed() were called before, and add() if it waits again."""
+        target = self._targets[target_name]
         target.tried -= 1
         self._changed(target)
 
@@ -281,6 +289,7 @@ class RetryQueues:
         return self._take_out(lambda _write: True)
 
     # ------------------------------------------------------------ inside
+
     def _target(self, name: str) -> _Target:
         if (target := self._targets.get(name)) is None:
             target = self._targets[name] = _Target(name, self._clock.now(), self._clock.monotonic_secs())
@@ -317,7 +326,11 @@ class RetryQueues:
 
     def _changed(self, target: _Target) -> None:
         self._news.set()
-        if target.is_over and self._targets.pop(target.name, None) is not None:
+        if target.is_idle and not target.is_blocked:
+            self._forget(target)
+
+    def _forget(self, target: _Target) -> None:
+        if self._targets.pop(target.name, None) is not None:
             log.info("writes_taken_again", namespace=target.name, reason=target.cause.value)
 
     def _log_now_and_then(self, target: _Target, now_secs: float) -> None:

@@ -172,7 +172,9 @@ class Writer:
                     if result is not None:
                         self._report(envelope, result)
                 finally:
-                    self._hanging -= write.hangs
+                    if write.hangs:
+                        self._hanging -= 1
+                        self._retries.tried(target)
                     self._queue.done(target, was_detached=write.hangs)
 
     async def retry(self) -> None:
@@ -183,7 +185,7 @@ class Writer:
             try:
                 result = await self._try_again(refused)
             finally:
-                self._retries.tried(refused)
+                self._retries.tried(refused.target)
                 if result is not None:
                     self._report(refused.envelope, result)
 

@@ -113,6 +113,7 @@ async def test_what_one_namespace_refuses_waits_and_others_are_written(desk: Des
     [refused] = desk.writer.refused()
     assert (refused.namespace, refused.cause, refused.error, refused.waiting) == (BAD, cause, str(refusal), 30)
     assert [(line["event"], line["namespace"], line["reason"]) for line in lines] == [("writes_refused", BAD, cause)]
+    assert lines[0]["count"] >= 1
     assert not desk.writer.is_failing
 
 
@@ -257,6 +258,23 @@ async def test_a_write_that_cannot_wait_is_refused_at_once(desk: Desk) -> None:
 
     assert results == [WriteResult(None, is_refused=True)]
     assert ("delete", stored.name) not in desk.store.calls[before:]
+
+
+async def test_a_namespace_for_which_nothing_waits_any_more_is_not_called_refused_for_ever(desk: Desk) -> None:
+    """Retention alone was refused: after a pause nothing shows whether that is so still, and the next write finds out."""
+    await desk.submit(BAD, "there")
+    await until(lambda: len(desk.results) == 1)
+    stored = desk.store.stored(event_in(BAD, "there").name)
+    desk.store.refuse(BAD, POLICY)
+    results: list[WriteResult] = []
+    for _ in range(4):
+        await desk.writer.submit(Envelope(Delete(stored), results.append))
+    await until(lambda: len(results) == 4)
+    assert [refused.namespace for refused in desk.writer.refused()] == [BAD]
+
+    await desk.pass_time(60.0)
+
+    assert desk.writer.refused() == []
 
 
 async def test_the_end_of_the_process_loses_nothing_that_waits(desk: Desk) -> None:
