@@ -1,7 +1,7 @@
 """Writes that the store refuses for the time being: they wait by target, and a target that refuses costs the others nothing.
 
 In: writes that were refused, or whose target refuses all.  Out: the same writes, when they may be tried again.
-Owns: at most MOST_PER_TARGET writes for each target and MOST_WAITING in all; which targets refuse, since when and why.
+Owns: at most MOST_WAITING writes; which targets refuse, since when and why.
 Stops: close() returns what waits; nothing waits from then on.
 
 A target is a namespace. One write that is refused waits alone, longer each time; after BLOCKED_AFTER refusals in a row, or one that
@@ -28,8 +28,9 @@ from zenwatch.runtime.backoff import backoff_secs
 log = structlog.get_logger(component="retry_queue")
 
 # One is up to 3 KiB of memory.
-MOST_PER_TARGET = 250
 MOST_WAITING = 2000
+# Of writes that are submitted again anyway: a report may hold thousands of findings.
+MOST_PER_TARGET = 250
 BLOCKED_AFTER = 3
 # So many refusals in a row, each of another write: the others would be refused, too, and are not tried one by one.
 HOPELESS_AFTER = 50
@@ -184,7 +185,8 @@ class RetryQueues:
     def without_space(self, write: RefusedWrite) -> RefusedWrite | None:
         """The write that cannot wait where this one is added: itself, or one that is taken out for it. None: there is space."""
         target = self._target(write.target)
-        if len(target.waiting) < MOST_PER_TARGET and sum(len(each.waiting) for each in self._targets.values()) < MOST_WAITING:
+        is_full = write.envelope.comes_again and len(target.waiting) >= MOST_PER_TARGET
+        if not is_full and sum(len(each.waiting) for each in self._targets.values()) < MOST_WAITING:
             return None
         # One that was not tried yet goes before one that was: it may be one of those that are taken.
         tried = max(target.waiting, key=lambda waiting: waiting.attempts, default=write)

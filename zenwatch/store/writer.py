@@ -45,6 +45,8 @@ RESERVE_PART = 4
 # Workers that may hang beside the others, in multiples of WRITE_CONCURRENCY. An idle one costs 2 KiB.
 HANGING_TIMES = 2
 LOOK_FOR_OLD_SECS = 10.0
+# So soon after a failure of the store a missing permission may be none. A guess: an API server needs a second or two.
+JUST_BACK_SECS = 15.0
 TARGETS_REMEMBERED = 16
 # What is no write has no target.
 NO_TARGET = ""
@@ -118,6 +120,7 @@ class Writer:
         # When the last quick try of each target began: others that hang since then do so because of their own target.
         self._quick_since: LRUCache[str, float] = LRUCache(maxsize=TARGETS_REMEMBERED)
         self._hanging = 0
+        self._away_at_secs = float("-inf")
         self._is_ping_wanted = asyncio.Event()
         # The last write that was given up was followed by no success.
         self.is_failing = False
@@ -229,7 +232,9 @@ class Writer:
             if isinstance(answer, WriteResult):
                 self._note_success(write.target, answer, began_secs)
                 return answer
-            if isinstance(answer, REFUSALS) or write.hangs:
+            # An API server that has just started does not know the roles yet.
+            is_too_early = isinstance(answer, Forbidden) and began_secs - self._away_at_secs < JUST_BACK_SECS
+            if (isinstance(answer, REFUSALS) and not is_too_early) or write.hangs:
                 refused = RefusedWrite(write.target, write.envelope, write.progress, began_secs, is_announced=write.hangs)
                 return await self._refuse(refused, answer, began_secs)
             if self._is_closed or attempt == TRIES:
@@ -237,6 +242,8 @@ class Writer:
                 self.is_failing = True
                 return WriteResult(outcome=None)
             RECORD_WRITE_RETRIES.inc()
+            if isinstance(answer, Transient):
+                self._away_at_secs = self._clock.monotonic_secs()
             if not isinstance(answer, Conflict):
                 await self._clock.wait(self._never, timeout_secs=backoff_secs(attempt, answer, cap_secs=LONGEST_PAUSE_SECS))
             attempt += 1

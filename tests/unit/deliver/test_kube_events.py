@@ -365,7 +365,7 @@ async def test_a_passing_failure_is_tried_again(read: tuple[Answer, ...], create
 
 async def test_a_server_that_does_not_answer_is_asked_again() -> None:
     """API_TIMEOUT bounds each request; on a slow machine another one may exceed it, too."""
-    async with a_square(get=(hangs(), *[FOUND] * TRIES), post=(MADE,), timeout_secs=0.5) as square:
+    async with a_square(get=(hangs(), *[FOUND] * TRIES), post=(MADE,), timeout_secs=2.0) as square:
         assert await square.announce() == {"created": 1}
         assert square.clock.waits
 

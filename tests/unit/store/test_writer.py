@@ -189,14 +189,26 @@ async def test_a_missing_permission_is_logged_once() -> None:
     """It concerns every write, so one line is enough. The write is neither retried nor settled."""
     desk = Desk()
     refusal = Forbidden("missing permission: create zenagentevents.zen.kube-zen.io in namespace default")
-    desk.store.fail_next(3, refusal)
+    desk.store.fail_next(2, refusal)
 
     with capture_logs() as lines:
-        results = [await desk.result() for _ in range(3)]
+        results = [await desk.result() for _ in range(2)]
 
-    assert results == [WriteResult(None, is_refused=True)] * 3
+    assert results == [WriteResult(None, is_refused=True)] * 2
     assert [(line["event"], line["reason"], line["error"]) for line in lines] == [("writes_refused", "permission", str(refusal))]
     assert desk.clock.waits == []
+
+
+async def test_a_store_that_is_just_back_may_not_know_the_roles_yet() -> None:
+    """An API server that starts answers 403 for a second or two: the write is tried again like any other that failed."""
+    desk = Desk()
+    desk.store.fail_next(1, AWAY)
+    desk.store.fail_next(1, Forbidden("missing permission"))
+
+    with capture_logs() as lines:
+        assert (await desk.result()).outcome is Outcome.STORED
+
+    assert lines == []
 
 
 async def test_a_permission_that_is_missing_again_is_logged_again() -> None:
