@@ -1,7 +1,8 @@
 """Pushed events that wait to be stored, in memory and bounded.
 
 In: events from processing/push, a whole body at a time.  Out: the same events, one by one, in order.
-Owns: at most `capacity_events` events that were not released; one larger batch where it was empty. Full means that offer() refuses.
+Owns: at most `capacity_events` events that were not released, as many again within the shares of other namespaces; one larger batch where
+it was empty. Full means that offer() refuses. And the dead letters that are to come back, MOST_LETTERS at most.
 Stops: close() takes nothing more; what is in it can still be received, then Closed.
 """
 
